@@ -1,0 +1,23 @@
+//! The nouns everyone shares, and the contract between Tidings and a provider.
+//!
+//! Nothing here does I/O, waits, reads a clock or draws a random number: ids take their time and chance as arguments.
+
+mod account;
+mod channel;
+mod id;
+mod outcome;
+mod place;
+mod provider;
+mod secret;
+mod time;
+
+pub use account::{AccountLimit, FieldError, Setting, Settings};
+pub use channel::{ChannelInfo, ContentField, Lane, MessageType, RecipientKind};
+pub use id::{BadId, DeliveryId, MessageId};
+pub use outcome::{Blame, Outcome, Reason};
+pub use place::{PartitionId, partition_of, stable_hash};
+pub use provider::{
+    Call, Channel, Material, Provider, ProviderInfo, Receipt, ReceiptMark, Sent, Target, Token, Unsupported,
+};
+pub use secret::Secret;
+pub use time::{Clock, Time};

@@ -1,0 +1,201 @@
+//! The contract: what a provider tells about itself, and what an opened account can be asked to do.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{DeliveryId, FieldError, MessageType, Outcome, Reason, Secret, Setting, Settings, Time};
+
+/// What a provider tells about itself; the source of `tidings providers` and of the docs.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ProviderInfo {
+    /// The name typed in accounts: `email/smtp`, `dingtalk_robot`, `sandbox` …
+    pub name: &'static str,
+    /// The channel it serves; `*` for one that serves all.
+    pub channel: &'static str,
+    /// What it is, in one sentence.
+    pub doc: &'static str,
+    /// The vendor's page that decides the protocol: its title, or the RFC.
+    pub source: &'static str,
+    /// The settings of its accounts.
+    pub settings: &'static [Setting],
+    /// A complete `settings` object that an account accepts as it is.
+    pub example: &'static str,
+    /// Most recipients that one call may carry.
+    pub max_recipients: usize,
+    /// Longest time one call may take before its end counts as unknown.
+    pub deadline: Duration,
+}
+
+/// The code that speaks one supplier's protocol for a channel. It keeps nothing; an opened account does.
+pub trait Provider: Send + Sync + fmt::Debug {
+    /// What it tells about itself.
+    fn info(&self) -> &'static ProviderInfo;
+
+    /// Checks `settings` and makes the account ready to send. Touches neither disk nor network.
+    ///
+    /// # Errors
+    /// One per wrong setting.
+    fn open(&self, account: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>>;
+}
+
+/// One recipient of a call.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The delivery; its text form is also the provider's idempotency id, where there is such a thing.
+    pub delivery: DeliveryId,
+    /// Which attempt this is, counted from 1.
+    pub attempt: u16,
+    /// The address, in the form of the channel's `RecipientKind`.
+    pub to: String,
+    /// The rendered content: the template's `content` with every placeholder filled for this recipient.
+    pub content: Arc<Value>,
+}
+
+/// One call to a provider.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The channel of the template; tells a provider that serves many which one is meant.
+    pub channel: String,
+    /// What the message is for.
+    pub message_type: MessageType,
+    /// The wall time at which the call is made; signatures and dates use it.
+    pub at: Time,
+    /// Everyone the call is for: never empty, never more than `max_recipients`.
+    pub targets: Vec<Target>,
+    /// The account's access token, if the account has a token source. The host keeps and renews it for the cluster.
+    pub token: Option<Secret>,
+}
+
+/// An account, opened: what can be asked of a supplier.
+///
+/// Every method may be dropped at any await; the host then counts the attempt as unknown.
+#[async_trait]
+pub trait Channel: Send + Sync + fmt::Debug {
+    /// Sends. Gives one outcome per target, in the order of the targets.
+    ///
+    /// Whatever happens after the first byte of the request went out and before the answer was understood is
+    /// [`Outcome::Unknown`]; what certainly never reached the supplier is [`Outcome::Later`].
+    async fn send(&self, call: &Call) -> Vec<Outcome>;
+
+    /// How to fetch an access token, for suppliers that want one. `None`: no token is needed.
+    ///
+    /// An outcome whose reason code is [`Token::INVALID`] makes the host drop the token and fetch another.
+    async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
+        None
+    }
+
+    /// Takes a sent delivery back.
+    ///
+    /// # Errors
+    /// [`Unsupported`] where the supplier has no such thing.
+    async fn recall(&self, _sent: &Sent, _token: Option<&Secret>) -> Result<Outcome, Unsupported> {
+        Err(Unsupported("recall"))
+    }
+
+    /// Uploads a material and gives the supplier's id of it.
+    ///
+    /// # Errors
+    /// [`Unsupported`] where the supplier has no such thing.
+    async fn upload(
+        &self,
+        _material: &Material,
+        _token: Option<&Secret>,
+    ) -> Result<Result<String, Reason>, Unsupported> {
+        Err(Unsupported("upload"))
+    }
+
+    /// Asks the supplier for receipts it has since the last call.
+    ///
+    /// # Errors
+    /// [`Unsupported`] where the supplier calls back instead, or reports nothing.
+    async fn pull_receipts(&self, _token: Option<&Secret>) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        Err(Unsupported("pull_receipts"))
+    }
+
+    /// Verifies and reads a callback of the supplier's.
+    ///
+    /// # Errors
+    /// [`Unsupported`] where the supplier never calls back.
+    fn read_callback(
+        &self,
+        _headers: &[(String, String)],
+        _body: &[u8],
+        _at: Time,
+    ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        Err(Unsupported("read_callback"))
+    }
+}
+
+/// An access token of a supplier's.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The token.
+    pub secret: Secret,
+    /// How long it is good for.
+    pub expires_in: Duration,
+}
+
+impl Token {
+    /// The reason code with which a channel says that the token it was given is no longer good.
+    pub const INVALID: &'static str = "token_invalid";
+}
+
+/// A delivery that a supplier took, named the supplier's way.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The recipient.
+    pub to: String,
+    /// The supplier's id of it.
+    pub provider_id: String,
+}
+
+/// A file to be uploaded before it can be sent.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// The file's name.
+    pub name: String,
+    /// Its media type (RFC 6838).
+    pub media_type: String,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What a supplier reports later about something it took.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The supplier's id, as given with the outcome.
+    pub provider_id: String,
+    /// The recipient, where one id covers several.
+    pub to: Option<String>,
+    /// What happened.
+    pub mark: ReceiptMark,
+    /// The supplier's words.
+    pub reason: Option<Reason>,
+    /// When, by the supplier's clock.
+    pub at: Option<Time>,
+}
+
+/// What can happen to a delivery after the supplier took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiptMark {
+    /// It reached the device or the mailbox.
+    Received,
+    /// It came back.
+    Bounced,
+    /// It was opened.
+    Read,
+    /// A link in it was followed.
+    Clicked,
+}
+
+/// The supplier has no such thing; names what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this provider has no {0}")]
+pub struct Unsupported(pub &'static str);
