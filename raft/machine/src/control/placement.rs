@@ -1,0 +1,1 @@
+//! Which nodes hold which partition: as even as can be, moving as little as can be.
