@@ -3,6 +3,9 @@
 //! State + command at *t* → state + answer + hints + records. Nothing here waits, reads a clock, draws a random number,
 //! depends on hash order or touches a disk; `clippy.toml` beside this crate and the dependency list enforce it.
 
+pub mod control;
+pub mod partition;
+
 use std::fmt::Debug;
 
 use serde::Serialize;

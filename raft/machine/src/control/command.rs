@@ -1,0 +1,125 @@
+//! What can be asked of control, and what it answers.
+
+use serde::{Deserialize, Serialize};
+use tidings_contract::AccountLimit;
+
+use super::{ApiKey, NodeInfo, Role, Sealed, TemplateSpec};
+
+/// A change, and who asks for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Command {
+    /// The API key that asks, or `cluster`.
+    pub by: String,
+    /// The change.
+    pub action: Action,
+}
+
+/// The changes that can be asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Action {
+    /// Founds the cluster: its id, its partitions, its first node, its first admin key. Refused when it was founded before.
+    Found {
+        /// The cluster's id.
+        cluster: String,
+        /// How many partitions, for ever; at least 1.
+        partitions: u16,
+        /// Most replicas of a group; at least 1.
+        replication: u16,
+        /// The first node's number.
+        node: u64,
+        /// The first node.
+        info: NodeInfo,
+        /// The id of the first key.
+        key_id: String,
+        /// The first key; an admin's.
+        key: ApiKey,
+    },
+    /// A node joins, or comes back with other addresses. Placement follows.
+    PutNode {
+        /// Its number.
+        node: u64,
+        /// The node.
+        info: NodeInfo,
+    },
+    /// Writes a new version of a template; the same content as the newest version changes nothing.
+    PutTemplate {
+        /// Its name.
+        name: String,
+        /// What was written.
+        spec: Box<TemplateSpec>,
+    },
+    /// Takes a template out of use.
+    DeleteTemplate {
+        /// Its name.
+        name: String,
+    },
+    /// Writes an account.
+    PutAccount {
+        /// Its name.
+        name: String,
+        /// The provider.
+        provider: String,
+        /// Settings that may be shown: a JSON object as text.
+        settings: String,
+        /// The names of the secret settings that are set.
+        secret_names: Vec<String>,
+        /// The secret settings, sealed.
+        sealed: Sealed,
+        /// Its limit.
+        limit: Option<AccountLimit>,
+    },
+    /// Removes an account. Refused while a template in use names it.
+    DeleteAccount {
+        /// Its name.
+        name: String,
+    },
+    /// Adds an API key.
+    PutKey {
+        /// Its id.
+        id: String,
+        /// Its name, for people.
+        name: String,
+        /// What it may do.
+        role: Role,
+        /// SHA-256 of the key.
+        hash: [u8; 32],
+    },
+    /// Revokes an API key. Refused for the last admin key.
+    RevokeKey {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// What control answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// The template now has this version, made now or before.
+    Version(u32),
+    /// Nothing was changed.
+    Refused(Refusal),
+}
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The cluster was founded before; this is its id.
+    Founded(String),
+    /// The cluster was not founded yet.
+    NotFounded,
+    /// No such thing.
+    NotFound,
+    /// The account is named by this template.
+    InUse(String),
+    /// The last admin key cannot be revoked.
+    LastAdmin,
+    /// There are as many as there may be; the number.
+    TooMany(u64),
+    /// The command makes no sense: no partitions, no replicas, no account of that name …
+    Invalid(String),
+}

@@ -1,0 +1,22 @@
+//! The control machine: what operators decide, and which node holds what.
+
+mod access;
+mod account;
+mod apply;
+mod audit;
+mod cluster;
+mod command;
+mod content;
+mod key;
+mod membership;
+mod placement;
+mod state;
+mod template;
+
+pub use account::{Account, Sealed};
+pub use audit::AuditEntry;
+pub use cluster::{Cluster, NodeInfo};
+pub use command::{Action, Answer, Command, Refusal};
+pub use key::{ApiKey, Role};
+pub use state::Control;
+pub use template::{Dedup, Template, TemplateSpec, TemplateVersion};

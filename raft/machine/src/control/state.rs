@@ -1,0 +1,49 @@
+//! The state of control, and the questions that can be asked of it without changing it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidings_contract::{PartitionId, Time};
+
+use super::{Account, Answer, ApiKey, AuditEntry, Cluster, Command, NodeInfo, Template};
+use crate::{Machine, Output};
+
+/// Everything operators decide.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Control {
+    /// The newest time any command carried.
+    pub now: Time,
+    /// The cluster, once it is founded.
+    pub cluster: Option<Cluster>,
+    /// The nodes, by number.
+    pub nodes: BTreeMap<u64, NodeInfo>,
+    /// Which nodes hold which partition; the first is the preferred leader.
+    pub placement: BTreeMap<PartitionId, Vec<u64>>,
+    /// The templates, by name.
+    pub templates: BTreeMap<String, Template>,
+    /// The accounts, by name.
+    pub accounts: BTreeMap<String, Arc<Account>>,
+    /// The API keys, by id.
+    pub keys: BTreeMap<String, ApiKey>,
+    /// Which key has which hash; the revoked ones are not here.
+    pub key_hashes: BTreeMap<[u8; 32], String>,
+    /// The newest changes, oldest first.
+    pub audit: VecDeque<AuditEntry>,
+    /// How many changes there have been.
+    pub audit_seq: u64,
+}
+
+impl Machine for Control {
+    type Command = Command;
+    type Answer = Answer;
+    /// Control has no hints: whoever depends on it watches its version.
+    type Hint = ();
+    /// Control keeps everything in its state.
+    type Record = ();
+
+    fn apply(&mut self, at: Time, command: Command, _out: &mut Output<(), ()>) -> Answer {
+        self.now = self.now.max(at);
+        self.dispatch(command)
+    }
+}

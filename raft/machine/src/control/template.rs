@@ -1,0 +1,74 @@
+//! Templates: versioned content with placeholders, and how to deliver it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidings_contract::{MessageType, Time};
+
+use crate::partition::{OnUnknown, RetryPolicy};
+
+/// What an operator writes; checked at the edge before it is proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateSpec {
+    /// The channel.
+    pub channel: String,
+    /// The account to send with. `None` where the recipient is the account (robots).
+    pub account: Option<String>,
+    /// What its messages are for.
+    pub message_type: MessageType,
+    /// The content: a JSON object as text, with placeholders in any string.
+    pub content: String,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// What to do when nobody can tell whether an attempt was taken.
+    pub on_unknown: OnUnknown,
+    /// Whether a recipient gets the same content only once per window.
+    pub dedup: Option<Dedup>,
+    /// How long a message is worth sending after it was accepted or was due, in milliseconds.
+    pub expires_after_ms: Option<u64>,
+    /// What it is for, for people.
+    pub description: String,
+}
+
+/// A recipient gets the same content once per window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dedup {
+    /// Length of the window in milliseconds; at least 1,000, at most 30 days.
+    pub window_ms: u64,
+}
+
+/// One version of a template. Never changed, so a message can be pinned to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateVersion {
+    /// Counted from 1.
+    pub version: u32,
+    /// What was written.
+    pub spec: TemplateSpec,
+    /// When.
+    pub created_at: Time,
+    /// By which API key.
+    pub created_by: String,
+}
+
+/// A template: its versions under one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// The newest version.
+    pub latest: u32,
+    /// The versions kept: the newest ones, at most [`Template::VERSIONS_KEPT`].
+    pub versions: BTreeMap<u32, Arc<TemplateVersion>>,
+    /// A deleted template takes no new messages; those accepted before are still delivered.
+    pub deleted: bool,
+}
+
+impl Template {
+    /// How many versions are kept. Messages wait at most 30 days, so an older version is only of historical interest.
+    pub const VERSIONS_KEPT: usize = 100;
+
+    /// The newest version, unless the template was deleted.
+    pub fn current(&self) -> Option<&Arc<TemplateVersion>> {
+        if self.deleted { None } else { self.versions.get(&self.latest) }
+    }
+}

@@ -1,0 +1,188 @@
+//! What can be asked of a partition.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
+
+use super::{Header, Sheet};
+
+/// What can be asked of a partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Command {
+    /// A node that leads the partition makes itself its owner. Answered by `Owned`.
+    TakeOver {
+        /// The node.
+        owner: Owner,
+        /// The term in which it leads.
+        epoch: u64,
+        /// Its limits; they hold from here on.
+        limits: Limits,
+    },
+    /// Claims an idempotency key at the key's home. Answered by `Claimed`.
+    Claim(Box<Claim>),
+    /// One part of a message. Answered by `Accepted` or `Refused`.
+    Accept(Box<Accept>),
+    /// The owner claims an attempt before making it (`on_unknown = "stop"`). Answered by `Done` or `Refused`.
+    Begin {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// Which attempt: one more than have come back.
+        attempt: u16,
+        /// The epoch in which the owner took the delivery up.
+        epoch: u64,
+        /// With which account.
+        account: String,
+    },
+    /// The owner reports what an attempt came back with. Answered by `Done` (with the new state) or `Refused`.
+    Outcome {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// Which attempt: one more than have come back.
+        attempt: u16,
+        /// The epoch in which the owner took the delivery up.
+        epoch: u64,
+        /// With which account.
+        account: String,
+        /// When the attempt began, by the owner's clock.
+        began: Time,
+        /// What it came back with.
+        outcome: Outcome,
+    },
+    /// Somebody asks to cancel a delivery. Answered by `Done` (pending: the owner will close it) or `Refused`.
+    RequestCancel {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The API key that asks.
+        by: String,
+    },
+    /// The owner closes a delivery that has no attempt in flight. Answered by `Done` or `Refused`.
+    Close {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The epoch in which the owner looked.
+        epoch: u64,
+        /// Why.
+        closing: Closing,
+    },
+    /// Makes a new delivery of a dead letter. Answered by `Accepted` or `Refused`.
+    Redrive(Box<Redrive>),
+    /// Asks for permits of an account at the account's home. Answered by `Leased`.
+    Lease(Lease),
+    /// Only time passes: windows, keys and answers that ran out are forgotten. Answered by `Done`.
+    Tick,
+}
+
+/// Who owns a partition's deliveries: one process of one node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The node.
+    pub node: u64,
+    /// A number drawn when the process started, so that a restarted node is another owner.
+    pub boot: u64,
+}
+
+/// How much a partition may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Most pending deliveries; a part that would pass it is refused whole.
+    pub pending: u64,
+    /// Most idempotency keys kept.
+    pub idempotency_keys: u64,
+    /// Most dead letters that can be redriven; older ones stay in the archive only.
+    pub dead_letters: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { pending: 200_000, idempotency_keys: 1_000_000, dead_letters: 100_000 }
+    }
+}
+
+/// A claim of an idempotency key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claim {
+    /// The key, within the API key that used it: `<key id>/<idempotency key>`.
+    pub key: String,
+    /// A hash of the whole request body.
+    pub body_hash: u64,
+    /// What the message would be, with its id.
+    pub header: Header,
+    /// Until when the key is kept.
+    pub until: Time,
+}
+
+/// One part of a message: recipients of one partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Accept {
+    /// The message.
+    pub message: MessageId,
+    /// This partition; it stands in the ids of the deliveries.
+    pub partition: PartitionId,
+    /// Which of the message's parts for this partition, from 0.
+    pub part: u16,
+    /// A part that is applied later than this is refused: nobody waits for it any more.
+    pub accept_by: Time,
+    /// Until when the same part is answered the same again instead of being kept twice; not before `accept_by`.
+    pub repeatable_until: Time,
+    /// What its deliveries share.
+    pub sheet: Arc<Sheet>,
+    /// Who it is for; never empty.
+    pub recipients: Vec<Recipient>,
+    /// The message's header, if this partition is its home and no claim carries it.
+    pub header: Option<Box<Header>>,
+}
+
+/// One recipient of a part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recipient {
+    /// The index in the request.
+    pub index: u16,
+    /// The address, normalised.
+    pub to: String,
+    /// The recipient's own variables: a JSON object as text.
+    pub variables: Option<String>,
+    /// What content dedup compares, where the template asks for it.
+    pub fingerprint: Option<u64>,
+}
+
+/// Why the owner closes a delivery that has no attempt in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Closing {
+    /// Somebody asked to cancel it.
+    Cancelled,
+    /// Its time has run out.
+    Expired,
+    /// An attempt was claimed and its end was lost (`on_unknown = "stop"`).
+    Lost,
+    /// It cannot be sent: the account is gone, the template cannot be rendered.
+    Impossible(tidings_contract::Reason),
+}
+
+/// A redrive of one dead letter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Redrive {
+    /// The dead letter.
+    pub delivery: DeliveryId,
+    /// The API key that asks.
+    pub by: String,
+    /// What the new delivery carries: the old sheet, or an edited one.
+    pub sheet: Arc<Sheet>,
+    /// The recipient, or an edited one of the same partition; its index is the dead letter's.
+    pub recipient: Recipient,
+}
+
+/// A request for permits of an account.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    /// The account.
+    pub account: String,
+    /// Its limit.
+    pub limit: AccountLimit,
+    /// How many permits are wanted.
+    pub want: u32,
+    /// The node that will use them.
+    pub node: u64,
+}

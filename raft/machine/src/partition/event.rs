@@ -1,0 +1,90 @@
+//! What happened to a delivery, in order: the trace.
+
+use serde::{Deserialize, Serialize};
+use tidings_contract::{DeliveryId, Outcome, Reason, Time};
+
+use super::State;
+
+/// One thing that happened to a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, by the clock of the proposer.
+    pub at: Time,
+    /// What.
+    pub what: What,
+}
+
+/// The kinds of things that happen to a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum What {
+    /// The partition kept it.
+    Accepted,
+    /// It waits for its time.
+    Scheduled {
+        /// The first attempt is not before.
+        due: Time,
+    },
+    /// A rule decided against sending.
+    Suppressed {
+        /// The rule: `content_dedup` …
+        rule: String,
+        /// What the rule saw.
+        detail: String,
+    },
+    /// An attempt was claimed before it was made (`on_unknown = "stop"`).
+    Begun {
+        /// Which attempt, from 1.
+        attempt: u16,
+        /// With which account.
+        account: String,
+    },
+    /// An attempt came back.
+    Attempted {
+        /// Which attempt, from 1.
+        attempt: u16,
+        /// With which account.
+        account: String,
+        /// By which node.
+        node: u64,
+        /// When it began, by that node's clock.
+        began: Time,
+        /// What it came back with.
+        outcome: Outcome,
+    },
+    /// It will be tried again.
+    Retry {
+        /// Not before.
+        due: Time,
+    },
+    /// Somebody asked to cancel it.
+    CancelRequested {
+        /// The API key that asked.
+        by: String,
+    },
+    /// It was made by redriving a dead letter.
+    RedriveOf {
+        /// That dead letter.
+        delivery: DeliveryId,
+        /// The API key that asked.
+        by: String,
+    },
+    /// This dead letter was redriven.
+    RedrivenAs {
+        /// The new delivery.
+        delivery: DeliveryId,
+    },
+    /// It reached its final state.
+    Ended {
+        /// That state.
+        state: State,
+        /// Why, where there is a why.
+        reason: Option<Reason>,
+    },
+    /// Events were left out here, because the delivery had too many.
+    Omitted {
+        /// How many.
+        count: u32,
+    },
+}
