@@ -60,7 +60,8 @@ fn a_late_part_is_refused_for_ever() {
     // An answer must not be forgotten before its part is too late.
     let mut hasty = part(2, fixture.now, sheet());
     hasty.repeatable_until = Time(0);
-    fixture.accept(hasty.clone());
+    let delivery = fixture.accept(hasty.clone())[0].delivery;
+    fixture.report(delivery, 1, delivered());
     fixture.pass(10_000).accept(hasty.clone());
     assert_eq!(fixture.pass(1).ask(Command::Accept(Box::new(hasty))), Answer::Refused(Refusal::TooLate));
     assert_eq!(fixture.machine.totals().accepted, 1);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
 use tidings_machine::partition::{
     Accept, Answer, Closing, Command, Delivery, Lease, Limits, OnUnknown, Owner, Partition, Policy, Recipient, Record,
@@ -15,8 +16,9 @@ use super::fixture::{HERE, START, bytes, claim, message, outcome_of, sheet};
 
 const WINDOW_MS: u64 = 5_000;
 
-/// One step of a random history: how far the clock jumps (it may seem to go back), and what is asked.
-type Step = (i64, Command);
+/// One step of a random history: how far the clock jumps (it may seem to go back), whether the command is aimed at
+/// something that is there, and what is asked.
+type Step = (i64, bool, Command);
 
 fn random_sheet() -> impl Strategy<Value = Sheet> {
     let template = prop_oneof![Just("otp"), Just("news")];
@@ -115,21 +117,77 @@ fn random_command() -> impl Strategy<Value = Command> {
 }
 
 fn history() -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec((-500i64..1_500, random_command()), 1..150)
+    proptest::collection::vec((-500i64..1_500, proptest::bool::weighted(0.8), random_command()), 1..200)
+}
+
+/// The command with a delivery that is there, its next attempt and an epoch of the tenure in place of the random ones.
+fn aim(machine: &Partition, mut command: Command) -> Command {
+    let owned = machine.owner().map_or(0, |(_, epoch, _)| epoch);
+    if let Command::Redrive(redrive) = &mut command {
+        let dead: Vec<DeliveryId> = machine.dead_letters().map(|(id, _)| *id).collect();
+        redrive.delivery =
+            dead.get(redrive.delivery.index() as usize % dead.len().max(1)).copied().unwrap_or(redrive.delivery);
+    }
+    if let Command::Begin { delivery, .. }
+    | Command::Outcome { delivery, .. }
+    | Command::RequestCancel { delivery, .. }
+    | Command::Close { delivery, .. } = &mut command
+    {
+        let ids: Vec<DeliveryId> = machine.pending(None).map(|(one, _)| one.id).collect();
+        let chosen = delivery.bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>() % ids.len().max(1);
+        *delivery = ids.get(chosen).copied().unwrap_or(*delivery);
+    }
+    let next = |id: &DeliveryId| machine.delivery(id).map_or(1, |(one, _)| one.attempts + 1);
+    match &mut command {
+        Command::Begin { delivery, attempt, epoch, .. } | Command::Outcome { delivery, attempt, epoch, .. } => {
+            (*attempt, *epoch) = (next(delivery), owned);
+        }
+        Command::Close { epoch, .. } => *epoch = owned,
+        _ => {}
+    }
+    command
 }
 
 /// Applies a history, looking at the machine after each step.
 fn run(machine: &mut Partition, at: &mut i64, steps: &[Step], mut look: impl FnMut(&Partition, &Answer, &[Record])) {
-    for (jump, command) in steps {
+    for (jump, aimed, command) in steps {
         *at += jump;
         let mut out = Output::default();
-        let answer = machine.apply(Time(START.saturating_add_signed(*at)), command.clone(), &mut out);
+        let command = if *aimed { aim(machine, command.clone()) } else { command.clone() };
+        let answer = machine.apply(Time(START.saturating_add_signed(*at)), command, &mut out);
         look(machine, &answer, &out.records);
     }
 }
 
 fn sum(ended: &BTreeMap<State, u64>) -> u64 {
     ended.values().sum()
+}
+
+#[test]
+fn the_random_histories_reach_every_state_and_every_refusal() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..100 {
+        let steps = history().new_tree(&mut runner).expect("a history").current();
+        run(&mut Partition::default(), &mut 0, &steps, |_, answer, _| {
+            if let Answer::Refused(_) | Answer::Done(_) = answer {
+                *seen.entry(format!("{answer:?}")).or_default() += 1;
+            }
+        });
+    }
+    let states = [State::Pending, State::Delivered, State::Failed, State::Unknown, State::Cancelled, State::Expired];
+    let refusals = [
+        Refusal::Full,
+        Refusal::TooLate,
+        Refusal::NotOwner,
+        Refusal::WrongAttempt,
+        Refusal::NotPending,
+        Refusal::NotDead,
+        Refusal::Groundless,
+    ];
+    let all = states.map(Answer::Done).into_iter().chain(refusals.map(Answer::Refused));
+    let missing: Vec<_> = all.filter(|answer| seen.get(&format!("{answer:?}")).is_none_or(|n| *n < 20)).collect();
+    assert!(missing.is_empty(), "hardly ever reached: {missing:?}; {seen:?}");
 }
 
 proptest! {
@@ -217,7 +275,7 @@ proptest! {
 
     #[test]
     fn commands_survive_the_log(steps in history()) {
-        for (_, command) in steps {
+        for (.., command) in steps {
             let bytes = postcard::to_allocvec(&command).expect("a command is serializable");
             let back: Command = postcard::from_bytes(&bytes).expect("and readable");
             prop_assert_eq!(format!("{command:?}"), format!("{back:?}"));
@@ -227,11 +285,12 @@ proptest! {
     #[test]
     fn a_refusal_changes_nothing_but_the_time(steps in history()) {
         let (mut machine, mut at) = (Partition::default(), 0);
-        for (jump, command) in &steps {
+        for (jump, aimed, command) in &steps {
             at += jump;
             let now = Time(START.saturating_add_signed(at));
             machine.apply(now, Command::Tick, &mut Output::default());
             let before = bytes(&machine);
+            let command = if *aimed { aim(&machine, command.clone()) } else { command.clone() };
             let mut out = Output::default();
             if let Answer::Refused(refusal) = machine.apply(now, command.clone(), &mut out) {
                 prop_assert!(before == bytes(&machine), "{:?} changed something: {:?}", command, refusal);
