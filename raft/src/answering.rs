@@ -52,10 +52,10 @@ impl Inner {
     async fn answer(self: Arc<Self>, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
         match kind {
             Kind::Append => {
-                if let Some(why) = self.ground.disk.health().refuses() {
+                let (id, rpc): (_, AppendEntriesRequest<Types>) = read(&body)?;
+                if let Some(why) = self.ground.disk.health().refuses().filter(|_| !rpc.entries.is_empty()) {
                     return Err(why);
                 }
-                let (id, rpc): (_, AppendEntriesRequest<Types>) = read(&body)?;
                 answer(&self.member(id)?.raft().append_entries(rpc).await.map_err(|e| e.to_string())?)
             }
             Kind::Vote => {

@@ -50,7 +50,9 @@ pub enum OpenError {
     #[error("cannot open the database: {0}")]
     Database(#[from] sled::Error),
     /// The data was written by a version this one does not know.
-    #[error("the data has disk version {found}; this program reads {known}. Use the program that wrote it, or a newer one")]
+    #[error(
+        "the data has disk version {found}; this program reads {known}. Use the program that wrote it, or a newer one"
+    )]
     Version {
         /// What is on the disk.
         found: String,

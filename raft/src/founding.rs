@@ -41,6 +41,7 @@ impl Ledgers {
         let unkept = |e: std::io::Error| ProposeError::Refused(format!("the disk does not keep the founding: {e}"));
         self.inner.ground.disk.keep(FOUNDER.into(), cluster.clone().into_bytes()).await.map_err(unkept)?;
         self.inner.adopt_cluster(&cluster).await.map_err(unkept)?;
+        *self.inner.peers.me().address.write() = Some(peer.peer_addr.clone());
         give_birth(self.inner.control.raft(), self.node(), &peer).await?;
         let until = Instant::now() + ELECTION;
         let elected = async {
@@ -64,21 +65,23 @@ impl Ledgers {
     /// # Errors
     /// See [`ProposeError`]; with `Refused` no seed could be reached or took the node.
     pub async fn join(&self, seeds: &[String], info: NodeInfo) -> Result<(), ProposeError> {
+        *self.inner.peers.me().address.write() = Some(info.peer_addr.clone());
         let question = codec::encode(&(self.node(), info)).map_err(|e| ProposeError::Refused(e.to_string()))?;
-        let mut why = "there is nobody to ask".to_owned();
+        let mut why = Vec::new();
         for seed in seeds {
             let body = question.clone().into();
             let within = self.inner.ground.options.propose_within + Duration::from_secs(2);
             let answer = self.inner.peers.call_address(seed, Kind::Join, body, within).await;
-            match answer.map_err(|e| e.to_string()).and_then(|a| codec::decode::<String>(&a).map_err(|e| e.to_string())) {
+            match answer.map_err(|e| e.to_string()).and_then(|a| codec::decode::<String>(&a).map_err(|e| e.to_string()))
+            {
                 Ok(cluster) => {
                     let kept = self.inner.adopt_cluster(&cluster).await;
                     return kept.map_err(|e| ProposeError::Unknown(format!("joined, but the disk says: {e}")));
                 }
-                Err(error) => why = format!("{seed}: {error}"),
+                Err(error) => why.push(format!("{seed}: {error}")),
             }
         }
-        Err(ProposeError::Refused(why))
+        Err(ProposeError::Refused(format!("no seed took this node: {}", why.join("; "))))
     }
 }
 

@@ -42,6 +42,9 @@ pub(crate) struct Group<M: Machine> {
     transfer: Mutex<Option<Instant>>,
 }
 
+/// Where a machine's records go: the archive, and the same as the machine's sink.
+pub(crate) type Keeping<M> = (Arc<ArchiveStore>, Arc<dyn RecordSink<<M as Machine>::Record>>);
+
 /// A group whose machine does not matter.
 pub(crate) trait AnyGroup: Send + Sync {
     fn id(&self) -> GroupId;
@@ -57,8 +60,12 @@ pub(crate) trait AnyGroup: Send + Sync {
     /// Returns when no proposal is under way.
     fn idle(&self) -> BoxFuture<'_, ()>;
     /// Proposes what another node encoded; the answers come encoded too.
-    fn propose_encoded(&self, count: u32, commands: bytes::Bytes, until: Instant)
-    -> BoxFuture<'_, Result<Vec<u8>, ProposeError>>;
+    fn propose_encoded(
+        &self,
+        count: u32,
+        commands: bytes::Bytes,
+        until: Instant,
+    ) -> BoxFuture<'_, Result<Vec<u8>, ProposeError>>;
     /// When a handing over of leadership was last tried.
     fn transfer_tried(&self) -> &Mutex<Option<Instant>>;
     /// Stops the group; what is under way is answered `Unknown`.
@@ -69,11 +76,7 @@ pub(crate) trait AnyGroup: Send + Sync {
 
 impl<M: Machine> Group<M> {
     /// Opens the group from what the disk has of it; an unknown one starts empty and waits to be led or initialised.
-    pub(crate) async fn open(
-        ground: &Ground,
-        id: GroupId,
-        archive: Option<(Arc<ArchiveStore>, Arc<dyn RecordSink<M::Record>>)>,
-    ) -> Result<Self, OpenError> {
+    pub(crate) async fn open(ground: &Ground, id: GroupId, archive: Option<Keeping<M>>) -> Result<Self, OpenError> {
         let failed = |why: String| OpenError::Group { group: id.to_string(), why };
         let (archive, sink) = archive.unzip();
         let host = Arc::new(Host::<M>::new(ground.boot, sink));
@@ -100,7 +103,11 @@ impl<M: Machine> Group<M> {
     }
 
     /// Proposes on this node.
-    pub(crate) async fn propose(&self, commands: &mut Commands<M>, until: Instant) -> Result<Vec<M::Answer>, ProposeError> {
+    pub(crate) async fn propose(
+        &self,
+        commands: &mut Commands<M>,
+        until: Instant,
+    ) -> Result<Vec<M::Answer>, ProposeError> {
         if let Some(why) = self.disk.health().refuses() {
             return Err(ProposeError::Full(why));
         }

@@ -100,7 +100,13 @@ impl<M: Machine> Host<M> {
     }
 
     /// Remembers a batch until it is applied, and returns its payload. `encoded` are the commands one after the other.
-    pub(crate) fn launch(&self, number: u64, at: Time, proposals: Vec<Proposal<M>>, encoded: &[bytes::Bytes]) -> Vec<u8> {
+    pub(crate) fn launch(
+        &self,
+        number: u64,
+        at: Time,
+        proposals: Vec<Proposal<M>>,
+        encoded: &[bytes::Bytes],
+    ) -> Vec<u8> {
         let count: usize = proposals.iter().map(|p| p.commands.len()).sum();
         let mut payload = Vec::with_capacity(HEADER + encoded.iter().map(bytes::Bytes::len).sum::<usize>());
         payload.extend_from_slice(&self.boot.to_le_bytes());
@@ -119,7 +125,12 @@ impl<M: Machine> Host<M> {
     }
 
     /// Applies what others proposed.
-    fn apply_foreign(&self, header: &Header, mut bytes: &[u8], out: &mut Output<M::Hint, M::Record>) -> Result<(), CodecError> {
+    fn apply_foreign(
+        &self,
+        header: &Header,
+        mut bytes: &[u8],
+        out: &mut Output<M::Hint, M::Record>,
+    ) -> Result<(), CodecError> {
         let mut commands = Vec::with_capacity(usize::try_from(header.count).unwrap_or(0).min(4_096));
         for _ in 0..header.count {
             commands.push(codec::decode_next::<M::Command>(&mut bytes)?);

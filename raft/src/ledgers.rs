@@ -14,6 +14,7 @@ use tidings_machine::partition::{Hint, Partition, Record};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::codec;
 use crate::error::{AskError, OpenError};
@@ -77,9 +78,11 @@ impl Ledgers {
         let listen = |source| OpenError::Listen { addr: options.peer_listen.to_string(), source };
         let listener = TcpListener::bind(options.peer_listen).await.map_err(listen)?;
         let peer_addr = listener.local_addr().map_err(listen)?;
-        let cluster = RwLock::new(disk.cluster());
-        let me = Arc::new(Identity { node: options.node, secret: options.secret.clone(), cluster });
-        let peers = Peers::new(Arc::clone(&me));
+        let cluster = RwLock::new(disk.small("cluster"));
+        let listens = (!peer_addr.ip().is_unspecified()).then(|| peer_addr.to_string());
+        let address = RwLock::new(options.advertise.clone().or(listens));
+        let me = Arc::new(Identity { node: options.node, secret: options.secret.clone(), cluster, address });
+        let peers = Peers::new(me);
         let partitions: Arc<Partitions> = Arc::default();
         let network = Network { peers: peers.clone(), archives: archives_of(Arc::downgrade(&partitions)) };
         let options = Arc::new(options);
@@ -102,7 +105,7 @@ impl Ledgers {
         for partition in inner.known_on_disk() {
             inner.open_partition(partition).await?;
         }
-        inner.spawn(serve(listener, me, Arc::new(Arc::downgrade(&inner))));
+        inner.spawn(serve(listener, inner.peers.clone(), Arc::new(Arc::downgrade(&inner))));
         inner.spawn(crate::placement::keep(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
@@ -244,7 +247,10 @@ impl Inner {
     }
 
     /// Opens a partition's group, unless it is open.
-    pub(crate) async fn open_partition(self: &Arc<Self>, partition: PartitionId) -> Result<Arc<Group<Partition>>, OpenError> {
+    pub(crate) async fn open_partition(
+        self: &Arc<Self>,
+        partition: PartitionId,
+    ) -> Result<Arc<Group<Partition>>, OpenError> {
         let _one_at_a_time = self.opening.lock().await;
         if let Some(open) = self.partition(partition) {
             return Ok(open);
@@ -275,27 +281,39 @@ fn archives_of(partitions: Weak<Partitions>) -> Arc<dyn Fn(GroupId) -> Option<Ar
 }
 
 /// Keeps `leading` true for one partition as long as its group lives.
+///
+/// openraft 0.9 lets a leader without a majority think that it leads. Here it stops leading when no majority answered for
+/// three quarters of a lease: before anybody else can be elected, so that two nodes never serve a partition at once.
 async fn watch_leading(inner: Weak<Inner>, group: Weak<Group<Partition>>, partition: PartitionId) {
     let Some(raft) = group.upgrade().map(|group| group.raft().clone()) else { return };
-    let (mut server, mut data) = (raft.server_metrics(), raft.data_metrics());
+    let Some(timing) = inner.upgrade().map(|inner| inner.ground.options.timing) else { return };
+    let lease = Duration::from_millis(timing.election_max_ms * 3 / 4);
+    let (mut server, mut data, mut metrics) = (raft.server_metrics(), raft.data_metrics(), raft.metrics());
+    let mut heard = Instant::now();
     loop {
         let elected = server.borrow_and_update().state.is_leader();
         data.borrow_and_update();
-        let term = leads(&raft);
+        if metrics.has_changed().unwrap_or(false) {
+            heard = Instant::now();
+        }
+        let age = metrics.borrow_and_update().millis_since_quorum_ack.map(Duration::from_millis);
+        let alive = age.is_some_and(|age| age + heard.elapsed() < lease);
+        let term = leads(&raft).filter(|_| alive);
         let Some(inner) = inner.upgrade() else { return };
-        inner.leading.send_if_modified(|leading| match term {
+        let changed = inner.leading.send_if_modified(|leading| match term {
             Some(term) => leading.insert(partition, term) != Some(term),
             None => leading.remove(&partition).is_some(),
         });
-        if term.is_some() {
+        if changed {
             inner.look.notify_one();
         }
         drop(inner);
-        // Only a new leader's first applied entry is worth waking up for; later ones change nothing here.
-        let changed = if elected && term.is_none() {
+        let changed = if elected {
             tokio::select! {
                 changed = server.changed() => changed,
-                changed = data.changed() => changed,
+                // Only a new leader's first applied entry is worth waking up for; later ones change nothing here.
+                changed = data.changed(), if term.is_none() => changed,
+                () = tokio::time::sleep(Duration::from_millis(timing.heartbeat_ms)) => Ok(()),
             }
         } else {
             server.changed().await

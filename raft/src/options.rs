@@ -24,6 +24,10 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Where peers reach it. Port 0 takes a free one.
     pub peer_listen: SocketAddr,
+    /// Where peers reach it from outside: `host:port`. `None` is the address it listens on, unless that is any address.
+    /// Told to every peer it meets, so that nodes find each other again when addresses changed while there was no
+    /// majority to write them down.
+    pub advertise: Option<String>,
     /// What every node of the cluster knows and nobody else.
     pub secret: Secret,
     /// How much memory sled may use for its page cache, in bytes.
@@ -49,6 +53,7 @@ impl Options {
             node,
             data_dir: data_dir.into(),
             peer_listen,
+            advertise: None,
             secret,
             cache_bytes: 256 << 20,
             disk_reserve_bytes: 256 << 20,

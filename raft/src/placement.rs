@@ -62,6 +62,7 @@ impl Keeper {
             nodes: control.nodes.iter().map(|(id, info)| (*id, peer_of(info))).collect(),
         });
         let Some((cluster, partitions)) = &wishes.cluster else { return };
+        stand_if_able(inner);
         inner.peers.set_book(wishes.nodes.iter().map(|(id, peer)| (*id, peer.peer_addr.clone())).collect());
         if let Err(error) = inner.adopt_cluster(cluster).await {
             tracing::error!(%error, "the disk does not keep the cluster's id");
@@ -99,12 +100,20 @@ impl Keeper {
         self.day = today;
         let first = today.saturating_sub(inner.ground.options.retention_days);
         let archives: Vec<_> = inner.partitions.read().values().filter_map(|group| group.archive().cloned()).collect();
-        let forgotten = tokio::task::spawn_blocking(move || {
-            archives.iter().try_for_each(|archive| archive.drop_before(first))
-        });
+        let forgotten =
+            tokio::task::spawn_blocking(move || archives.iter().try_for_each(|archive| archive.drop_before(first)));
         if let Ok(Err(error)) = forgotten.await {
             tracing::warn!(%error, "days past their retention could not be forgotten; tried again tomorrow");
         }
+    }
+}
+
+/// A node whose disk takes nothing new refuses appends and so no longer hears its leaders; it must not disturb them by
+/// standing for election.
+fn stand_if_able(inner: &Inner) {
+    let able = inner.ground.disk.health().refuses().is_none();
+    for group in inner.groups() {
+        group.raft().runtime_config().elect(able);
     }
 }
 

@@ -94,7 +94,8 @@ impl<M: Machine> Proposer<M> {
         let (hold, held) = watch::channel(false);
         let (busy, idle) = watch::channel(true);
         let limits = BatchLimits { bytes: limits.bytes.min(MAX_ENTRY_BYTES), ..limits };
-        let batcher = Batcher { raft, host, clock, limits, waiting, held, busy, stamped: Time(0), number: 0, spare: None };
+        let batcher =
+            Batcher { raft, host, clock, limits, waiting, held, busy, stamped: Time(0), number: 0, spare: None };
         tokio::spawn(batcher.run());
         Self { queue, hold, idle }
     }
@@ -120,7 +121,11 @@ impl<M: Machine> Proposer<M> {
     }
 
     /// Proposes on this node. Answers come once the commands are on the disks of a majority and applied here.
-    pub(crate) async fn propose(&self, commands: &mut Commands<M>, until: Instant) -> Result<Vec<M::Answer>, ProposeError> {
+    pub(crate) async fn propose(
+        &self,
+        commands: &mut Commands<M>,
+        until: Instant,
+    ) -> Result<Vec<M::Answer>, ProposeError> {
         let (reply, mut answer) = oneshot::channel();
         let claim = Arc::new(AtomicU8::new(QUEUED));
         let proposal = Proposal { commands: commands.take()?, reply };
@@ -136,7 +141,9 @@ impl<M: Machine> Proposer<M> {
                 Err(ProposeError::Refused("it waited too long for its turn".into()))
             }
             // It may have been answered in this very moment.
-            Err(_) => answer.try_recv().unwrap_or_else(|_| Err(ProposeError::Unknown("no majority within the deadline".into()))),
+            Err(_) => answer
+                .try_recv()
+                .unwrap_or_else(|_| Err(ProposeError::Unknown("no majority within the deadline".into()))),
         }
     }
 }
@@ -197,8 +204,9 @@ impl<M: Machine> Batcher<M> {
         let (mut count, mut bytes) = (0, HEADER);
         let mut next = Some(first);
         while let Some(one) = next {
-            let full = count > 0 && (count + one.proposal.commands.len() > self.limits.commands
-                || bytes + one.encoded.len() > self.limits.bytes);
+            let full = count > 0
+                && (count + one.proposal.commands.len() > self.limits.commands
+                    || bytes + one.encoded.len() > self.limits.bytes);
             if full {
                 self.spare = Some(one);
                 break;

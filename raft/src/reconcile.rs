@@ -76,7 +76,8 @@ fn decide(view: &View, wanted: &[u64], learners: &BTreeSet<u64>) -> Step {
         }
         return Step::SetVoters(target.into_iter().chain([view.me]).collect());
     }
-    let extra: BTreeSet<u64> = view.nodes.iter().filter(|n| !target.contains(n) && !learners.contains(n)).copied().collect();
+    let extra: BTreeSet<u64> =
+        view.nodes.iter().filter(|n| !target.contains(n) && !learners.contains(n)).copied().collect();
     if !extra.is_empty() {
         return Step::Remove(extra);
     }
@@ -158,7 +159,12 @@ mod tests {
             ("the last step removes", seen(&[1, 2], &[1, 2, 3], &[1]), vec![1, 2], Step::Remove(set(&[3]))),
             ("the preferred one leads", seen(&[1, 2], &[1, 2], &[1, 2]), vec![2, 1], Step::HandOver(2)),
             ("not while it is behind", seen(&[1, 2], &[1, 2], &[1]), vec![2, 1], Step::Nothing),
-            ("a leaving leader stays until others vote", seen(&[1], &[1, 2], &[1, 2]), vec![2], Step::SetVoters(set(&[1, 2]))),
+            (
+                "a leaving leader stays until others vote",
+                seen(&[1], &[1, 2], &[1, 2]),
+                vec![2],
+                Step::SetVoters(set(&[1, 2])),
+            ),
             ("then hands over", seen(&[1, 2], &[1, 2], &[1, 2]), vec![2], Step::HandOver(2)),
             ("a change half done is completed", joint, vec![1, 3], Step::SetVoters(set(&[1, 3]))),
             ("no wish, no step", seen(&[1], &[1], &[1]), vec![], Step::Nothing),

@@ -243,7 +243,8 @@ impl Inner {
                 let body = codec::encode(&(id, ())).map_err(|e| ProposeError::Refused(e.to_string()))?;
                 let answer = self.peers.call(target, None, Lane::Raft, Kind::ReadIndex, body.into(), left).await;
                 // A read may be asked for as often as one likes.
-                let answer = answer.map_err(|e| e.to_string()).and_then(|a| codec::decode(&a).map_err(|e| e.to_string()));
+                let answer =
+                    answer.map_err(|e| e.to_string()).and_then(|a| codec::decode(&a).map_err(|e| e.to_string()));
                 answer.unwrap_or_else(|why| Err(ProposeError::Refused(why)))
             };
             match answered {

@@ -202,3 +202,47 @@ async fn what_is_too_large_or_has_no_leader_is_refused_for_what_it_is() {
         node.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_majority_nothing_is_led_and_what_was_refused_is_never_kept() {
+    let mut nodes = cluster(3, 1).await;
+    let at = nodes.iter().position(|node| node.ledgers.leading().borrow().contains_key(&P0)).expect("a leader");
+    let alone = nodes.remove(at);
+    let mut away = Vec::new();
+    for node in nodes {
+        away.push(node.stop().await);
+    }
+    let ask = |n: u32| {
+        let ledgers = alone.ledgers.clone();
+        async move {
+            let (id, command) = accept(P0, &format!("user-{n}"));
+            (id, ledgers.propose_within(P0, vec![command], Duration::from_millis(500)).await)
+        }
+    };
+    let first = ask(0).await;
+    assert!(matches!(first.1, Err(ProposeError::Unknown(_))), "it is in the leader's log: {:?}", first.1);
+    let later = futures::future::join_all((1..40).map(ask)).await;
+    for (id, answer) in &later {
+        assert!(matches!(answer, Err(ProposeError::Refused(_))), "{id}: {answer:?}");
+    }
+    until("it stopped leading", || alone.ledgers.leading().borrow().is_empty()).await;
+    let mut back = Vec::new();
+    for (id, dir) in away {
+        back.push(Node::again(id, dir, &[]).await);
+    }
+    // Their ports are new, and there is no majority that could write them down: they find each other by telling.
+    let seeds: Vec<_> = back.iter().map(Node::addr).chain([alone.addr()]).collect();
+    for node in &back {
+        node.ledgers.join(&seeds, node.info()).await.expect("it tells its new address");
+    }
+    let (kept, command) = accept(P0, "at last");
+    keep(&alone.ledgers, P0, command).await;
+    until("the first replica has it", || alone.ledgers.read(P0, |p| p.delivery(&kept).is_some()) == Some(true)).await;
+    for (id, _) in &later {
+        assert_eq!(alone.ledgers.read(P0, |p| p.delivery(id).is_some()), Some(false), "{id} was refused");
+    }
+    alone.stop().await;
+    for node in back {
+        node.stop().await;
+    }
+}

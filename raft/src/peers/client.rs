@@ -11,13 +11,15 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::handshake::{self, Identity};
+use super::handshake::{self, Identity, Met};
 use super::wire::{ANSWER, FAILURE, Frame, Incoming, Kind, MAX_FRAME, write_all};
 
 /// Most frames that wait for one connection.
 const QUEUE: usize = 1_024;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
+/// A connection on which nothing came back for so long is given up.
+const SILENCE: Duration = Duration::from_millis(200);
 /// How long a peer that could not be reached is left alone.
 const REST: Duration = Duration::from_millis(200);
 
@@ -50,6 +52,8 @@ struct Connection {
     frames: mpsc::Sender<Frame>,
     /// `None` once the connection is broken.
     waiting: Waiting,
+    /// When something last came in.
+    heard: Arc<Mutex<Instant>>,
     reader: tokio::task::JoinHandle<()>,
 }
 
@@ -62,7 +66,7 @@ impl Drop for Connection {
 #[derive(Default)]
 struct Slot {
     connection: Option<Arc<Connection>>,
-    address: String,
+    tries: usize,
     rest_until: Option<(Instant, String)>,
 }
 
@@ -77,6 +81,8 @@ pub(crate) struct Peers {
 struct Inner {
     me: Arc<Identity>,
     book: RwLock<BTreeMap<u64, String>>,
+    /// Where nodes said they are when they last met us.
+    told: RwLock<BTreeMap<u64, String>>,
     slots: Slots,
     numbers: AtomicU64,
     closed: std::sync::atomic::AtomicBool,
@@ -87,6 +93,7 @@ impl Peers {
         let inner = Inner {
             me,
             book: RwLock::default(),
+            told: RwLock::default(),
             slots: Mutex::default(),
             numbers: AtomicU64::new(1),
             closed: false.into(),
@@ -103,9 +110,20 @@ impl Peers {
         *self.inner.book.write() = book;
     }
 
-    /// Where a node is, by the address book.
-    pub(crate) fn address(&self, node: u64) -> Option<String> {
-        self.inner.book.read().get(&node).cloned()
+    /// Remembers where a node that met us says it is.
+    pub(crate) fn hear(&self, met: &Met) {
+        if let Some(address) = &met.address {
+            self.inner.told.write().insert(met.node, address.clone());
+        }
+    }
+
+    /// Where a node may be: what it said itself, then control's word, then `known`.
+    fn addresses(&self, node: u64, known: Option<&str>) -> Vec<String> {
+        let told = self.inner.told.read().get(&node).cloned();
+        let book = self.inner.book.read().get(&node).cloned().or_else(|| known.map(str::to_owned));
+        let mut found: Vec<String> = told.into_iter().chain(book).collect();
+        found.dedup();
+        found
     }
 
     /// Closes all connections and makes no more.
@@ -125,9 +143,7 @@ impl Peers {
         within: Duration,
     ) -> Result<Bytes, CallError> {
         let until = Instant::now() + within;
-        let address = self.address(node).or_else(|| known.map(str::to_owned));
-        let address = address.ok_or_else(|| CallError::NotSent(format!("no address of node {node}")))?;
-        let connection = self.connection(node, lane, &address, until).await?;
+        let connection = self.connection(node, lane, known, until).await?;
         self.ask(&connection, kind, body, until).await
     }
 
@@ -140,7 +156,8 @@ impl Peers {
         within: Duration,
     ) -> Result<Bytes, CallError> {
         let until = Instant::now() + within;
-        let connection = self.open(address, None).await.map_err(|e| CallError::NotSent(format!("{address}: {e}")))?;
+        let (connection, _) =
+            self.open(address, None).await.map_err(|e| CallError::NotSent(format!("{address}: {e}")))?;
         self.ask(&connection, kind, body, until).await
     }
 
@@ -163,10 +180,17 @@ impl Peers {
             Ok(Err(_)) => return Err(CallError::NotSent("the connection broke".into())),
             Err(_) => return Err(CallError::NotSent("too much waits for this peer".into())),
         }
+        let asked = Instant::now();
         match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(CallError::NoAnswer("the connection broke".into())),
-            Err(_) => Err(CallError::NoAnswer("the time ran out".into())),
+            Err(_) => {
+                // Silent for that long, it may hang for ever: the next call makes a new connection.
+                if *connection.heard.lock() < asked && asked.elapsed() >= SILENCE {
+                    connection.waiting.lock().take();
+                }
+                Err(CallError::NoAnswer("the time ran out".into()))
+            }
         }
     }
 
@@ -174,15 +198,13 @@ impl Peers {
         &self,
         node: u64,
         lane: Lane,
-        address: &str,
+        known: Option<&str>,
         until: Instant,
     ) -> Result<Arc<Connection>, CallError> {
         let slot = Arc::clone(self.inner.slots.lock().entry((node, lane)).or_default());
         let connecting = async {
             let mut slot = slot.lock().await;
-            if let Some(alive) = slot.connection.as_ref().filter(|c| c.waiting.lock().is_some())
-                && slot.address == address
-            {
+            if let Some(alive) = slot.connection.as_ref().filter(|c| c.waiting.lock().is_some()) {
                 return Ok(Arc::clone(alive));
             }
             if let Some((rest, why)) = slot.rest_until.as_ref().filter(|(rest, _)| *rest > Instant::now()) {
@@ -190,39 +212,47 @@ impl Peers {
                 return Err(why.clone());
             }
             slot.connection = None;
-            match self.open(address, Some(node)).await {
-                Ok(connection) => {
-                    let connection = Arc::new(connection);
-                    (slot.connection, slot.rest_until) = (Some(Arc::clone(&connection)), None);
-                    address.clone_into(&mut slot.address);
-                    Ok(connection)
-                }
-                Err(error) => {
-                    let why = format!("node {node} at {address}: {error}");
-                    slot.rest_until = Some((Instant::now() + REST, why.clone()));
-                    Err(why)
+            let mut why = format!("no address of node {node}");
+            let addresses = self.addresses(node, known);
+            for _ in 0..addresses.len() {
+                // Counted before, so that whoever comes after one that ran out of time tries another address.
+                let address = &addresses[slot.tries % addresses.len()];
+                slot.tries = slot.tries.wrapping_add(1);
+                match self.open(address, Some(node)).await {
+                    Ok((connection, met)) => {
+                        self.hear(&met);
+                        slot.tries = 0;
+                        let connection = Arc::new(connection);
+                        (slot.connection, slot.rest_until) = (Some(Arc::clone(&connection)), None);
+                        return Ok(connection);
+                    }
+                    Err(error) => why = format!("node {node} at {address}: {error}"),
                 }
             }
+            slot.rest_until = Some((Instant::now() + REST, why.clone()));
+            Err(why)
         };
         match tokio::time::timeout_at(until, connecting).await {
             Ok(connected) => connected.map_err(CallError::NotSent),
-            Err(_) => Err(CallError::NotSent(format!("node {node} at {address}: no connection in time"))),
+            Err(_) => Err(CallError::NotSent(format!("node {node}: no connection in time"))),
         }
     }
 
-    async fn open(&self, address: &str, wanted: Option<u64>) -> std::io::Result<Connection> {
+    async fn open(&self, address: &str, wanted: Option<u64>) -> std::io::Result<(Connection, Met)> {
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(std::io::Error::other("this node is closing"));
         }
         let connected = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
         let mut stream = connected.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
-        handshake::connect(&mut stream, &self.inner.me, wanted).await?;
+        let met = handshake::connect(&mut stream, &self.inner.me, wanted).await?;
         let (read, write) = stream.into_split();
         let (frames, queued) = mpsc::channel(QUEUE);
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
-        let reader = tokio::spawn(converse(Incoming::new(read), write_all(write, queued), Arc::clone(&waiting)));
-        Ok(Connection { frames, waiting, reader })
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        let talk = converse(Incoming::new(read), write_all(write, queued), Arc::clone(&waiting), Arc::clone(&heard));
+        let reader = tokio::spawn(talk);
+        Ok((Connection { frames, waiting, heard, reader }, met))
     }
 }
 
@@ -244,9 +274,11 @@ async fn converse<R: tokio::io::AsyncRead + Unpin>(
     mut incoming: Incoming<R>,
     writing: impl Future<Output = ()>,
     waiting: Waiting,
+    heard: Arc<Mutex<Instant>>,
 ) {
     let reading = async {
         while let Some(frame) = incoming.next().await {
+            *heard.lock() = Instant::now();
             let asker = waiting.lock().as_mut().and_then(|waiting| waiting.remove(&frame.number));
             let answer = match frame.tag {
                 ANSWER => Ok(frame.body),

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use tidings_contract::Secret;
+use tidings_contract::{Secret, stable_hash};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::codec;
@@ -31,6 +31,16 @@ pub(crate) struct Identity {
     pub(crate) secret: Secret,
     /// The cluster this node belongs to, once it does.
     pub(crate) cluster: RwLock<Option<String>>,
+    /// Where this node's peers reach it, once it was told.
+    pub(crate) address: RwLock<Option<String>>,
+}
+
+/// Who the other end is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Met {
+    pub(crate) node: u64,
+    /// Where it says it is reached; newer than what control says, if its address changed while there was no majority.
+    pub(crate) address: Option<String>,
 }
 
 /// What each side says first.
@@ -39,13 +49,14 @@ struct Hello {
     protocol: u32,
     node: u64,
     cluster: Option<String>,
+    address: Option<String>,
     nonce: [u8; 32],
 }
 
 impl Identity {
     fn hello(&self) -> Hello {
-        let cluster = self.cluster.read().clone();
-        Hello { protocol: PROTOCOL, node: self.node, cluster, nonce: rand::random() }
+        let (cluster, address) = (self.cluster.read().clone(), self.address.read().clone());
+        Hello { protocol: PROTOCOL, node: self.node, cluster, address, nonce: rand::random() }
     }
 
     fn proof(&self, role: &[u8], mine: &Hello, theirs: &Hello) -> io::Result<[u8; 32]> {
@@ -54,6 +65,8 @@ impl Identity {
         for side in [mine, theirs] {
             mac.update(&side.nonce);
             mac.update(&side.node.to_be_bytes());
+            let address = side.address.as_deref().unwrap_or_default();
+            mac.update(&stable_hash(address.as_bytes()).to_be_bytes());
         }
         Ok(mac.finalize().into_bytes().into())
     }
@@ -75,7 +88,7 @@ pub(crate) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     me: &Identity,
     wanted: Option<u64>,
-) -> io::Result<u64> {
+) -> io::Result<Met> {
     limited(async {
         let mine = me.hello();
         io.write_all(&MAGIC).await?;
@@ -90,13 +103,13 @@ pub(crate) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
             return Err(refused(format!("it is node {}", theirs.node)));
         }
         send(io, &me.proof(b"connecting", &mine, &theirs)?).await?;
-        Ok(theirs.node)
+        Ok(Met { node: theirs.node, address: theirs.address })
     })
     .await
 }
 
 /// The accepting side; returns who connects.
-pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, me: &Identity) -> io::Result<u64> {
+pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, me: &Identity) -> io::Result<Met> {
     limited(async {
         let mut magic = [0; 4];
         io.read_exact(&mut magic).await?;
@@ -112,7 +125,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, me: &I
             return Err(refused("it does not know the cluster's secret"));
         }
         me.check(&theirs)?;
-        Ok(theirs.node)
+        Ok(Met { node: theirs.node, address: theirs.address })
     })
     .await
 }
@@ -147,10 +160,11 @@ mod tests {
     use super::*;
 
     fn identity(node: u64, secret: &str, cluster: Option<&str>) -> Identity {
-        Identity { node, secret: Secret::new(secret), cluster: RwLock::new(cluster.map(str::to_owned)) }
+        let (cluster, address) = (RwLock::new(cluster.map(str::to_owned)), RwLock::new(Some(format!("host-{node}:1"))));
+        Identity { node, secret: Secret::new(secret), cluster, address }
     }
 
-    async fn meet(near: Identity, far: Identity, wanted: Option<u64>) -> (io::Result<u64>, io::Result<u64>) {
+    async fn meet(near: Identity, far: Identity, wanted: Option<u64>) -> (io::Result<Met>, io::Result<Met>) {
         let (mut a, mut b) = tokio::io::duplex(1_024);
         let connecting = async move {
             // The stream is dropped at the end, as a refusal closes the connection.
@@ -162,9 +176,10 @@ mod tests {
     #[tokio::test]
     async fn two_nodes_of_one_cluster_learn_who_the_other_is() {
         let (near, far) = meet(identity(1, "s", Some("c")), identity(2, "s", Some("c")), Some(2)).await;
-        assert_eq!((near.expect("fits"), far.expect("fits")), (2, 1));
+        let met = |node| Met { node, address: Some(format!("host-{node}:1")) };
+        assert_eq!((near.expect("fits"), far.expect("fits")), (met(2), met(1)));
         let (near, far) = meet(identity(1, "s", None), identity(2, "s", Some("c")), None).await;
-        assert_eq!((near.expect("a new node may ask"), far.expect("and is answered")), (2, 1));
+        assert_eq!((near.expect("a new node may ask"), far.expect("and is answered")), (met(2), met(1)));
     }
 
     #[tokio::test]

@@ -9,7 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::handshake::{self, Identity};
+use super::client::Peers;
+use super::handshake;
 use super::wire::{ANSWER, FAILURE, Frame, Incoming, Kind, write_all};
 
 /// Most connections at once; each peer has two.
@@ -24,14 +25,14 @@ pub(crate) trait Service: Send + Sync + 'static {
 }
 
 /// Serves until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, me: Arc<Identity>, service: Arc<dyn Service>) {
+pub(crate) async fn serve(listener: TcpListener, peers: Peers, service: Arc<dyn Service>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) if connections.len() < CONNECTIONS => {
                     tracing::trace!(%from, "a peer connects");
-                    connections.spawn(attend(stream, Arc::clone(&me), Arc::clone(&service)));
+                    connections.spawn(attend(stream, peers.clone(), Arc::clone(&service)));
                 }
                 Ok((_, from)) => tracing::warn!(%from, "too many peer connections; one was refused"),
                 Err(error) => {
@@ -45,9 +46,12 @@ pub(crate) async fn serve(listener: TcpListener, me: Arc<Identity>, service: Arc
     }
 }
 
-async fn attend(mut stream: TcpStream, me: Arc<Identity>, service: Arc<dyn Service>) {
-    let from = match handshake::accept(&mut stream, &me).await {
-        Ok(from) => from,
+async fn attend(mut stream: TcpStream, peers: Peers, service: Arc<dyn Service>) {
+    let from = match handshake::accept(&mut stream, peers.me()).await {
+        Ok(met) => {
+            peers.hear(&met);
+            met.node
+        }
         Err(error) => {
             tracing::warn!(%error, peer = ?stream.peer_addr().ok(), "a peer was refused");
             return;

@@ -86,11 +86,7 @@ fn not_sent(error: impl std::fmt::Display) -> CallError {
     CallError::NotSent(error.to_string())
 }
 
-fn read_ahead(
-    body: &SnapshotBody,
-    archive: Option<&ArchiveStore>,
-    ahead: &mpsc::Sender<Piece>,
-) -> std::io::Result<()> {
+fn read_ahead(body: &SnapshotBody, archive: Option<&ArchiveStore>, ahead: &mpsc::Sender<Piece>) -> std::io::Result<()> {
     let gone = |_| std::io::Error::other("the sending was given up");
     for number in 0..body.size().pieces {
         ahead.blocking_send(Piece::Machine(body.piece(number)?.to_vec())).map_err(gone)?;

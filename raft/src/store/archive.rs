@@ -167,7 +167,8 @@ impl ArchiveStore {
         let mut found: BTreeMap<DeliveryId, Ended> = BTreeMap::new();
         for (_, day) in self.days_from(message.time().day().saturating_sub(1)) {
             let rows = day.records.scan_prefix(&prefix);
-            for row in rows.skip_while(|row| matches!((row, after), (Ok((key, _)), Some(after)) if **key <= *ended_key(&after)))
+            for row in rows
+                .skip_while(|row| matches!((row, after), (Ok((key, _)), Some(after)) if **key <= *ended_key(&after)))
             {
                 let (_, value) = row.map_err(unreadable)?;
                 let ended: Ended = codec::decode(&value).map_err(unreadable)?;

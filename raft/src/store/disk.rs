@@ -141,9 +141,9 @@ impl Disk {
         self.settle().await
     }
 
-    /// The cluster this data belongs to, once known.
-    pub(crate) fn cluster(&self) -> Option<String> {
-        let found = self.meta.get("cluster").ok().flatten()?;
+    /// A small text that was kept.
+    pub(crate) fn small(&self, key: &str) -> Option<String> {
+        let found = self.meta.get(key).ok().flatten()?;
         String::from_utf8(found.to_vec()).ok()
     }
 }

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -168,7 +168,8 @@ impl Worker {
         }
         let synced = self.sync();
         for (done, result) in written.drain(..) {
-            let result = result.and_then(|()| synced.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string())).copied());
+            let result =
+                result.and_then(|()| synced.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string())).copied());
             if let Err(error) = &result {
                 self.health.fail(error);
             }
@@ -223,7 +224,15 @@ mod tests {
         let (db, flusher) = open(dir.path(), 0);
         let (hold, held) = mpsc::channel::<()>();
         // The first write keeps the thread busy until all the others wait.
-        flusher.write(Box::new(move || { let _ = held.recv(); Ok(()) }), Box::new(drop)).expect("queued");
+        flusher
+            .write(
+                Box::new(move || {
+                    let _ = held.recv();
+                    Ok(())
+                }),
+                Box::new(drop),
+            )
+            .expect("queued");
         let (told, order) = mpsc::channel();
         for n in 0..100_u32 {
             let (tree, told) = (db.clone(), told.clone());
@@ -257,7 +266,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (_db, flusher) = open(dir.path(), u64::MAX);
         let (told, seen) = mpsc::channel();
-        flusher.write(Box::new(|| Ok(())), Box::new(move |r| told.send(r.is_ok()).unwrap_or_default())).expect("queued");
+        flusher
+            .write(Box::new(|| Ok(())), Box::new(move |r| told.send(r.is_ok()).unwrap_or_default()))
+            .expect("queued");
         assert_eq!(seen.recv(), Ok(true), "what is under way still ends");
         assert_eq!(flusher.health().refuses().as_deref(), Some("the disk is full"));
         assert_eq!(flusher.health().failure(), None);

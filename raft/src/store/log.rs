@@ -83,7 +83,15 @@ impl DiskLog {
         let tail = Tail { last: newest.max(purged), purged, ..Tail::default() };
         let written = AtomicU64::new(tail.last.map_or(0, |id| id.index + 1));
         let log = Self {
-            inner: Arc::new(Inner { disk: disk.clone(), tree, keys, tail_bytes, tail: Mutex::new(tail), written, watch }),
+            inner: Arc::new(Inner {
+                disk: disk.clone(),
+                tree,
+                keys,
+                tail_bytes,
+                tail: Mutex::new(tail),
+                written,
+                watch,
+            }),
         };
         if let Some(purged) = purged {
             log.inner.forget_up_to(purged.index)?;
@@ -101,7 +109,7 @@ impl DiskLog {
         [format!("vote/{group}"), format!("committed/{group}"), format!("purged/{group}")]
     }
 
-    fn from_tail(&self, start: u64, end: u64, most: usize) -> Option<Vec<Entry>> {
+    fn read_tail(&self, start: u64, end: u64, most: usize) -> Option<Vec<Entry>> {
         let tail = self.inner.tail.lock();
         let first = tail.entries.front()?.log_id.index;
         let skip = usize::try_from(start.checked_sub(first)?).ok()?;
@@ -127,16 +135,16 @@ impl DiskLog {
         if start >= end {
             return Ok(Vec::new());
         }
-        if let Some(found) = self.from_tail(start, end, most) {
+        if let Some(found) = self.read_tail(start, end, most) {
             return Ok(found);
         }
         let log = self.clone();
-        let joined = tokio::task::spawn_blocking(move || log.from_disk(start, end, most)).await;
+        let joined = tokio::task::spawn_blocking(move || log.read_disk(start, end, most)).await;
         joined.map_err(reading)?
     }
 
     /// Reads from sled up to where the tail begins, and the rest from the tail.
-    fn from_disk(&self, start: u64, end: u64, most: usize) -> Result<Vec<Entry>, StorageError> {
+    fn read_disk(&self, start: u64, end: u64, most: usize) -> Result<Vec<Entry>, StorageError> {
         let (mut found, mut bytes, mut next) = (Vec::new(), 0, start);
         while next < end && bytes < most {
             // What the tail holds may not have reached sled yet, and sled may still hold what was cut off.
@@ -155,7 +163,7 @@ impl DiskLog {
             next = tail_begins;
             if next < end {
                 // None if the tail was trimmed meanwhile: then the disk has it now.
-                let rest = self.from_tail(next, end, most - bytes.min(most));
+                let rest = self.read_tail(next, end, most - bytes.min(most));
                 if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
                     found.extend(rest);
                     return Ok(found);

@@ -78,7 +78,8 @@ impl RaftStateMachine<Types> for MachineStore {
         let host = Arc::clone(&self.host);
         let frozen = spawn_blocking(move || host.freeze()).await.map_err(|e| e.to_string());
         let id = self.applied.map_or_else(|| "0".to_owned(), |id| format!("{}-{}", id.leader_id.term, id.index));
-        let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone(), snapshot_id: id };
+        let meta =
+            SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone(), snapshot_id: id };
         Builder { frozen: Some(frozen), meta, snapshots: self.snapshots.clone() }
     }
 

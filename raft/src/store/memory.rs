@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::RaftLogReader;
+use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use parking_lot::Mutex;
 
 use super::log::half_open;

@@ -1,8 +1,12 @@
 //! What a node keeps: one sled database, a log, a machine, snapshots and an archive per group.
 
+#![allow(clippy::result_large_err, reason = "openraft decides how large its StorageError is")]
+
 mod archive;
 mod archive_index;
 mod archive_stream;
+#[cfg(test)]
+mod archive_tests;
 mod disk;
 mod flusher;
 mod log;
@@ -14,8 +18,8 @@ mod snapshot;
 mod suite;
 
 pub use archive::{Archive, ArchiveError};
-pub use archive_index::{Cursor, Page, Query};
 pub(crate) use archive::{ArchiveStore, RecordSink};
+pub use archive_index::{Cursor, Page, Query};
 pub(crate) use archive_stream::ArchivePiece;
 pub(crate) use disk::{Disk, DiskOptions};
 pub(crate) use log::{AppendWatch, DiskLog};

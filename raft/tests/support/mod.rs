@@ -1,5 +1,5 @@
 //! Nodes in one process, each with its own directory and port, and the commands they are asked.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::expect_used, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tidings_contract::{Clock, DeliveryId, MessageId, MessageType, Outcome, Parti
 use tidings_machine::control::{Action, Answer, ApiKey, Command as ControlCommand, NodeInfo, Role};
 use tidings_machine::partition::{Accept, Answer as PartitionAnswer, Command, OnUnknown, Owner, Policy};
 use tidings_machine::partition::{Limits, Recipient, RetryPolicy, Sheet};
-use tidings_raft::{LogLimits, Ledgers, Options, ProposeError, Timing};
+use tidings_raft::{Ledgers, LogLimits, Options, ProposeError, Timing};
 
 /// A fixed day in 2026, moving with the process.
 #[derive(Debug)]
