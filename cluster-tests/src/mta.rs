@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use nix::unistd::{User, chown};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use crate::cluster::eventually;
@@ -23,8 +23,8 @@ pub const PASSWORD: &str = "only for this proof";
 
 /// Where Debian installs it.
 const EXIM: &str = "/usr/sbin/exim4";
-/// `nobody` and `nogroup` of Debian's base-passwd.
-const NOBODY: u32 = 65_534;
+/// The user that Debian's package makes for it; besides root only this one may start the server.
+const ACCOUNT: &str = "Debian-exim";
 
 /// A running server. It ends when this is dropped.
 #[derive(Debug)]
@@ -53,11 +53,13 @@ impl Mta {
         fs::write(&config, configuration(dir.path(), port)).when("writing the server's configuration")?;
         let mut command = Command::new(EXIM);
         command.arg("-C").arg(&config).args(["-bdf", "-q1m"]).current_dir(dir.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // Exim would change to a user of its own if root started it; nobody may not, and needs not.
-        if fs::metadata(dir.path()).when("reading the folder's owner")?.uid() == 0 {
-            give_away(dir.path())?;
-            command.uid(NOBODY).gid(NOBODY);
+        let said = fs::File::create(dir.path().join("log/saidlog")).when("making the server's log")?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        if nix::unistd::geteuid().is_root() {
+            let account = User::from_name(ACCOUNT).when("looking for exim4's user")?;
+            let account = account.when("looking for exim4's user (Debian package exim4-daemon-light)")?;
+            give_away(dir.path(), &account)?;
+            command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
         }
         let child = command.spawn().when("starting exim4 (Debian package exim4-daemon-light)")?;
         let mta = Self { port, ca_pem, child, dir };
@@ -85,7 +87,7 @@ impl Mta {
 
     /// What it logged.
     pub fn log(&self) -> String {
-        ["main", "reject", "panic"]
+        ["said", "main", "reject", "panic"]
             .map(|name| fs::read_to_string(self.dir.path().join(format!("log/{name}log"))).unwrap_or_default())
             .concat()
     }
@@ -103,10 +105,13 @@ fn certificates(dir: &Path) -> Proof<String> {
     let authority_key = KeyPair::generate().when("making a key")?;
     let mut authority = CertificateParams::new(Vec::new()).when("making a certificate")?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Two names: with one, the server's certificate would look as if it had signed itself.
+    authority.distinguished_name.push(DnType::CommonName, "the authority of one proof");
     let authority_pem = authority.self_signed(&authority_key).when("signing a certificate")?.pem();
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().when("making a key")?;
-    let own = CertificateParams::new(vec!["localhost".to_owned()]).when("making a certificate")?;
+    let mut own = CertificateParams::new(vec!["localhost".to_owned()]).when("making a certificate")?;
+    own.distinguished_name.push(DnType::CommonName, "localhost");
     let own = own.signed_by(&key, &issuer).when("signing a certificate")?;
     fs::write(dir.join("cert.pem"), own.pem()).when("writing a certificate")?;
     fs::write(dir.join("key.pem"), key.serialize_pem()).when("writing a key")?;
@@ -126,6 +131,7 @@ local_interfaces = 127.0.0.1
 daemon_smtp_ports = {port}
 smtp_accept_max = 100
 queue_run_max = 1
+smtp_accept_queue_per_connection = 0
 keep_environment =
 tls_advertise_hosts = *
 tls_certificate = {dir}/cert.pem
@@ -171,17 +177,16 @@ plain:
     )
 }
 
-/// Everything below `dir` goes to nobody.
-fn give_away(dir: &Path) -> Proof {
+/// Everything below `dir` goes to the server's user.
+fn give_away(dir: &Path, account: &User) -> Proof {
     let mut all: Vec<PathBuf> = vec![dir.to_path_buf()];
     let entries = fs::read_dir(dir).when("listing the server's folder")?;
     all.extend(entries.flatten().map(|entry| entry.path()));
     for path in all {
-        chown(&path, Some(NOBODY), Some(NOBODY)).when("giving the server's folder to nobody")?;
+        chown(&path, Some(account.uid), Some(account.gid)).when("giving the server's folder away")?;
     }
     Ok(())
 }
-
 /// A port that was free a moment ago.
 fn free_port() -> Proof<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).when("looking for a free port")?;
