@@ -179,8 +179,8 @@ impl Cluster {
     /// # Errors
     /// When none does.
     pub async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Proof<T> {
-        let mut last = Failure::new("there are no nodes");
-        for node in &self.nodes {
+        let mut last = Failure::new("no node runs");
+        for node in self.nodes.iter().filter(|node| node.answers()) {
             match self.admin.get(&format!("{}{path}", node.url())).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => last = failure,

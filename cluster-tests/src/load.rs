@@ -55,8 +55,8 @@ pub struct Tally {
     pub codes: HashMap<String, u64>,
     /// Answers that accepted, by how long they took, in microseconds.
     pub latencies_us: Vec<u32>,
-    /// When each was accepted.
-    accepted_at: Vec<Instant>,
+    /// When each of those answers came, in order.
+    pub accepted_at: Vec<Instant>,
 }
 
 /// What can be seen and done while the load runs.

@@ -185,3 +185,100 @@ async fn listed(cluster: &Cluster) -> Proof<HashMap<String, String>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::Arrival;
+
+    /// Three accepted and arrived, one unknown that arrived, and a kill between the first and the second half second.
+    struct Case {
+        tally: Tally,
+        seen: Seen,
+        kills: Vec<Kill>,
+        listed: HashMap<String, String>,
+        stats: Stats,
+    }
+
+    fn good() -> Case {
+        let at = Instant::now();
+        let id = |n: u64| format!("dlv_{n}");
+        let arrivals = (1..=4).map(|n| (id(n), Arrival { n, copies: vec![at] })).collect();
+        let tally =
+            Tally { accepted: (1..=3).map(|n| (n, id(n))).collect(), unknown: HashSet::from([4]), ..Tally::default() };
+        Case {
+            tally,
+            seen: Seen { arrivals, calls: 4, ..Seen::default() },
+            kills: vec![Kill { at: at + Duration::from_millis(500), in_flight: 1 }],
+            listed: (1..=4).map(|n| (id(n), "delivered".to_owned())).collect(),
+            stats: Stats { accepted: 4, pending: 0, ended: [("delivered".to_owned(), 4)].into() },
+        }
+    }
+
+    fn verdict(case: &Case) -> Verdict {
+        let mut verdict = arrivals(&case.tally, &case.seen, &case.kills);
+        verdict.stats = case.stats.clone();
+        verdict.check_states(&case.tally, &case.seen, &case.listed);
+        verdict.check_arrivals();
+        verdict
+    }
+
+    /// Plants one fault and gives what the judge says.
+    fn planted(plant: impl FnOnce(&mut Case)) -> String {
+        let mut case = good();
+        plant(&mut case);
+        verdict(&case).wrong.join("; ")
+    }
+
+    fn again(case: &mut Case, id: &str, after: Duration) {
+        let copies = &mut case.seen.arrivals.get_mut(id).expect("it arrived").copies;
+        copies.push(copies[0] + after);
+        case.seen.calls += 1;
+    }
+
+    #[test]
+    fn a_run_that_kept_every_promise_is_judged_so() {
+        let verdict = verdict(&good());
+        assert_eq!(verdict.wrong, Vec::<String>::new());
+        assert_eq!((verdict.accepted, verdict.delivered, verdict.unknown), (3, 3, (1, 1)));
+    }
+
+    #[test]
+    fn what_is_lost_invented_or_doubled_is_found() {
+        assert!(planted(|case| drop(case.seen.arrivals.remove("dlv_2"))).contains("accepted never arrived"));
+        assert!(planted(|case| case.tally.unknown.clear()).contains("never sent"));
+        let swapped = planted(|case| {
+            case.tally.accepted.insert(1, "dlv_other".to_owned());
+        });
+        assert!(swapped.contains("never sent"), "{swapped}");
+        let doubled = planted(|case| {
+            again(case, "dlv_1", Duration::from_secs(1));
+            again(case, "dlv_2", Duration::from_secs(1));
+        });
+        assert!(doubled.contains("2 copies, but only 1 were in flight"), "{doubled}");
+    }
+
+    #[test]
+    fn a_copy_is_explained_only_by_a_kill_between_it_and_the_one_before() {
+        let unexplained = |after| {
+            let mut case = good();
+            again(&mut case, "dlv_1", after);
+            verdict(&case).unexplained
+        };
+        assert_eq!(unexplained(Duration::from_secs(1)), 0);
+        assert_eq!(unexplained(Duration::from_millis(100)), 1);
+    }
+
+    #[test]
+    fn states_that_contradict_the_receiver_or_the_counts_are_found() {
+        let state = |id: &str, state: &str| {
+            let (id, state) = (id.to_owned(), state.to_owned());
+            planted(|case| drop(case.listed.insert(id, state)))
+        };
+        assert!(state("dlv_1", "failed").contains("arrived and are called failed"));
+        assert!(state("dlv_9", "delivered").contains("called delivered and never arrived"));
+        assert!(planted(|case| drop(case.listed.remove("dlv_1"))).contains("not listed"));
+        assert!(planted(|case| case.stats.accepted = 5).contains("do not add up"));
+        assert!(planted(|case| case.stats.pending = 1).contains("still pending"));
+    }
+}

@@ -38,6 +38,7 @@ pub struct Node {
     binary: PathBuf,
     dir: PathBuf,
     child: Option<Child>,
+    paused: bool,
 }
 
 impl Node {
@@ -49,7 +50,7 @@ impl Node {
         let host = free_host()?;
         let dir = dir.join(format!("node-{}", plan.id));
         fs::create_dir_all(&dir).when("making the node's folder")?;
-        let mut node = Self { id: plan.id, host, binary: binary.to_path_buf(), dir, child: None };
+        let mut node = Self { id: plan.id, host, binary: binary.to_path_buf(), dir, child: None, paused: false };
         fs::write(node.config_path(), node.config(plan)?).when("writing the node's config")?;
         node.restart()?;
         Ok(node)
@@ -104,6 +105,11 @@ impl Node {
         Ok(())
     }
 
+    /// Whether it can be asked: it was started, and neither killed nor frozen since.
+    pub fn answers(&self) -> bool {
+        self.child.is_some() && !self.paused
+    }
+
     /// Whether the process is there. One that ended by itself counts as gone.
     pub fn runs(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
@@ -141,7 +147,8 @@ impl Node {
     ///
     /// # Errors
     /// When it does not run.
-    pub fn pause(&self) -> Proof {
+    pub fn pause(&mut self) -> Proof {
+        self.paused = true;
         self.signal(Signal::SIGSTOP)
     }
 
@@ -149,7 +156,8 @@ impl Node {
     ///
     /// # Errors
     /// When it does not run.
-    pub fn resume(&self) -> Proof {
+    pub fn resume(&mut self) -> Proof {
+        self.paused = false;
         self.signal(Signal::SIGCONT)
     }
 

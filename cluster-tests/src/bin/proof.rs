@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use tidings_cluster_tests::report::Report;
+use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{Scale, all_down, any_node, idempotency, kills, memory, smtp, webhook};
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 7] = ["kills", "all-down", "idempotency", "any-node", "smtp", "webhook", "memory"];
+const NAMES: [&str; 8] = ["kills", "freeze", "all-down", "idempotency", "any-node", "smtp", "webhook", "memory"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,8 +37,9 @@ async fn main() -> ExitCode {
 
 async fn run(name: &str) -> Proof<Report> {
     match name {
-        "kills" => kills::run(Scale { messages: 60_000, connections: 32, kills: 3, partitions: 8 }).await,
-        "all-down" => all_down::run(Scale { messages: 20_000, connections: 32, kills: 1, partitions: 8 }).await,
+        "kills" => kills::run(Fault::Kill, Scale { kills: 3, ..scale(60_000) }).await,
+        "freeze" => kills::run(Fault::Freeze, Scale { kills: 2, ..scale(20_000) }).await,
+        "all-down" => all_down::run(scale(20_000)).await,
         "idempotency" => idempotency::run(9).await,
         "any-node" => any_node::run().await,
         "smtp" => smtp::run(200).await,
@@ -45,4 +47,9 @@ async fn run(name: &str) -> Proof<Report> {
         "memory" => memory::run().await,
         other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
     }
+}
+
+/// So many deliveries over the default number of partitions, one kill.
+fn scale(messages: u64) -> Scale {
+    Scale { messages, connections: 32, kills: 1, partitions: 8 }
 }
