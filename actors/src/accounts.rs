@@ -1,0 +1,24 @@
+//! What actors need of the outside world: accounts, opened.
+
+use std::sync::Arc;
+
+use tidings_contract::{Channel, ProviderInfo, Reason};
+use tidings_machine::control::Account;
+
+/// An account ready to send.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The supplier behind it.
+    pub channel: Arc<dyn Channel>,
+    /// What its provider tells about itself.
+    pub info: &'static ProviderInfo,
+}
+
+/// Opens accounts: unseals their secrets and hands their settings to the provider.
+pub trait Accounts: Send + Sync + 'static {
+    /// Opens `account`.
+    ///
+    /// # Errors
+    /// Why it cannot be opened, in words that may stand in a trace.
+    fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason>;
+}

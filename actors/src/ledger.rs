@@ -1,0 +1,52 @@
+//! What actors need of the replicated state: the only door between `actors` and whatever keeps it.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use tidings_contract::PartitionId;
+use tidings_machine::control::Control;
+use tidings_machine::partition::{Answer, Command, Hint, Partition};
+use tokio::sync::{mpsc, watch};
+
+/// The replicated state, as one node sees it.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// This node's number.
+    fn node(&self) -> u64;
+
+    /// Asks a partition, wherever its leader is. The answers come in the order of the commands, after the commands are
+    /// on the disks of a majority.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; with `Unknown` some or all of the commands may take effect later.
+    async fn propose(&self, partition: PartitionId, commands: Vec<Command>) -> Result<Vec<Answer>, LedgerError>;
+
+    /// Shows `look` the local replica of a partition; `false` if there is none. `look` must be quick: it holds up the replica.
+    fn with_partition(&self, partition: PartitionId, look: &mut dyn FnMut(&Partition)) -> bool;
+
+    /// Shows `look` the local replica of control. `look` must be quick.
+    fn with_control(&self, look: &mut dyn FnMut(&Control));
+
+    /// The partitions this node leads, with the term in which it does.
+    fn leading(&self) -> watch::Receiver<BTreeMap<PartitionId, u64>>;
+
+    /// Grows with every change of control.
+    fn control_version(&self) -> watch::Receiver<u64>;
+
+    /// Hints of a local replica from now on; one listener per partition, the newest wins.
+    fn hints(&self, partition: PartitionId) -> mpsc::UnboundedReceiver<Vec<Hint>>;
+}
+
+/// Why a proposal was not answered, by what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// Certainly not kept: no leader, a full queue. Ask again, a little later.
+    #[error("not kept: {0}")]
+    Refused(String),
+    /// Nobody can tell: the leader changed or the deadline passed while it was under way. Ask again with something idempotent.
+    #[error("may have been kept: {0}")]
+    Unknown(String),
+    /// The process is ending.
+    #[error("the ledger is closed")]
+    Closed,
+}
