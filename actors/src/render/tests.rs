@@ -110,7 +110,7 @@ fn what_is_wrong_with_a_template_is_told_with_its_place() {
         ("line\n{$x} {{ a | nofilter }}", 2, 13),
         ("{{ a is notest }}", 1, 9),
         ("{{ nofunction(3) }}", 1, 4),
-        ("{{ a.upper() }}", 1, 4),
+        ("{{ a.upper() }}", 1, 5),
         ("{% include 'x' %}", 1, 4),
     ] {
         let errors = Compiled::from_value(json!({"a": [template]})).expect_err("it is wrong");
