@@ -1,0 +1,169 @@
+//! The suite for providers that speak HTTP: every way a call can end has the class the contract demands.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidings_contract::{Call, Channel, Secret};
+
+use super::brief;
+use crate::Registry;
+use crate::http::{Client, ClientOptions, HeaderMap, HeaderValue, Method, Url};
+use crate::providers::subjects;
+use crate::testing::{HttpReply, HttpServer, SmtpScript, SmtpServer, call, open};
+
+/// A provider under test. Each provider's file says what it is as a subject, or that it does not speak HTTP.
+pub(crate) struct Subject {
+    /// Its name.
+    pub(crate) provider: &'static str,
+    /// Settings of an account that calls this URL and waits for a second at most.
+    pub(crate) settings: fn(&str) -> Value,
+    /// A content that can be sent.
+    pub(crate) content: fn() -> Value,
+    /// The answer with which the supplier takes a message.
+    pub(crate) taken: fn() -> HttpReply,
+    /// What a 200 that is not the supplier's language comes to.
+    pub(crate) gibberish: &'static str,
+}
+
+impl Subject {
+    fn account(&self, url: &str) -> Arc<dyn Channel> {
+        open(&Registry::new(), self.provider, (self.settings)(url)).expect("the settings are right")
+    }
+
+    fn call(&self, url: &str) -> Call {
+        call(&[url], (self.content)())
+    }
+
+    async fn once(&self, reply: HttpReply) -> (String, usize) {
+        let server = HttpServer::start(reply).await.expect("a free port");
+        let url = server.url("/in");
+        let outcomes = self.account(&url).send(&self.call(&url)).await;
+        assert_eq!(outcomes.len(), 1, "one outcome per target");
+        (brief(&outcomes[0]), server.count())
+    }
+}
+
+#[tokio::test]
+async fn every_end_of_a_call_has_its_class() {
+    let cases = [
+        (HttpReply::status(429), "later http_429"),
+        (HttpReply::status(429).with("Retry-After", "7"), "later http_429 after 7000"),
+        (HttpReply::status(429).with("Retry-After", "86400"), "later http_429 after 3600000"),
+        (HttpReply::text(503, "closed").with("Retry-After", "soon"), "later http_503"),
+        (HttpReply::status(500), "later http_500"),
+        (HttpReply::status(404), "never http_404 Recipient"),
+        (HttpReply::status(401), "never http_401 Account"),
+        (HttpReply::status(302).with("Location", "http://127.0.0.1:1/"), "never http_302 Recipient"),
+        (HttpReply::Hang, "unknown timeout"),
+        (HttpReply::ResetUnread, "unknown broken"),
+        (HttpReply::Reset, "unknown broken"),
+        (HttpReply::Truncate, "unknown truncated"),
+        (HttpReply::Garbage, "unknown broken"),
+    ];
+    for subject in subjects() {
+        assert_eq!(subject.once((subject.taken)()).await, ("delivered".to_owned(), 1), "{}", subject.provider);
+        let (seen, _) = subject.once(HttpReply::text(200, "<html>")).await;
+        assert_eq!(seen, subject.gibberish, "{}", subject.provider);
+        for (reply, expected) in &cases {
+            let (seen, requests) = subject.once(reply.clone()).await;
+            assert_eq!(seen, *expected, "{} {reply:?}", subject.provider);
+            assert!(requests <= 1, "{} {reply:?}: nobody repeats behind the caller's back", subject.provider);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_never_connected_was_certainly_not_sent() {
+    for subject in subjects() {
+        // A port that was just given back has no listener.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let url = format!("http://127.0.0.1:{port}/in");
+        assert_eq!(brief(&subject.account(&url).send(&subject.call(&url)).await[0]), "later connect");
+    }
+    let subject = subjects().into_iter().find(|s| s.provider == "webhook").expect("its recipient is the URL");
+    let url = "http://no-such-host.invalid/in";
+    assert_eq!(brief(&subject.account(url).send(&subject.call(url)).await[0]), "later dns");
+    // Any server with a certificate that nobody vouches for will do.
+    let script = SmtpScript { implicit_tls: true, ..SmtpScript::default() };
+    let server = SmtpServer::start(script).await.expect("a free port");
+    let url = format!("https://localhost:{}/in", server.addr().port());
+    let outcome = &subject.account(&url).send(&subject.call(&url)).await[0];
+    assert_eq!(brief(outcome), "later tls", "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_caller_of_an_api_gets_status_headers_and_body() {
+    let server = HttpServer::start(HttpReply::json(409, &json!({"code": "taken"})).with("X-Request-Id", "7"))
+        .await
+        .expect("a free port");
+    let options =
+        ClientOptions { timeout: Duration::from_secs(5), body_limit: 1_000_000, public_only: false, gzip: true };
+    let client = Client::new(options).expect("TLS is there");
+    let url = Url::parse(&server.url("/v1/keys?limit=2")).expect("a URL");
+    let mut headers = HeaderMap::new();
+    headers.insert("idempotency-key", HeaderValue::from_static("k"));
+    let token = Secret::new("tk_1");
+    let answer = client.json(Method::POST, url, Some(&token), headers, Some(&json!({"name": "n"}))).await;
+    let answer = answer.expect("the server answered");
+    assert_eq!((answer.status, answer.is_success(), answer.header("x-request-id")), (409, false, Some("7")));
+    assert_eq!(answer.json::<Value>().expect("JSON"), json!({"code": "taken"}));
+    let request = &server.requests()[0];
+    assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/v1/keys?limit=2"));
+    assert_eq!(request.header("authorization"), Some("Bearer tk_1"));
+    assert_eq!(request.header("idempotency-key"), Some("k"));
+    assert_eq!(request.json(), json!({"name": "n"}));
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_read_to_the_limit_only() {
+    let huge = "x".repeat(crate::http::PROVIDER_BODY_LIMIT * 4);
+    for subject in subjects() {
+        let (seen, _) = subject.once(HttpReply::text(200, &huge)).await;
+        assert_eq!(seen, subject.gibberish, "{}", subject.provider);
+        let (seen, _) = subject.once(HttpReply::text(503, &huge)).await;
+        assert_eq!(seen, "later http_503", "{}", subject.provider);
+    }
+}
+
+#[tokio::test]
+async fn two_calls_at_once_do_not_wait_for_each_other() {
+    for subject in subjects() {
+        let server = HttpServer::start((subject.taken)()).await.expect("a free port");
+        let url = server.url("/in");
+        let account = subject.account(&url);
+        server.then([HttpReply::Hang]);
+        let call = subject.call(&url);
+        let first = account.send(&call);
+        let second = async {
+            while server.count() == 0 {
+                tokio::task::yield_now().await;
+            }
+            account.send(&call).await
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!((brief(&first[0]), brief(&second[0])), ("unknown timeout".into(), "delivered".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_call_does_no_harm_to_the_next() {
+    for subject in subjects() {
+        let server = HttpServer::start((subject.taken)()).await.expect("a free port");
+        let url = server.url("/in");
+        let account = subject.account(&url);
+        let call = subject.call(&url);
+        assert_eq!(brief(&account.send(&call).await[0]), "delivered");
+        server.then([HttpReply::After(Duration::from_secs(60), Box::new((subject.taken)()))]);
+        {
+            let mut dropped = account.send(&call);
+            while server.count() < 2 {
+                let step = tokio::time::timeout(Duration::ZERO, &mut dropped).await;
+                assert!(step.is_err(), "the answer is a minute away");
+            }
+        }
+        assert_eq!(brief(&account.send(&call).await[0]), "delivered");
+        assert_eq!(server.count(), 3);
+    }
+}
