@@ -1,0 +1,3 @@
+//! What the motion promises, on paused time over the real machine.
+
+mod calm;
