@@ -220,6 +220,6 @@ mod tests {
             assert_ne!(first, other);
         }
         assert_ne!(of("a", "bc", json!(1)), of("ab", "c", json!(1)));
-        assert_eq!(of("otp", "a@b.c", json!({"text": "hi"})), 0x0);
+        assert_eq!(of("otp", "a@b.c", json!({"text": "hi"})), 0xe455_0313_809e_0006);
     }
 }

@@ -94,17 +94,19 @@ impl Actor for Supervisor {
                 }
             }
         });
-        for kind in [Kind::Template, Kind::Dedup, Kind::RateLimiter] {
-            myself.send_message(SupervisorMsg::Start(kind))?;
-        }
-        Ok(Supervising {
+        let mut state = Supervising {
             board,
             children: HashMap::new(),
             wanted: [Kind::Template, Kind::Dedup, Kind::RateLimiter].into(),
             strikes: HashMap::new(),
             leading: BTreeMap::new(),
             waiting,
-        })
+        };
+        // Here, so that whoever started the motion can use it at once.
+        for kind in state.wanted.clone() {
+            state.start(kind, &myself).await;
+        }
+        Ok(state)
     }
 
     async fn handle(

@@ -25,6 +25,8 @@ pub struct Spec {
     pub channel: String,
     /// What the message is for.
     pub message_type: MessageType,
+    /// The lane; `None` for the message type's own.
+    pub lane: Option<Lane>,
     /// The account; `None` for the recipient itself.
     pub account: Option<String>,
     /// When to try again.
@@ -47,6 +49,7 @@ impl Default for Spec {
             template: "hello".to_owned(),
             channel: "sms".to_owned(),
             message_type: MessageType::Notice,
+            lane: None,
             account: Some("main".to_owned()),
             retry: RetryPolicy::default(),
             on_unknown: OnUnknown::Retry,
@@ -66,7 +69,7 @@ impl Spec {
             channel: self.channel.clone(),
             account: self.account.clone(),
             message_type: self.message_type,
-            lane: Lane::from(self.message_type),
+            lane: self.lane.unwrap_or(Lane::from(self.message_type)),
             variables: self.variables.clone(),
             biz_id: None,
             send_at: self.send_at,
