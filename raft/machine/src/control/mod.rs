@@ -1,10 +1,14 @@
 //! The control machine: what operators decide, and which node holds what.
 
+mod access;
 mod account;
+mod apply;
 mod audit;
 mod cluster;
 mod command;
+mod content;
 mod key;
+mod membership;
 mod placement;
 mod state;
 mod template;

@@ -42,7 +42,8 @@ impl Machine for Control {
     /// Control keeps everything in its state.
     type Record = ();
 
-    fn apply(&mut self, _at: Time, _command: Command, _out: &mut Output<(), ()>) -> Answer {
-        todo!()
+    fn apply(&mut self, at: Time, command: Command, _out: &mut Output<(), ()>) -> Answer {
+        self.now = self.now.max(at);
+        self.dispatch(command)
     }
 }

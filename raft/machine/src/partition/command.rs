@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, Time};
+use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
 use super::{Header, Sheet};
 
@@ -118,6 +118,8 @@ pub struct Claim {
 pub struct Accept {
     /// The message.
     pub message: MessageId,
+    /// This partition; it stands in the ids of the deliveries.
+    pub partition: PartitionId,
     /// Which of the message's parts for this partition, from 0.
     pub part: u16,
     /// A part that is applied later than this is refused: nobody waits for it any more.

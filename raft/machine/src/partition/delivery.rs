@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Reason, Time};
 
-use super::Event;
+use super::{Event, What};
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,4 +93,82 @@ pub struct Delivery {
     pub ended_at: Option<Time>,
     /// Everything that happened to it, in order.
     pub events: Vec<Event>,
+}
+
+impl Delivery {
+    /// Most events that are kept.
+    pub const EVENTS_KEPT: usize = 64;
+    /// How many of them are the first ones; the others are the newest, with one `Omitted` between.
+    pub const FIRST_EVENTS_KEPT: usize = 8;
+
+    /// Appends an event. Beyond [`Self::EVENTS_KEPT`] the oldest after the first few make room and are counted.
+    pub fn note(&mut self, at: Time, what: What) {
+        if self.events.len() >= Self::EVENTS_KEPT {
+            self.omit_one();
+        }
+        self.events.push(Event { at, what });
+    }
+
+    fn omit_one(&mut self) {
+        let gap = Self::FIRST_EVENTS_KEPT;
+        if let What::Omitted { count } = self.events[gap].what {
+            let newest = self.events.remove(gap + 1);
+            self.events[gap] = Event { at: newest.at, what: What::Omitted { count: count.saturating_add(1) } };
+        } else {
+            let newest = self.events.remove(gap + 1);
+            self.events[gap] = Event { at: newest.at, what: What::Omitted { count: 2 } };
+        }
+    }
+
+    /// When the partition accepted it.
+    pub fn accepted_at(&self) -> Time {
+        self.events.first().map_or_else(|| self.id.message().time(), |first| first.at)
+    }
+
+    /// The account of the last attempt that was made or claimed, if there was one.
+    pub fn last_account(&self) -> Option<&str> {
+        self.events.iter().rev().find_map(|event| match &event.what {
+            What::Attempted { account, .. } | What::Begun { account, .. } => Some(account.as_str()),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_contract::{MessageId, PartitionId};
+
+    use super::*;
+
+    fn fresh() -> Delivery {
+        Delivery {
+            id: DeliveryId::new(MessageId::new(Time(1), PartitionId(0), 1), 0, PartitionId(0)),
+            to: "+8613800138000".to_owned(),
+            variables: None,
+            fingerprint: None,
+            state: State::Pending,
+            due: Time(1),
+            first_due: Time(1),
+            attempts: 0,
+            unknown_attempts: 0,
+            begun: None,
+            cancel_requested: false,
+            provider_id: None,
+            reason: None,
+            ended_at: None,
+            events: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_newest_events_are_kept_and_the_gap_is_counted() {
+        let mut delivery = fresh();
+        (0..200).for_each(|n| delivery.note(Time(n), What::Retry { due: Time(n) }));
+        assert_eq!(delivery.events.len(), Delivery::EVENTS_KEPT);
+        let times: Vec<u64> = delivery.events.iter().map(|event| event.at.0).collect();
+        assert_eq!(times[..8], [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(delivery.events[8].what, What::Omitted { count: 137 });
+        assert_eq!((times[8], times[9], times[63]), (144, 145, 199));
+        assert_eq!(delivery.accepted_at(), Time(0));
+    }
 }

@@ -1,22 +1,63 @@
 //! The state of a partition, and the questions that can be asked of it without changing it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Reason, Time};
 
+use super::counts::Tally;
+use super::dead_letters::DeadLetters;
+use super::dedup::Dedup;
+use super::idempotency::{Keys, Parts};
+use super::limiter::Limiter;
+use super::sheets::{SheetKey, Sheets};
 use super::{Answer, Command, Delivery, Hint, Limits, Owner, Record, Sheet, State};
 use crate::{Machine, Output};
 
 /// Everything a partition holds in memory.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Partition {
-    now: Time,
-    owner: Option<Owner>,
-    epoch: u64,
-    since: u64,
-    limits: Limits,
+    pub(super) now: Time,
+    pub(super) owner: Option<Owner>,
+    pub(super) epoch: u64,
+    pub(super) since: u64,
+    pub(super) limits: Limits,
+    pub(super) pending: BTreeMap<DeliveryId, Waiting>,
+    pub(super) sheets: Sheets,
+    pub(super) parts: Parts,
+    pub(super) keys: Keys,
+    pub(super) dedup: Dedup,
+    pub(super) limiter: Limiter,
+    pub(super) dead: DeadLetters,
+    pub(super) tally: Tally,
+}
+
+/// A pending delivery and which sheet it carries.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Waiting {
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) sheet: SheetKey,
+}
+
+/// How much a partition holds, for gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Pending deliveries.
+    pub pending: usize,
+    /// Sheets that pending deliveries carry.
+    pub sheets: usize,
+    /// Answers of parts kept for repeats.
+    pub parts: usize,
+    /// Idempotency keys.
+    pub idempotency_keys: usize,
+    /// Slots of content dedup.
+    pub dedup_slots: usize,
+    /// Accounts with granted permits that still count.
+    pub limited_accounts: usize,
+    /// Dead letters that can be redriven.
+    pub dead_letters: usize,
 }
 
 /// A delivery that ended in `failed` or `unknown` and can be redriven; the whole of it is in the archive.
@@ -56,34 +97,77 @@ impl Partition {
         self.owner.map(|owner| (owner, self.epoch, self.since))
     }
 
+    /// The limits in force: those of the last takeover.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// A pending delivery with its sheet.
-    pub fn delivery(&self, _id: &DeliveryId) -> Option<(Arc<Delivery>, Arc<Sheet>)> {
-        todo!()
+    pub fn delivery(&self, id: &DeliveryId) -> Option<(Arc<Delivery>, Arc<Sheet>)> {
+        self.pending.get(id).and_then(|waiting| self.with_sheet(waiting))
     }
 
     /// Pending deliveries after `after` in the order of their ids, with their sheets.
-    pub fn pending(&self, _after: Option<DeliveryId>) -> Box<dyn Iterator<Item = (Arc<Delivery>, Arc<Sheet>)> + '_> {
-        todo!()
+    pub fn pending(&self, after: Option<DeliveryId>) -> Box<dyn Iterator<Item = (Arc<Delivery>, Arc<Sheet>)> + '_> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.pending.range((start, Bound::Unbounded));
+        Box::new(rest.filter_map(|(_, waiting)| self.with_sheet(waiting)))
     }
 
     /// How many deliveries are pending.
     pub fn pending_count(&self) -> u64 {
-        todo!()
+        self.pending.len() as u64
     }
 
     /// The dead letters in the order of their ids.
     pub fn dead_letters(&self) -> Box<dyn Iterator<Item = (&DeliveryId, &DeadLetter)> + '_> {
-        todo!()
+        Box::new(self.dead.iter())
+    }
+
+    /// One dead letter.
+    pub fn dead_letter(&self, id: &DeliveryId) -> Option<&DeadLetter> {
+        self.dead.get(id)
     }
 
     /// Counts since the partition was born.
     pub fn totals(&self) -> &Counts {
-        todo!()
+        self.tally.totals()
     }
 
     /// Counts of one template on one UTC day (of acceptance).
-    pub fn day_counts(&self, _template: &str, _day: u32) -> Option<&Counts> {
-        todo!()
+    pub fn day_counts(&self, template: &str, day: u32) -> Option<&Counts> {
+        self.tally.day(template, day)
+    }
+
+    /// Counts of every template on every UTC day (of acceptance) that is still kept, the oldest day first.
+    pub fn all_day_counts(&self) -> impl Iterator<Item = (u32, &str, &Counts)> {
+        self.tally
+            .days()
+            .flat_map(|(day, of)| of.iter().map(move |(template, counts)| (day, template.as_str(), counts)))
+    }
+
+    /// How much is held, for gauges.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            pending: self.pending.len(),
+            sheets: self.sheets.len(),
+            parts: self.parts.len(),
+            idempotency_keys: self.keys.len(),
+            dedup_slots: self.dedup.len(),
+            limited_accounts: self.limiter.len(),
+            dead_letters: self.dead.len(),
+        }
+    }
+
+    /// When the next thing runs out that a `Tick` would forget; commands forget a few each on their own.
+    pub fn next_expiry(&self) -> Option<Time> {
+        let all = [self.parts.next(), self.keys.next(), self.dedup.next(), self.limiter.next(), self.tally.next()];
+        all.into_iter().flatten().min()
+    }
+
+    fn with_sheet(&self, waiting: &Waiting) -> Option<(Arc<Delivery>, Arc<Sheet>)> {
+        let sheet = self.sheets.get(&waiting.sheet)?;
+        Some((Arc::clone(&waiting.delivery), Arc::clone(sheet)))
     }
 }
 
@@ -93,7 +177,8 @@ impl Machine for Partition {
     type Hint = Hint;
     type Record = Record;
 
-    fn apply(&mut self, _at: Time, _command: Command, _out: &mut Output<Hint, Record>) -> Answer {
-        todo!()
+    fn apply(&mut self, at: Time, command: Command, out: &mut Output<Hint, Record>) -> Answer {
+        self.now = self.now.max(at);
+        self.dispatch(command, out)
     }
 }

@@ -1,0 +1,337 @@
+//! The one HTTP client: pooled, bounded, without redirects or proxies, and exact about what certainly was not sent.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+pub use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::{Method, Url};
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidings_contract::{Blame, Outcome, Secret};
+use url::Host;
+
+use crate::address::{Forbidden, is_public};
+
+/// How Tidings names itself in requests.
+pub const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
+/// Most of an answer's body that a provider reads, in bytes.
+pub const PROVIDER_BODY_LIMIT: usize = 64 * 1_024;
+
+/// Longest time for the name, the connection and the TLS handshake together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Idle connections are closed before most servers close them, so that few requests meet a connection being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Idle connections kept for one host.
+const IDLE_PER_HOST: usize = 1_024;
+
+/// How a client behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientOptions {
+    /// Longest time of one call, from the name's look-up to the last byte of the answer. At least 100 ms.
+    pub timeout: Duration,
+    /// Most of an answer's body that is read, in bytes; the rest is left and [`Answer::cut`] says so.
+    pub body_limit: usize,
+    /// Whether hosts outside the public internet are refused, by name and by number.
+    pub public_only: bool,
+    /// Whether compressed answers are asked for.
+    pub gzip: bool,
+}
+
+/// An HTTP client with its own pool of connections. Cheap to clone; clones share the pool.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: reqwest::Client,
+    options: ClientOptions,
+}
+
+/// An answer, read to its end or to the limit.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, at most as long as the client's limit.
+    pub body: Bytes,
+    /// Whether the body was longer than the limit.
+    pub cut: bool,
+}
+
+/// A call without an answer, classed by what it means for what was to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Nothing of the request went out.
+    #[error("{code}: {words}")]
+    NotSent {
+        /// `connect`, `dns`, `tls` or `request`.
+        code: &'static str,
+        /// What was seen.
+        words: String,
+    },
+    /// Nothing went out because the host is one that must not be called.
+    #[error("{words}")]
+    Forbidden {
+        /// Why.
+        words: String,
+    },
+    /// The request went out, whole or in part, and no whole answer came back.
+    #[error("{code}: {words}")]
+    Broken {
+        /// `timeout`, `broken` (no answer) or `truncated` (the answer began).
+        code: &'static str,
+        /// What was seen.
+        words: String,
+    },
+}
+
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotSent { code, words } => Self::later(code, words),
+            Failure::Forbidden { words } => Self::never(Blame::Recipient, "address_forbidden", words),
+            Failure::Broken { code, words } => Self::unknown(code, words),
+        }
+    }
+}
+
+impl Answer {
+    /// A header, if it is there and is a text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The body as text; what is not UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// What the JSON reader says.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.body)
+    }
+
+    /// Whether the status is 2xx.
+    pub const fn is_success(&self) -> bool {
+        self.status / 100 == 2
+    }
+}
+
+impl ClientOptions {
+    /// For a provider: answers of at most 64 KiB, not compressed, because they are short.
+    pub const fn provider(timeout: Duration, public_only: bool) -> Self {
+        Self { timeout, body_limit: PROVIDER_BODY_LIMIT, public_only, gzip: false }
+    }
+}
+
+impl Client {
+    /// A client with its own pool.
+    ///
+    /// The system's root certificates are read by the first client of the process and kept for all.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(options: ClientOptions) -> Result<Self, Failure> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls()?)
+            .http1_only()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .gzip(options.gzip)
+            .tcp_nodelay(true)
+            .tcp_keepalive(Duration::from_secs(60))
+            .connect_timeout(CONNECT_TIMEOUT.min(options.timeout / 2))
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_HOST);
+        if options.public_only {
+            builder = builder.dns_resolver(PublicResolver);
+        }
+        let inner = builder.build().map_err(|error| not_sent("request", &error))?;
+        Ok(Self { inner, options })
+    }
+
+    /// Makes one call. Dropping the future closes the connection it uses.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn call(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
+        if self.options.public_only && literal(&url).is_some_and(|ip| !is_public(ip)) {
+            return Err(Failure::Forbidden { words: Forbidden.to_string() });
+        }
+        let mut request = reqwest::Request::new(method, url);
+        *request.headers_mut() = headers;
+        *request.body_mut() = (!body.is_empty()).then(|| body.into());
+        let limit = self.options.body_limit;
+        let whole = async { read(self.inner.execute(request).await.map_err(classify)?, limit).await };
+        match tokio::time::timeout(self.options.timeout, whole).await {
+            Ok(result) => result,
+            // Connecting has a shorter limit of its own, so by now the request may well be out.
+            Err(_) => Err(Failure::Broken { code: "timeout", words: "no answer in time".to_owned() }),
+        }
+    }
+
+    /// Sends JSON and asks for JSON: what a caller of Tidings' own API needs.
+    ///
+    /// `headers` are added to `Accept`, `User-Agent` and, where given, `Authorization` and `Content-Type`.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a bearer token that cannot stand in a header or a body that is not JSON is `NotSent`.
+    pub async fn json<T: Serialize + Sync + ?Sized>(
+        &self,
+        method: Method,
+        url: Url,
+        bearer: Option<&Secret>,
+        headers: HeaderMap,
+        body: Option<&T>,
+    ) -> Result<Answer, Failure> {
+        let mut all = HeaderMap::with_capacity(4 + headers.len());
+        all.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        all.insert(header::USER_AGENT, USER_AGENT);
+        if let Some(token) = bearer {
+            let text = format!("Bearer {}", token.expose());
+            let mut value = HeaderValue::from_str(&text).map_err(|error| not_sent("request", &error))?;
+            value.set_sensitive(true);
+            all.insert(header::AUTHORIZATION, value);
+        }
+        let body = match body {
+            None => Bytes::new(),
+            Some(body) => {
+                all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                serde_json::to_vec(body).map_err(|error| not_sent("request", &error))?.into()
+            }
+        };
+        all.extend(headers);
+        self.call(method, url, all, body).await
+    }
+}
+
+/// The TLS settings of all clients: the system's roots, ring, TLS 1.2 and 1.3, HTTP/1.1.
+fn tls() -> Result<ClientConfig, Failure> {
+    static CONFIG: OnceLock<Result<ClientConfig, String>> = OnceLock::new();
+    let made = CONFIG.get_or_init(|| {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let mut config = match builder.clone().with_platform_verifier() {
+            Ok(builder) => builder.with_no_client_auth(),
+            Err(error) => {
+                // A machine without root certificates can still call plain HTTP; HTTPS then fails as `tls`.
+                tracing::warn!(%error, "no root certificates were found: HTTPS calls will fail");
+                builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    });
+    made.clone().map_err(|words| Failure::NotSent { code: "tls", words })
+}
+
+/// The address in a URL whose host is a number. The resolver is never asked about those.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(ip) => Some(ip.into()),
+        Host::Ipv6(ip) => Some(ip.into()),
+        Host::Domain(_) => None,
+    }
+}
+
+/// Resolves names to public addresses only. The connection is made to the very addresses that were judged, so a
+/// name that changes its answer between check and use gains nothing.
+struct PublicResolver;
+
+impl reqwest::dns::Resolve for PublicResolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(async move {
+            // The port is a stand-in; the client puts the URL's in its place.
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let any = !found.is_empty();
+            let public: Vec<SocketAddr> = found.into_iter().filter(|found| is_public(found.ip())).collect();
+            if any && public.is_empty() {
+                return Err(Forbidden.into());
+            }
+            let public: reqwest::dns::Addrs = Box::new(public.into_iter());
+            Ok(public)
+        })
+    }
+}
+
+/// Reads an answer up to the limit.
+async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, Failure> {
+    let status = response.status().as_u16();
+    let headers = std::mem::take(response.headers_mut());
+    let mut body = BytesMut::new();
+    let mut cut = false;
+    while let Some(chunk) = response.chunk().await.map_err(truncated)? {
+        let room = limit - body.len();
+        cut = chunk.len() > room;
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if cut {
+            break;
+        }
+    }
+    Ok(Answer { status, headers, body: body.freeze(), cut })
+}
+
+fn truncated(error: reqwest::Error) -> Failure {
+    Failure::Broken { code: "truncated", words: deepest(&error) }
+}
+
+/// What an error of the HTTP library means for what was to be sent.
+fn classify(error: reqwest::Error) -> Failure {
+    if has::<Forbidden>(&error) {
+        return Failure::Forbidden { words: Forbidden.to_string() };
+    }
+    match () {
+        () if error.is_builder() => not_sent("request", &error),
+        () if error.is_dns() => not_sent("dns", &error),
+        () if error.is_connect() && has::<rustls::Error>(&error) => not_sent("tls", &error),
+        () if error.is_connect() => not_sent("connect", &error),
+        () => Failure::Broken { code: "broken", words: deepest(&error) },
+    }
+}
+
+fn not_sent(code: &'static str, error: &(dyn Error + 'static)) -> Failure {
+    Failure::NotSent { code, words: deepest(error) }
+}
+
+/// The words of the innermost error. The outer ones name the URL, whose query may hold a token.
+fn deepest(error: &(dyn Error + 'static)) -> String {
+    chain(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Whether an error of type `E` is among the causes.
+fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|cause| {
+        // An I/O error shows the cause of what it wraps as its own, so what it wraps must be looked at.
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause.is::<E>() || wrapped.is_some_and(|wrapped| wrapped.is::<E>())
+    })
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+/// Runs one call per target, in order. Providers that carry one recipient a call are written with it.
+pub(crate) async fn each<'a, F: Future<Output = Outcome> + Send>(
+    call: &'a tidings_contract::Call,
+    send: impl Fn(&'a tidings_contract::Target) -> F,
+) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(call.targets.len());
+    for target in &call.targets {
+        outcomes.push(send(target).await);
+    }
+    outcomes
+}

@@ -1,0 +1,194 @@
+//! `email/smtp`: hands mails to an SMTP submission server, one mail for each recipient.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lettre::Address;
+use lettre::message::Mailbox;
+use lettre::transport::smtp::client::Certificate;
+use lettre::transport::smtp::extension::ClientId;
+use tidings_contract::{
+    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Secret, Setting, Settings, Target,
+};
+
+use crate::SandboxInbox;
+use crate::mail::{Letter, build};
+use crate::reading::Reading;
+use crate::smtp::{Security, Smtp, SmtpOptions};
+use crate::status::without;
+
+const fn setting(name: &'static str, required: bool, doc: &'static str) -> Setting {
+    Setting { name, required, secret: false, doc }
+}
+
+static INFO: ProviderInfo = ProviderInfo {
+    name: "email/smtp",
+    channel: "email",
+    doc: "Hands mails to an SMTP submission server.",
+    source: "RFC 5321, RFC 3207, RFC 3463, RFC 4954, RFC 5322, RFC 8314",
+    settings: &[
+        setting("host", true, "The server's name."),
+        setting("port", false, "Its port; default 587, or 465 where tls is implicit, or 25 where it is none."),
+        setting("username", false, "The name to log in with; without it there is no login."),
+        Setting { name: "password", required: false, secret: true, doc: "The password to log in with." },
+        setting("from", true, "The sender: an address, or Name <address>."),
+        setting("tls", false, "starttls (default, never without it), implicit, or none for a server on this machine."),
+        setting("ca_pem", false, "Certificates in PEM that are trusted beside the system's."),
+        setting("helo", false, "How we name ourselves to the server; default the machine's name."),
+        setting("connections", false, "Most connections at once on each node, 1 to 100; default 8."),
+        setting("timeout_ms", false, "How long one mail may take, in milliseconds, 100 to 60,000; default 30,000."),
+    ],
+    example: r#"{"host": "smtp.example.com", "username": "shop", "password": "secret", "from": "Shop <no-reply@shop.example>"}"#,
+    max_recipients: 1,
+    deadline: Duration::from_secs(65),
+};
+
+pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
+    Arc::new(EmailSmtp)
+}
+
+#[derive(Debug)]
+struct EmailSmtp;
+
+#[derive(Debug)]
+struct Account {
+    smtp: Smtp,
+    from: Mailbox,
+    password: Option<Secret>,
+}
+
+impl Provider for EmailSmtp {
+    fn info(&self) -> &'static ProviderInfo {
+        &INFO
+    }
+
+    fn open(&self, _account: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
+        let mut reading = Reading::new(settings);
+        let host = reading.needed_text("host").to_owned();
+        let from = reading.needed_text("from").parse::<Mailbox>().ok();
+        let from = reading.known("from", "must be a mail address, or Name <address>", from);
+        let security = security(&mut reading, &host);
+        let usual = match security {
+            Security::Starttls => 587,
+            Security::Implicit => 465,
+            Security::None => 25,
+        };
+        let port = reading.number("port", usual, 1, 65_535);
+        let login = login(&mut reading);
+        let roots = roots(&mut reading);
+        let hello = reading.text("helo").map(str::to_owned);
+        if hello.as_deref().is_some_and(|name| !name.chars().all(|c| c.is_ascii_graphic())) {
+            reading.wrong("helo", "must be a host name");
+        }
+        let connections = reading.number("connections", 8, 1, 100);
+        let timeout = reading.timeout(30_000, 60_000);
+        let from = reading.finish(from)?;
+        let password = login.as_ref().map(|(_, password)| password.clone());
+        let smtp = Smtp::new(SmtpOptions {
+            host,
+            port: u16::try_from(port).unwrap_or(587),
+            security,
+            hello: hello.map_or_else(ClientId::default, ClientId::Domain),
+            login,
+            roots,
+            timeout,
+            connections: usize::try_from(connections).unwrap_or(8),
+        });
+        Ok(Arc::new(Account { smtp, from, password }))
+    }
+}
+
+fn security(reading: &mut Reading<'_>, host: &str) -> Security {
+    match reading.text("tls") {
+        None | Some("starttls") => Security::Starttls,
+        Some("implicit") => Security::Implicit,
+        Some("none") => {
+            let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+            if !local {
+                reading.wrong("tls", "none is only for a server on this machine; use starttls or implicit");
+            }
+            Security::None
+        }
+        Some(_) => {
+            reading.wrong("tls", "must be starttls, implicit or none");
+            Security::Starttls
+        }
+    }
+}
+
+fn login(reading: &mut Reading<'_>) -> Option<(String, Secret)> {
+    let (user, password) = (reading.text("username"), reading.secret("password"));
+    match (user, password) {
+        (Some(user), Some(password)) => Some((user.to_owned(), password.clone())),
+        (None, None) => None,
+        (Some(_), None) => {
+            reading.wrong("password", "is required with a username");
+            None
+        }
+        (None, Some(_)) => {
+            reading.wrong("username", "is required with a password");
+            None
+        }
+    }
+}
+
+fn roots(reading: &mut Reading<'_>) -> Option<Certificate> {
+    let pem = reading.text("ca_pem")?;
+    let read = Certificate::from_pem(pem.as_bytes()).ok().filter(|_| pem.contains("BEGIN CERTIFICATE"));
+    reading.known("ca_pem", "must be certificates in PEM", read)
+}
+
+#[async_trait]
+impl Channel for Account {
+    async fn send(&self, call: &Call) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(call.targets.len());
+        for target in &call.targets {
+            outcomes.push(self.hand_in(call, target).await);
+        }
+        outcomes
+    }
+}
+
+impl Account {
+    async fn hand_in(&self, call: &Call, target: &Target) -> Outcome {
+        let Ok(to) = target.to.parse::<Address>() else {
+            return Outcome::never(Blame::Recipient, "address", "not a mail address");
+        };
+        let letter = Letter { from: &self.from, to: &to, delivery: target.delivery, at: call.at };
+        match build(&letter, &target.content) {
+            Ok(mail) => without(self.smtp.send(&self.from.email, &to, &mail).await, &self.password),
+            Err(detail) => Outcome::never(Blame::Content, "content", detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::Registry;
+    use crate::testing::open;
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let cases = [
+            (json!({}), vec!["settings.from", "settings.host"]),
+            (json!({"host": "h", "from": "nobody"}), vec!["settings.from"]),
+            (json!({"host": "mail.example", "from": "a@b.example", "tls": "none"}), vec!["settings.tls"]),
+            (json!({"host": "h", "from": "a@b.example", "tls": "maybe"}), vec!["settings.tls"]),
+            (json!({"host": "h", "from": "a@b.example", "username": "u"}), vec!["settings.password"]),
+            (json!({"host": "h", "from": "a@b.example", "password": "p"}), vec!["settings.username"]),
+            (json!({"host": "h", "from": "a@b.example", "ca_pem": "x"}), vec!["settings.ca_pem"]),
+            (json!({"host": "h", "from": "a@b.example", "port": 70_000}), vec!["settings.port"]),
+            (json!({"host": "h", "from": "a@b.example", "helo": "a b"}), vec!["settings.helo"]),
+        ];
+        for (settings, expected) in cases {
+            let errors = open(&Registry::new(), "email/smtp", settings.clone()).expect_err("it is wrong");
+            let mut fields: Vec<_> = errors.iter().map(|e| e.field.as_str()).collect();
+            fields.sort_unstable();
+            assert_eq!(fields, expected, "{settings}");
+        }
+    }
+}

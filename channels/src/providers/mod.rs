@@ -1,0 +1,30 @@
+//! The list of providers: a file in this folder and its line here are all that a provider needs.
+
+use std::sync::Arc;
+
+use tidings_contract::Provider;
+
+use crate::SandboxInbox;
+
+macro_rules! providers {
+    ($($file:ident,)*) => {
+        $(mod $file;)*
+
+        /// The files of this folder that are registered.
+        #[cfg(test)]
+        pub(crate) const FILES: &[&str] = &[$(stringify!($file)),*];
+
+        /// Makes every provider.
+        pub(crate) fn all(inbox: &Arc<SandboxInbox>) -> Vec<Arc<dyn Provider>> {
+            vec![$($file::provider(inbox)),*]
+        }
+    };
+}
+
+// The modules are declared inside a macro, so `cargo fmt` does not find them: format this folder by name.
+providers! {
+    dingtalk_robot,
+    email_smtp,
+    sandbox,
+    webhook,
+}

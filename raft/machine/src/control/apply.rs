@@ -1,0 +1,74 @@
+//! Which change is made where, and what the audit log keeps of it.
+
+use super::{Action, Answer, AuditEntry, Command, Control, Refusal};
+
+/// Most entries of the audit log; older ones fall out.
+const AUDIT_KEPT: usize = 10_000;
+
+/// What a change came to.
+pub(super) enum Change {
+    /// Something is other than before: it goes into the audit log.
+    Made(Answer),
+    /// It was so already.
+    None(Answer),
+}
+
+impl Control {
+    pub(super) fn dispatch(&mut self, command: Command) -> Answer {
+        let Command { by, action } = command;
+        if self.cluster.is_none() && !matches!(action, Action::Found { .. }) {
+            return Answer::Refused(Refusal::NotFounded);
+        }
+        let (name, subject) = describe(&action);
+        match self.change(action, &by) {
+            Ok(Change::Made(answer)) => {
+                self.note(by, name, subject);
+                answer
+            }
+            Ok(Change::None(answer)) => answer,
+            Err(refusal) => Answer::Refused(refusal),
+        }
+    }
+
+    fn change(&mut self, action: Action, by: &str) -> Result<Change, Refusal> {
+        match action {
+            Action::Found { cluster, partitions, replication, node, info, key_id, key } => {
+                self.found((cluster, partitions, replication), (node, info), (key_id, key))
+            }
+            Action::PutNode { node, info } => self.put_node(node, info),
+            Action::PutTemplate { name, spec } => self.put_template(name, *spec, by),
+            Action::DeleteTemplate { name } => self.delete_template(&name),
+            Action::PutAccount { name, provider, settings, secret_names, sealed, limit } => {
+                let revision = self.audit_seq + 1;
+                let updated_at = self.now;
+                let account = super::Account { provider, settings, secret_names, sealed, limit, revision, updated_at };
+                self.put_account(name, account)
+            }
+            Action::DeleteAccount { name } => self.delete_account(&name),
+            Action::PutKey { id, name, role, hash } => self.put_key(id, name, role, hash),
+            Action::RevokeKey { id } => self.revoke_key(&id),
+        }
+    }
+
+    fn note(&mut self, by: String, action: &str, subject: String) {
+        self.audit_seq += 1;
+        self.audit.push_back(AuditEntry { seq: self.audit_seq, at: self.now, by, action: action.to_owned(), subject });
+        if self.audit.len() > AUDIT_KEPT {
+            self.audit.pop_front();
+        }
+    }
+}
+
+/// The name and the subject of a change, for the audit log.
+fn describe(action: &Action) -> (&'static str, String) {
+    match action {
+        Action::Found { cluster, .. } => ("found", cluster.clone()),
+        Action::PutNode { node, .. } => ("put_node", node.to_string()),
+        Action::PutTemplate { name, .. } => ("put_template", name.clone()),
+        Action::DeleteTemplate { name } => ("delete_template", name.clone()),
+        Action::PutAccount { name, .. } => ("put_account", name.clone()),
+        Action::DeleteAccount { name } => ("delete_account", name.clone()),
+        Action::PutKey { id, .. } => ("put_key", id.clone()),
+        Action::RevokeKey { id } => ("revoke_key", id.clone()),
+    }
+}

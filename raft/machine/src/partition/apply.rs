@@ -1,0 +1,62 @@
+//! Which command is answered where, who owns the partition, and what every command forgets on the side.
+
+use super::{Answer, Command, Hint, Limits, Owner, Partition, Record, Refusal, State};
+use crate::Output;
+
+/// What of each kind a command forgets on the side. Nothing piles up: a command adds at most one of a kind, but for a
+/// part's dedup slots, and each of those is followed by the commands that end its delivery.
+const FORGET_PER_COMMAND: usize = 4;
+/// What of each kind a tick forgets: little enough not to be felt.
+const FORGET_PER_TICK: usize = 1_000;
+
+impl Partition {
+    pub(super) fn dispatch(&mut self, command: Command, out: &mut Output<Hint, Record>) -> Answer {
+        self.forget(FORGET_PER_COMMAND);
+        let result = match command {
+            Command::TakeOver { owner, epoch, limits } => self.take_over(owner, epoch, limits),
+            Command::Claim(claim) => self.claim(*claim, out),
+            Command::Accept(accept) => self.accept(*accept, out),
+            Command::Begin { delivery, attempt, epoch, account } => self.begin(delivery, attempt, epoch, account),
+            Command::Outcome { delivery, attempt, epoch, account, began, outcome } => {
+                self.outcome((delivery, attempt, epoch), account, began, outcome, out)
+            }
+            Command::RequestCancel { delivery, by } => self.request_cancel(delivery, by, out),
+            Command::Close { delivery, epoch, closing } => self.close(delivery, epoch, closing, out),
+            Command::Redrive(redrive) => self.redrive(*redrive, out),
+            Command::Lease(lease) => Ok(self.limiter.lease(lease, self.now)),
+            Command::Tick => {
+                self.forget(FORGET_PER_TICK);
+                Ok(Answer::Done(State::Pending))
+            }
+        };
+        result.unwrap_or_else(Answer::Refused)
+    }
+
+    /// An epoch is a Raft term, which has one leader; so an older one, or the same one with another owner, is refused.
+    fn take_over(&mut self, owner: Owner, epoch: u64, limits: Limits) -> Result<Answer, Refusal> {
+        let same = self.owner == Some(owner);
+        if self.owner.is_some() && (epoch < self.epoch || epoch == self.epoch && !same) {
+            return Err(Refusal::NotOwner);
+        }
+        if !same {
+            self.since = epoch;
+        }
+        self.owner = Some(owner);
+        self.epoch = epoch;
+        self.limits = limits;
+        Ok(Answer::Owned)
+    }
+
+    /// Whether a command of that epoch comes from the present owner's uninterrupted tenure.
+    pub(super) fn fence(&self, epoch: u64) -> Result<Owner, Refusal> {
+        self.owner.filter(|_| (self.since..=self.epoch).contains(&epoch)).ok_or(Refusal::NotOwner)
+    }
+
+    fn forget(&mut self, most: usize) {
+        self.parts.prune(self.now, most);
+        self.keys.prune(self.now, most);
+        self.dedup.prune(self.now, most);
+        self.limiter.prune(self.now, most);
+        self.tally.prune(self.now);
+    }
+}

@@ -1,0 +1,130 @@
+//! How deliveries end: asked to cancel, closed by the owner, and what every end leaves behind.
+
+use std::sync::Arc;
+
+use tidings_contract::{DeliveryId, Outcome, Reason};
+
+use super::{Answer, Closing, DeadLetter, Delivery, Ended, Hint, Partition, Record, Refusal, Sheet, State, What};
+use crate::Output;
+
+impl Partition {
+    /// Marks a pending delivery. Only its owner can close it, because only the owner knows whether an attempt is in flight.
+    pub(super) fn request_cancel(
+        &mut self,
+        id: DeliveryId,
+        by: String,
+        out: &mut Output<Hint, Record>,
+    ) -> Result<Answer, Refusal> {
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
+        if !waiting.delivery.cancel_requested {
+            let delivery = Arc::make_mut(&mut waiting.delivery);
+            delivery.cancel_requested = true;
+            delivery.note(self.now, What::CancelRequested { by });
+        }
+        out.hints.push(Hint::CancelRequested(id));
+        Ok(Answer::Done(State::Pending))
+    }
+
+    /// The owner closes a delivery. An attempt that was claimed and did not come back may have been taken.
+    pub(super) fn close(
+        &mut self,
+        id: DeliveryId,
+        epoch: u64,
+        closing: Closing,
+        out: &mut Output<Hint, Record>,
+    ) -> Result<Answer, Refusal> {
+        self.fence(epoch)?;
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
+        let begun = waiting.delivery.begun;
+        let expires_at = self.sheets.get(&waiting.sheet).and_then(|sheet| sheet.expires_at);
+        let grounded = match closing {
+            Closing::Cancelled => waiting.delivery.cancel_requested,
+            Closing::Expired => expires_at.is_some_and(|expires| self.now >= expires),
+            Closing::Lost => begun.is_some(),
+            Closing::Impossible(_) => true,
+        };
+        if !grounded {
+            return Err(Refusal::Groundless);
+        }
+        if let Some(attempt) = begun {
+            let delivery = Arc::make_mut(&mut waiting.delivery);
+            delivery.attempts = attempt;
+            delivery.unknown_attempts = delivery.unknown_attempts.saturating_add(1);
+        }
+        let (state, reason) = match closing {
+            Closing::Cancelled => (State::Cancelled, None),
+            Closing::Expired => (State::Expired, None),
+            Closing::Lost => (State::Unknown, None),
+            Closing::Impossible(reason) => (State::Failed, Some(reason)),
+        };
+        self.finish(id, state, reason, out)
+    }
+
+    /// Ends a delivery that is in no map any more: its last events, its dedup slot, the counts, the dead letters, the record.
+    ///
+    /// What was not taken, as far as its last attempt goes, is `Unknown` if an earlier attempt may have been taken.
+    pub(super) fn end(
+        &mut self,
+        mut delivery: Delivery,
+        sheet: &Arc<Sheet>,
+        state: State,
+        reason: Option<Reason>,
+        out: &mut Output<Hint, Record>,
+    ) -> State {
+        let doubtful = delivery.unknown_attempts > 0 && !matches!(state, State::Delivered | State::Unknown);
+        let state = if doubtful { State::Unknown } else { state };
+        let reason = match state {
+            State::Unknown => Some(reason.filter(|_| !doubtful).unwrap_or_else(|| why_unknown(&delivery))),
+            State::Failed => Some(reason.unwrap_or_else(|| Reason::new("gave_up", "no further attempt is allowed"))),
+            _ => reason,
+        };
+        delivery.state = state;
+        delivery.begun = None;
+        delivery.ended_at = Some(self.now);
+        delivery.reason.clone_from(&reason);
+        delivery.note(self.now, What::Ended { state, reason: reason.clone() });
+        self.tally.ended(&sheet.template, delivery.accepted_at(), state);
+        self.settle_slot(&delivery, sheet);
+        if let (State::Failed | State::Unknown, Some(reason)) = (state, reason) {
+            self.bury(&delivery, sheet, reason);
+        }
+        out.hints.push(Hint::Ended { delivery: delivery.id, state });
+        out.records.push(Record::Ended(Box::new(Ended { delivery, sheet: Arc::clone(sheet) })));
+        state
+    }
+
+    fn settle_slot(&mut self, delivery: &Delivery, sheet: &Sheet) {
+        let Some((fingerprint, window_ms)) = delivery.fingerprint.zip(sheet.policy.dedup_window_ms) else { return };
+        match delivery.state {
+            State::Delivered | State::Unknown => {
+                let until = self.now.after_ms(window_ms);
+                self.dedup.keep(fingerprint, delivery.first_due, delivery.id, until);
+            }
+            _ => self.dedup.release(fingerprint, delivery.first_due, delivery.id),
+        }
+    }
+
+    fn bury(&mut self, delivery: &Delivery, sheet: &Sheet, reason: Reason) {
+        let letter = DeadLetter {
+            state: delivery.state,
+            template: sheet.template.clone(),
+            channel: sheet.channel.clone(),
+            account: delivery.last_account().map(str::to_owned),
+            reason,
+            at: self.now,
+        };
+        self.dead.put(delivery.id, letter, self.limits.dead_letters);
+    }
+}
+
+/// The reason of the newest attempt that may have been taken.
+fn why_unknown(delivery: &Delivery) -> Reason {
+    let newest = delivery.events.iter().rev().find_map(|event| match &event.what {
+        What::Attempted { outcome: Outcome::Unknown { reason }, .. } => Some(reason.clone()),
+        What::Begun { attempt, .. } if delivery.begun == Some(*attempt) => {
+            Some(Reason::new("attempt_lost", format!("attempt {attempt} was claimed and its end was lost")))
+        }
+        _ => None,
+    });
+    newest.unwrap_or_else(|| Reason::new("unknown", "an attempt may have been taken"))
+}

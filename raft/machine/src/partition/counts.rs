@@ -1,0 +1,64 @@
+//! How many deliveries were accepted and where they ended: in total, and per template and day of acceptance.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tidings_contract::Time;
+
+use super::{Counts, State};
+
+/// Days for which the counts per template are kept, today included. Longer than a message can wait (30 days).
+const DAYS_KEPT: u32 = 40;
+
+/// All counts of a partition.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Tally {
+    totals: Counts,
+    days: BTreeMap<u32, BTreeMap<String, Counts>>,
+}
+
+impl Tally {
+    pub(super) fn totals(&self) -> &Counts {
+        &self.totals
+    }
+
+    pub(super) fn day(&self, template: &str, day: u32) -> Option<&Counts> {
+        self.days.get(&day)?.get(template)
+    }
+
+    /// The days that have counts of that template, the oldest first.
+    pub(super) fn days(&self) -> impl Iterator<Item = (u32, &BTreeMap<String, Counts>)> {
+        self.days.iter().map(|(day, templates)| (*day, templates))
+    }
+
+    /// `count` deliveries were accepted.
+    pub(super) fn accepted(&mut self, template: &str, at: Time, count: u64) {
+        self.totals.accepted += count;
+        let day = self.days.entry(at.day()).or_default();
+        match day.get_mut(template) {
+            Some(counts) => counts.accepted += count,
+            None => drop(day.insert(template.to_owned(), Counts { accepted: count, ended: BTreeMap::new() })),
+        }
+    }
+
+    /// One that was accepted at `accepted_at` ended. A day that is no longer kept stays forgotten.
+    pub(super) fn ended(&mut self, template: &str, accepted_at: Time, state: State) {
+        *self.totals.ended.entry(state).or_default() += 1;
+        if let Some(counts) = self.days.get_mut(&accepted_at.day()).and_then(|day| day.get_mut(template)) {
+            *counts.ended.entry(state).or_default() += 1;
+        }
+    }
+
+    /// Forgets at most one day that is no longer kept.
+    pub(super) fn prune(&mut self, now: Time) {
+        if self.next().is_some_and(|at| at <= now) {
+            self.days.pop_first();
+        }
+    }
+
+    /// When the next day is to be forgotten.
+    pub(super) fn next(&self) -> Option<Time> {
+        let (day, _) = self.days.first_key_value()?;
+        Some(Time((u64::from(*day) + u64::from(DAYS_KEPT)) * 86_400_000))
+    }
+}
