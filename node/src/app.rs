@@ -1,7 +1,7 @@
 //! What every handler shares: the ledger, the registry, the sealer, the limits.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_channels::Registry;
 use tidings_contract::{Clock, Secret, Time};
+use tidings_machine::partition::RetryPolicy;
 
 use crate::fresh::Freshness;
 use crate::intake::Templates;
@@ -30,7 +31,7 @@ pub(crate) struct App {
     pub metrics: PrometheusHandle,
     /// Set once: the node takes nothing new.
     pub stopping: AtomicBool,
-    pub cluster: Founding,
+    pub founding: Founding,
 }
 
 /// The limits of requests.
@@ -46,6 +47,8 @@ pub(crate) struct Limits {
     pub idempotency_ms: u64,
     /// How far ahead a message may be scheduled.
     pub max_delay_ms: u64,
+    /// When templates that say nothing try again.
+    pub retry: RetryPolicy,
 }
 
 /// What this node would found a cluster with.
@@ -56,8 +59,7 @@ pub(crate) struct Founding {
     pub replication: u16,
     pub peer_addr: String,
     pub api_addr: String,
-    pub labels: std::collections::BTreeMap<String, String>,
-    pub data_dir: PathBuf,
+    pub labels: BTreeMap<String, String>,
 }
 
 impl App {
