@@ -313,15 +313,18 @@ fn deepest(error: &(dyn Error + 'static)) -> String {
 
 /// Whether an error of type `E` is among the causes.
 fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|cause| {
-        // An I/O error shows the cause of what it wraps as its own, so what it wraps must be looked at.
-        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause.is::<E>() || wrapped.is_some_and(|wrapped| wrapped.is::<E>())
-    })
+    chain(error).any(|cause| cause.is::<E>())
 }
 
+/// The error and its causes, outermost first.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+    std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
+        // An I/O error names the cause of what it wraps as its own, so what it wraps must be asked for.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
 }
 
 /// Runs one call per target, in order. Providers that carry one recipient a call are written with it.

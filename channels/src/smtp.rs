@@ -60,6 +60,8 @@ struct Open {
     connection: AsyncSmtpConnection,
     used: Instant,
     mails: u32,
+    /// Whether the server still remembers a mail that it refused.
+    refused: bool,
 }
 
 /// One mail on its way.
@@ -119,16 +121,22 @@ impl Smtp {
             return Err(Trouble::Outcome(Outcome::later("busy", "the account is being closed")));
         };
         if let Some(mut open) = self.take() {
-            match self.hand_in(&mut open, submission).await {
-                // The server had closed it while it was idle, and nothing of this mail was taken: use a fresh one.
-                Err(Trouble::Smtp(error)) if Stage::load(submission.stage) < Stage::Sent && is_stale(&error) => {}
-                result => return self.put_back(open, result).await,
+            Stage::Sender.store(submission.stage);
+            // RSET waits for the next mail: sent at once, it could cost this one its outcome.
+            if !open.refused || open.connection.command(Rset).await.is_ok() {
+                open.refused = false;
+                match self.hand_in(&mut open, submission).await {
+                    // The server gave it up while it was idle, and nothing of this mail was taken.
+                    Err(Trouble::Smtp(error)) if Stage::load(submission.stage) < Stage::Sent && is_stale(&error) => {}
+                    result => return self.put_back(open, result),
+                }
             }
         }
         Stage::Connect.store(submission.stage);
-        let mut open = Open { connection: self.connect(submission.stage).await?, used: Instant::now(), mails: 0 };
+        let mut open =
+            Open { connection: self.connect(submission.stage).await?, used: Instant::now(), mails: 0, refused: false };
         let result = self.hand_in(&mut open, submission).await;
-        self.put_back(open, result).await
+        self.put_back(open, result)
     }
 
     /// Connects, makes the connection safe, logs in.
@@ -195,21 +203,16 @@ impl Smtp {
     }
 
     /// Keeps the connection for the next mail if the server is still talking on it.
-    async fn put_back(
-        &self,
-        mut open: Open,
-        result: Result<Option<String>, Trouble>,
-    ) -> Result<Option<String>, Trouble> {
+    fn put_back(&self, mut open: Open, result: Result<Option<String>, Trouble>) -> Result<Option<String>, Trouble> {
         let reusable = match &result {
             Ok(_) => open.mails < MAILS_PER_CONNECTION,
-            // After a refusal the server waits for the next command; RSET makes it forget this mail.
-            Err(Trouble::Smtp(error)) => {
-                error.status().is_some() && !is_stale(error) && open.connection.command(Rset).await.is_ok()
-            }
+            // After a refusal the server waits for the next command.
+            Err(Trouble::Smtp(error)) => error.status().is_some() && !is_stale(error),
             Err(Trouble::Outcome(_)) => true,
         };
         if reusable {
             open.used = Instant::now();
+            open.refused = result.is_err();
             self.idle.lock().push(open);
         }
         result

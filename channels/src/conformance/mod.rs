@@ -4,6 +4,7 @@ mod http;
 mod secrets;
 mod smtp;
 
+pub(crate) use http::Subject;
 use tidings_contract::{Blame, Outcome};
 
 /// An outcome in a few words: `delivered`, `later http_429 after 7000`, `never http_404 Recipient`, `unknown timeout`.

@@ -269,10 +269,21 @@ fn mentions(content: &Value) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::Registry;
+    use crate::conformance::Subject;
     use crate::testing::{HttpReply, HttpServer, call, open};
+
+    pub(in crate::providers) fn subject() -> Option<Subject> {
+        Some(Subject {
+            provider: INFO.name,
+            settings: |url| json!({"access_token": "t", "secret": "SECx", "url": url, "timeout_ms": 3_000}),
+            content: || json!({"type": "text", "text": "hi"}),
+            taken: fine,
+            gibberish: "unknown answer",
+        })
+    }
 
     fn fine() -> HttpReply {
         HttpReply::json(200, &json!({"errcode": 0, "errmsg": "ok"}))

@@ -165,11 +165,17 @@ impl Account {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use crate::Registry;
+    use crate::conformance::Subject;
     use crate::testing::open;
+
+    /// It speaks SMTP and has a suite of its own.
+    pub(in crate::providers) fn subject() -> Option<Subject> {
+        None
+    }
 
     #[test]
     fn wrong_settings_are_named() {

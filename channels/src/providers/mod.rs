@@ -18,6 +18,12 @@ macro_rules! providers {
         pub(crate) fn all(inbox: &Arc<SandboxInbox>) -> Vec<Arc<dyn Provider>> {
             vec![$($file::provider(inbox)),*]
         }
+
+        /// The providers that speak HTTP, as the conformance suite wants them.
+        #[cfg(test)]
+        pub(crate) fn subjects() -> Vec<crate::conformance::Subject> {
+            [$($file::tests::subject()),*].into_iter().flatten().collect()
+        }
     };
 }
 

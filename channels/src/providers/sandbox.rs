@@ -142,11 +142,16 @@ impl Account {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
+    use crate::conformance::Subject;
     use crate::testing::{call, open};
     use crate::{InboxEntry, Registry};
+
+    pub(in crate::providers) fn subject() -> Option<Subject> {
+        None
+    }
 
     #[tokio::test]
     async fn what_is_sent_can_be_looked_at() {

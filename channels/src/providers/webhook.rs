@@ -45,7 +45,7 @@ static INFO: ProviderInfo = ProviderInfo {
             doc: "Whether hosts outside the public internet may be called, this machine included; default false.",
         },
     ],
-    example: r#"{"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLw", "timeout_ms": 5000}"#,
+    example: r#"{"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "timeout_ms": 5000}"#,
     max_recipients: 1,
     deadline: Duration::from_secs(25),
 };
@@ -157,14 +157,26 @@ impl Account {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::Registry;
+    use crate::conformance::Subject;
     use crate::testing::{HttpReply, HttpServer, call, open};
 
-    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLw";
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    pub(in crate::providers) fn subject() -> Option<Subject> {
+        Some(Subject {
+            provider: INFO.name,
+            settings: |_| json!({"secret": SECRET, "allow_private": true, "timeout_ms": 3_000}),
+            content: || json!({"type": "test", "text": "hi"}),
+            taken: || HttpReply::status(200),
+            // A receiver may say what it likes: its yes is the status.
+            gibberish: "delivered",
+        })
+    }
 
     fn account(secrets: &str) -> Account {
         let client = Client::new(ClientOptions::provider(Duration::from_secs(5), false)).expect("TLS is there");
@@ -175,7 +187,7 @@ mod tests {
     fn the_published_example_has_the_published_signature() {
         // The example of the specification's reference libraries.
         let signature = account(SECRET).sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", br#"{"test": 2432232314}"#);
-        assert_eq!(signature, "v1,g0hM9SsE+OTPJTt/tmKtSyEl3uFr1tMpj3lmB7VVjV0=");
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
     #[test]
