@@ -3,6 +3,7 @@
 
 mod accounts;
 mod ledger;
+pub mod render;
 
 pub use accounts::{Accounts, Opened};
 pub use ledger::{Ledger, LedgerError};
