@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tidings_actors::Motion;
 use tidings_channels::Registry;
 use tidings_contract::{Clock, Secret, Time};
 use tidings_machine::partition::RetryPolicy;
@@ -22,6 +23,7 @@ pub(crate) type Shared = Arc<App>;
 /// What every handler shares.
 pub(crate) struct App {
     pub ledger: Arc<NodeLedger>,
+    pub motion: Motion,
     pub registry: Registry,
     pub sealer: Sealer,
     pub clock: Arc<dyn Clock>,

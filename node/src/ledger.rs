@@ -9,7 +9,7 @@ use tidings_actors::{Ledger, LedgerError};
 use tidings_contract::PartitionId;
 use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
-use tidings_raft::{Archive, GroupStatus, Ledgers, ProposeError};
+use tidings_raft::{Archive, AskHandler, GroupStatus, Ledgers, ProposeError};
 use tokio::sync::{mpsc, watch};
 
 use crate::look::GroupView;
@@ -62,9 +62,14 @@ impl NodeLedger {
         Self { ledgers }
     }
 
-    /// The groups themselves, for opening and ending.
-    pub(crate) fn ledgers(&self) -> &Ledgers {
-        &self.ledgers
+    /// Closes all groups and lets go of the disk.
+    pub(crate) async fn shutdown(&self) {
+        self.ledgers.clone().shutdown().await;
+    }
+
+    /// Installs what answers the questions of other nodes.
+    pub(crate) fn on_ask(&self, handler: AskHandler) {
+        self.ledgers.on_ask(handler);
     }
 
     /// This node's number.
@@ -75,6 +80,16 @@ impl NodeLedger {
     /// Asks a partition, wherever it is led.
     pub(crate) async fn propose(&self, partition: PartitionId, commands: Vec<Command>) -> Result<Vec<Answer>, Setback> {
         self.ledgers.propose(partition, commands).await.map_err(Setback::from)
+    }
+
+    /// Asks a partition, wherever it is led, and gives up when `within` has passed.
+    pub(crate) async fn propose_within(
+        &self,
+        partition: PartitionId,
+        commands: Vec<Command>,
+        within: Duration,
+    ) -> Result<Vec<Answer>, Setback> {
+        self.ledgers.propose_within(partition, commands, within).await.map_err(Setback::from)
     }
 
     /// Asks control for one change, and returns once this node knows of it.

@@ -203,6 +203,11 @@ impl Problem {
         self.0.status
     }
 
+    /// What exactly is wrong.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// The JSON of it.
     pub(crate) fn body(&self) -> Body<'_> {
         let inner = &*self.0;

@@ -8,7 +8,7 @@ use tidings_machine::partition::{Answer, Command, Ended, Policy, Recipient, Redr
 
 use super::accounts::serves;
 use crate::app::Shared;
-use crate::intake::{Compiled, MAX_VARIABLES_BYTES};
+use crate::intake::{Compiled, MAX_VARIABLES_BYTES, fingerprint_of};
 use crate::ledger::Setback;
 use crate::look::{DeadFilter, DeadRecords, Find, Unreachable};
 use crate::problem::{Code, Problem};
@@ -174,7 +174,9 @@ async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Red
     let Some(variables) = merged(delivery.variables.as_deref(), &edit.variables) else { return Ok(None) };
     let changed = edit.latest || !edit.variables.is_empty();
     let fingerprint = match &compiled {
-        Some(compiled) if changed => compiled.fingerprint(&delivery.to, &new.variables, variables.as_deref()),
+        Some(compiled) if changed => {
+            fingerprint_of(app, compiled, &delivery.to, &new.variables, variables.as_deref()).await?
+        }
         _ => delivery.fingerprint,
     };
     let recipient = Recipient { index: delivery.id.index(), to: delivery.to.clone(), variables, fingerprint };

@@ -16,7 +16,7 @@ use super::asked::Asked;
 use super::refused;
 use crate::app::{App, Shared};
 use crate::auth::{Admin, Viewer};
-use crate::intake::{compile, unknown_template};
+use crate::intake::{check_syntax, unknown_template};
 use crate::problem::{Code, Problem};
 use crate::strict::Json;
 
@@ -127,7 +127,7 @@ fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> 
         dedup: spec.dedup,
         expires_after_ms: spec.expires_after_ms,
         description: spec.description.clone(),
-        variables: compiled.variables().to_vec(),
+        variables: compiled.variables.clone(),
         created_at: *created_at,
         created_by: created_by.clone(),
     })
@@ -148,7 +148,7 @@ fn check(app: &App, written: &Written, retry: RetryPolicy) -> Result<(), Problem
         return Err(Problem::field("channel", format!("is unknown; there are: {}", known.join(", "))));
     };
     let content = Value::Object(written.content.clone());
-    compile(&content).map_err(|errors| Problem::fields(Code::TemplateSyntax, errors))?;
+    check_syntax(&content).map_err(|errors| Problem::fields(Code::TemplateSyntax, errors))?;
     let mut errors = check_content(channel, &content);
     let mut wrong = |field: &str, detail: &str| errors.push(FieldError::new(field, detail));
     match (channel.recipient, &written.account) {

@@ -1,12 +1,10 @@
 //! Checks a submission against its template: what would be kept, and who is rejected for which reason.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use tidings_actors::render::Variables;
 use tidings_channels::check_recipient;
 use tidings_contract::{Lane, RecipientKind, Time};
 use tidings_machine::partition::{Policy, Recipient, Sheet};
@@ -64,13 +62,9 @@ pub(crate) fn check_shape(submission: &Submission<'_>, limits: &Limits, now: Tim
     Ok(())
 }
 
-/// The top-level names of a JSON object, or what is wrong with it.
-fn names<'a>(raw: &'a RawValue, field: &str) -> Result<BTreeMap<Cow<'a, str>, IgnoredAny>, Problem> {
-    #[derive(Deserialize)]
-    struct Names<'a>(#[serde(borrow)] BTreeMap<Cow<'a, str>, IgnoredAny>);
-    serde_json::from_str::<Names<'a>>(raw.get())
-        .map(|names| names.0)
-        .map_err(|_| Problem::field(field, "must be an object"))
+/// Reads variables, or says what is wrong with them.
+pub(crate) fn variables(raw: &RawValue, field: impl FnOnce() -> String) -> Result<Variables, Problem> {
+    Variables::parse(raw.get()).map_err(|_| Problem::field(field(), "must be an object"))
 }
 
 /// Checks `submission` against the template version it is pinned to.
@@ -81,10 +75,8 @@ pub(crate) fn check(
     key_id: &str,
     accepted_at: Time,
 ) -> Result<Checked, Problem> {
-    let shared = submission.variables.map(|raw| names(raw, "variables")).transpose()?.unwrap_or_default();
-    // What no recipient needs to bring along is settled once.
-    let wanted: Vec<&str> =
-        compiled.variables().iter().map(String::as_str).filter(|name| !shared.contains_key(*name)).collect();
+    let shared = submission.variables.map(|raw| variables(raw, || "variables".to_owned()));
+    let shared = shared.transpose()?.unwrap_or_default();
     let many = submission.to.len() > 1;
     let mut seen = HashSet::with_capacity(if many { submission.to.len() } else { 0 });
     let mut checked = Checked {
@@ -97,7 +89,7 @@ pub(crate) fn check(
     };
     for (index, to) in submission.to.iter().enumerate() {
         let index = index as u16;
-        let address = match address(to, index, compiled, &wanted)? {
+        let address = match address(to, index, compiled, &shared)? {
             Ok(address) => address,
             Err((code, detail)) => {
                 checked.reject(index, to, code, detail);
@@ -105,12 +97,12 @@ pub(crate) fn check(
             }
         };
         if many && !seen.insert((address.clone(), to.variables.map(RawValue::get))) {
-            checked.reject(index, to, "duplicate_recipient", "stands earlier in `to` with the same variables".to_owned());
+            let detail = "stands earlier in `to` with the same variables".to_owned();
+            checked.reject(index, to, "duplicate_recipient", detail);
             continue;
         }
         let variables = to.variables.map(|raw| raw.get().to_owned());
-        let fingerprint = compiled.fingerprint(&checked.sheet.variables, variables.as_deref());
-        checked.recipients.push(Recipient { index, to: address, variables, fingerprint });
+        checked.recipients.push(Recipient { index, to: address, variables, fingerprint: None });
     }
     if compiled.channel.recipient == RecipientKind::Account {
         checked.set_aside_unknown_accounts(app, compiled);
@@ -125,21 +117,21 @@ fn address(
     to: &To<'_>,
     index: u16,
     compiled: &Compiled,
-    wanted: &[&str],
+    shared: &Variables,
 ) -> Result<Result<String, Rejection>, Problem> {
     let own = match to.variables {
         Some(raw) if raw.get().len() > MAX_VARIABLES_BYTES => {
             return Ok(Err(("invalid_recipient", format!("variables are longer than {MAX_VARIABLES_BYTES} bytes"))));
         }
-        Some(raw) => names(raw, &format!("to[{index}].variables"))?,
-        None => BTreeMap::new(),
+        Some(raw) => variables(raw, || format!("to[{index}].variables"))?,
+        None => Variables::default(),
     };
-    let missing: Vec<_> = wanted.iter().copied().filter(|name| !own.contains_key(*name)).collect();
-    Ok(match check_recipient(compiled.channel.recipient, &to.to) {
-        Err(detail) => Err(("invalid_recipient", detail)),
-        Ok(_) if !missing.is_empty() => Err(("missing_variable", format!("needs: {}", missing.join(", ")))),
-        Ok(address) => Ok(address),
-    })
+    let address = match check_recipient(compiled.channel.recipient, &to.to) {
+        Ok(address) => address,
+        Err(detail) => return Ok(Err(("invalid_recipient", detail))),
+    };
+    let missing = compiled.missing(shared, &own);
+    if missing.is_empty() { Ok(Ok(address)) } else { Ok(Err(("missing_variable", format!("needs: {}", missing.join(", "))))) }
 }
 
 fn sheet(submission: &Submission<'_>, compiled: &Compiled, key_id: &str, accepted_at: Time) -> Sheet {

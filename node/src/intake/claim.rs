@@ -7,6 +7,7 @@ use tidings_machine::partition::{Answer, Claim, Claimed, Command, Header, Refusa
 use tokio::time::Instant;
 
 use super::check::{Checked, check};
+use super::fingerprints::fingerprint;
 use super::keep::{End, insist};
 use super::request::Submission;
 use super::{Compiled, Plan};
@@ -50,7 +51,7 @@ pub(super) async fn claim(
         Answer::Claimed(Claimed::Fresh) => Ok((plan, false)),
         // Our own claim, whose first answer was lost.
         Answer::Claimed(Claimed::Again(header)) if header.message == plan.message => Ok((plan, false)),
-        Answer::Claimed(Claimed::Again(header)) => repeat(app, &claiming, &header).map(|plan| (plan, true)),
+        Answer::Claimed(Claimed::Again(header)) => Ok((repeat(app, &claiming, &header).await?, true)),
         Answer::Claimed(Claimed::OtherBody(message)) => Err(Problem::new(
             Code::IdempotencyMismatch,
             format!("the key was used with another body, for {message}"),
@@ -63,12 +64,13 @@ pub(super) async fn claim(
 }
 
 /// The plan of the message that the key was first used for: its id, its time, its version of the template.
-fn repeat(app: &App, claiming: &Claiming<'_>, header: &Header) -> Result<Plan, Problem> {
+async fn repeat(app: &App, claiming: &Claiming<'_>, header: &Header) -> Result<Plan, Problem> {
     let compiled = if header.version == claiming.compiled.version.version {
         Arc::clone(&claiming.compiled)
     } else {
         app.template_version(&header.template, header.version)?
     };
-    let checked = check(app, claiming.submission, &compiled, &claiming.caller.key_id, header.accepted_at)?;
+    let mut checked = check(app, claiming.submission, &compiled, &claiming.caller.key_id, header.accepted_at)?;
+    fingerprint(app, &compiled, &mut checked).await?;
     Ok(Plan::new(header.message, header.accepted_at, claiming.partitions, checked))
 }

@@ -39,17 +39,16 @@ pub(crate) async fn insist(app: &App, partition: PartitionId, command: &Command,
     // Once an attempt had an unknown end, only an answer of the machine's makes it known again.
     let mut doubt: Option<String> = None;
     loop {
-        let proposal = app.ledger.propose(partition, vec![command.clone()]);
-        let end = match tokio::time::timeout_at(deadline, proposal).await {
-            Ok(Ok(answers)) => match answers.into_iter().next() {
+        let within = deadline.saturating_duration_since(Instant::now());
+        let end = match app.ledger.propose_within(partition, vec![command.clone()], within).await {
+            Ok(answers) => match answers.into_iter().next() {
                 Some(answer) => return End::Kept(answer),
                 None => End::Unknown("the partition gave no answer".to_owned()),
             },
-            Ok(Err(Setback::NotKept(why))) => End::NoLeader(why),
-            Ok(Err(Setback::Full(why))) if doubt.is_none() => return End::Full(why),
-            Ok(Err(Setback::Full(why) | Setback::Unknown(why))) => End::Unknown(why),
-            Ok(Err(Setback::Closed)) => return doubt.map_or(End::Stopping, End::Unknown),
-            Err(_) => return End::Unknown(doubt.unwrap_or_else(|| "no answer within the deadline".to_owned())),
+            Err(Setback::NotKept(why)) => End::NoLeader(why),
+            Err(Setback::Full(why)) if doubt.is_none() => return End::Full(why),
+            Err(Setback::Full(why) | Setback::Unknown(why)) => End::Unknown(why),
+            Err(Setback::Closed) => return doubt.map_or(End::Stopping, End::Unknown),
         };
         if let End::Unknown(why) = &end {
             doubt = Some(why.clone());

@@ -2,6 +2,7 @@
 
 mod check;
 mod claim;
+mod fingerprints;
 mod keep;
 mod request;
 mod split;
@@ -19,10 +20,12 @@ use crate::problem::{Code, Problem, Rejected};
 pub(crate) use check::MAX_VARIABLES_BYTES;
 use check::{Checked, check, check_shape};
 use claim::{Claiming, claim};
+use fingerprints::fingerprint;
+pub(crate) use fingerprints::fingerprint_of;
 use keep::{End, keep};
 pub(crate) use request::{Batch, Submission};
 use split::{Part, census, split};
-pub(crate) use templates::{Compiled, Templates, compile, unknown_template};
+pub(crate) use templates::{Compiled, Templates, check_syntax, unknown_template};
 
 /// How much later than its deadline a part may still be applied, for clocks that differ.
 const GRACE_MS: u64 = 2_000;
@@ -63,7 +66,8 @@ pub(crate) async fn submit(app: &App, caller: &Caller, body: &[u8], key: Option<
     let partitions = app.ledger.control(|c| c.cluster.as_ref().map(|cluster| cluster.partitions));
     let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
     let compiled = app.current_template(&submission.template).await?;
-    let checked = check(app, &submission, &compiled, &caller.key_id, now)?;
+    let mut checked = check(app, &submission, &compiled, &caller.key_id, now)?;
+    fingerprint(app, &compiled, &mut checked).await?;
     if checked.recipients.is_empty() {
         return Err(Problem::new(Code::NoValidRecipient, "no recipient can be sent to").with_rejected(checked.rejected));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use serde_json::{Map, Value};
-use tidings_actors::render;
+use tidings_actors::render::{self, Variables};
 use tidings_channels::Registry;
 use tidings_contract::{ChannelInfo, FieldError};
 use tidings_machine::control::TemplateVersion;
@@ -27,33 +27,31 @@ pub(crate) struct Compiled {
     pub version: Arc<TemplateVersion>,
     /// Its channel.
     pub channel: &'static ChannelInfo,
+    /// The variables it cannot do without.
+    pub variables: Vec<String>,
     content: render::Compiled,
 }
 
 impl Compiled {
-    /// The variables it cannot do without.
-    pub(crate) fn variables(&self) -> &[String] {
-        self.content.variables()
-    }
-
-    /// What content dedup compares, where the template asks for it.
-    pub(crate) fn fingerprint(&self, shared: &str, own: Option<&str>) -> Option<u64> {
-        self.version.spec.dedup?;
-        self.content.fingerprint(shared, own)
+    /// The variables that are missing, exactly as rendering would miss them.
+    pub(crate) fn missing(&self, shared: &Variables, own: &Variables) -> Vec<String> {
+        self.content.missing_with(shared, own)
     }
 
     /// The content with every placeholder filled.
     pub(crate) fn render(&self, variables: &Map<String, Value>) -> Result<Value, Problem> {
-        self.content.render(variables).map_err(|reason| Problem::field("variables", reason.to_string()))
+        let filled = self.content.render(variables, &Map::new());
+        filled.map_err(|error| Problem::field("variables", error.to_string()))
     }
 }
 
-/// Compiles `content`.
+/// Compiles `content`, only to see whether it does.
 ///
 /// # Errors
-/// One per field that does not compile, with line and column.
-pub(crate) fn compile(content: &Value) -> Result<render::Compiled, Vec<FieldError>> {
-    render::Compiled::new(content)
+/// One per text that does not compile, with line and column.
+pub(crate) fn check_syntax(content: &Value) -> Result<(), Vec<FieldError>> {
+    let compiled = render::Compiled::from_value(content.clone());
+    compiled.map(drop).map_err(|errors| errors.into_iter().map(FieldError::from).collect())
 }
 
 /// The compiled versions, by name.
@@ -121,9 +119,9 @@ impl App {
 fn build(registry: &Registry, name: &str, version: Arc<TemplateVersion>) -> Result<Compiled, Problem> {
     let broken = |what: &str| Problem::new(Code::Internal, format!("version {} of {name} {what}", version.version));
     let channel = registry.channel(&version.spec.channel).ok_or_else(|| broken("names a channel that does not exist"))?;
-    let content = serde_json::from_str(&version.spec.content).map_err(|_| broken("has content that is not JSON"))?;
-    let content = compile(&content).map_err(|_| broken("does not compile"))?;
-    Ok(Compiled { name: name.to_owned(), channel, content, version: Arc::clone(&version) })
+    let content = render::Compiled::new(&version.spec.content).map_err(|_| broken("does not compile"))?;
+    let variables = content.variables().into_iter().collect();
+    Ok(Compiled { name: name.to_owned(), channel, variables, content, version: Arc::clone(&version) })
 }
 
 pub(crate) fn unknown_template(name: &str) -> Problem {

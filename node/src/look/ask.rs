@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use futures::stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -73,7 +73,7 @@ impl App {
             async move { (partition, asking.await) }
         });
         // Boxed at once: a closure that borrows keeps the compiler from seeing that the stream may move between workers.
-        let asked: Vec<_> = asked.map(futures::FutureExt::boxed).collect();
+        let asked: Vec<_> = asked.map(FutureExt::boxed).collect();
         let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
         let mut given = Vec::with_capacity(answers.len());
         let mut missing = Vec::new();
@@ -93,8 +93,15 @@ impl App {
     }
 }
 
+/// Installs the answers to the questions of other nodes.
+pub(crate) fn answer_peers(app: &Shared) {
+    let weak = Arc::downgrade(app);
+    let handler = move |_from: u64, kind: u16, question: Bytes| answer(weak.clone(), kind, question).boxed();
+    app.ledger.on_ask(Arc::new(handler));
+}
+
 /// Answers another node's question.
-pub(crate) async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, String> {
+async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, String> {
     let app = app.upgrade().ok_or("the node is stopping")?;
     let question = &question[..];
     match kind {

@@ -13,7 +13,7 @@ mod node;
 mod page;
 mod summary;
 
-pub(crate) use ask::{Question, Unreachable, answer};
+pub(crate) use ask::{Question, Unreachable, answer_peers};
 pub(crate) use counts::{Day, Tallied, Totals};
 pub(crate) use dead::{DeadFilter, DeadGroup, DeadGroups, DeadPage, DeadRecords};
 pub(crate) use delivery::{Find, HeaderOf};
