@@ -55,12 +55,6 @@ impl Flights {
         self.0.lock().per_pool.get(pool.0 as usize).copied().unwrap_or(0)
     }
 
-    /// Whether the delivery is in motion.
-    #[cfg(test)]
-    pub(crate) fn has(&self, delivery: &DeliveryId) -> bool {
-        self.0.lock().live.contains_key(delivery)
-    }
-
     /// Takes what came back since the last time.
     pub(crate) fn take_back(&self) -> Vec<Back> {
         std::mem::take(&mut self.0.lock().back)

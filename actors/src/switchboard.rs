@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
-use ractor::ActorRef;
-use tidings_contract::{Clock, PartitionId, Time};
+use ractor::{ActorRef, MessagingErr};
+use tidings_contract::{PartitionId, Time};
 
 use crate::Parts;
 use crate::bell::Post;
@@ -91,20 +91,16 @@ impl Switchboard {
         self.senders.write().insert(pool, sender);
     }
 
-    /// Hands letters of one pool to its sender; through the supervisor, which makes one, if there is none.
-    pub(crate) fn to_sender(&self, pool: PoolId, letters: Vec<Letter>) {
-        let sender = self.senders.read().get(&pool).cloned();
-        let message = SenderMsg::Letters(letters);
-        let refused = match sender {
-            Some(sender) => sender.send_message(message).err(),
-            None => Some(ractor::MessagingErr::SendErr(message)),
-        };
-        if let Some(ractor::MessagingErr::SendErr(SenderMsg::Letters(letters))) = refused {
-            self.supervisor.send(SupervisorMsg::Sender { pool, letters });
+    /// Hands letters to the sender of their pool; gives them back if there is none.
+    pub(crate) fn sender_if_any(&self, pool: PoolId, letters: Vec<Letter>) -> Option<Vec<Letter>> {
+        let Some(sender) = self.senders.read().get(&pool).cloned() else { return Some(letters) };
+        match sender.send_message(SenderMsg::Letters(letters)) {
+            Err(MessagingErr::SendErr(SenderMsg::Letters(letters))) => Some(letters),
+            _ => None,
         }
     }
 
-    /// Hands letters of any pools to their senders.
+    /// Hands letters of any pools to their senders; through the supervisor, which makes one, where there is none.
     pub(crate) fn to_senders(&self, letters: Vec<Letter>) {
         let mut pools: Vec<(PoolId, Vec<Letter>)> = Vec::new();
         for letter in letters {
@@ -115,7 +111,9 @@ impl Switchboard {
             }
         }
         for (pool, letters) in pools {
-            self.to_sender(pool, letters);
+            if let Some(letters) = self.sender_if_any(pool, letters) {
+                self.supervisor.send(SupervisorMsg::Sender { pool, letters });
+            }
         }
     }
 
