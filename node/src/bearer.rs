@@ -15,7 +15,7 @@ const PREFIX: &str = "tdk_";
 const CHANCE: usize = 32;
 
 /// A new API key, the only time it can be seen.
-pub struct Minted {
+pub(crate) struct Minted {
     /// `key_` and the first 12 hex digits of the hash.
     pub id: String,
     /// What callers send.
@@ -31,7 +31,7 @@ impl fmt::Debug for Minted {
 }
 
 /// Draws a new key of 256 random bits.
-pub fn mint() -> Minted {
+pub(crate) fn mint() -> Minted {
     let chance = Zeroizing::new(rand::random::<[u8; CHANCE]>());
     let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(*chance));
     let hash = hash(&text);

@@ -96,7 +96,7 @@ codes! {
 
 /// One recipient that was not taken.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Rejected {
+pub(crate) struct Rejected {
     /// The index in the request.
     pub index: u16,
     /// The recipient as given.
@@ -111,7 +111,7 @@ pub struct Rejected {
 
 /// A problem, ready to be answered.
 #[derive(Debug)]
-pub struct Problem(Box<Inner>);
+pub(crate) struct Problem(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -151,7 +151,7 @@ pub(crate) struct Body<'a> {
 
 impl Problem {
     /// A problem of that code; `detail` says what exactly is wrong.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after_ms = match code {
             Code::Full | Code::NoLeader | Code::NotFounded | Code::Timeout | Code::Stopping => Some(1_000),
             _ => None,
@@ -167,7 +167,7 @@ impl Problem {
     }
 
     /// Fields that are wrong.
-    pub fn fields(code: Code, errors: Vec<FieldError>) -> Self {
+    pub(crate) fn fields(code: Code, errors: Vec<FieldError>) -> Self {
         let detail = errors.first().map(|e| format!("{} {}", e.field, e.detail)).unwrap_or_default();
         let mut problem = Self::new(code, detail);
         problem.0.errors = errors;
@@ -175,36 +175,37 @@ impl Problem {
     }
 
     /// One field that is wrong.
-    pub fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::fields(Code::InvalidRequest, vec![FieldError::new(field, detail)])
     }
 
     /// The same with the recipients that were rejected.
     #[must_use]
-    pub fn with_rejected(mut self, rejected: Vec<Rejected>) -> Self {
+    pub(crate) fn with_rejected(mut self, rejected: Vec<Rejected>) -> Self {
         self.0.rejected = rejected;
         self
     }
 
     /// The same as an answer to a wrong body instead of a wrong path.
     #[must_use]
-    pub fn in_body(mut self) -> Self {
+    pub(crate) fn in_body(mut self) -> Self {
         self.0.status = 422;
         self
     }
 
     /// The code.
-    pub fn code(&self) -> Code {
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> Code {
         self.0.code
     }
 
     /// The HTTP status.
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.0.status
     }
 
     /// What exactly is wrong.
-    pub fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         &self.0.detail
     }
 

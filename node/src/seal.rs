@@ -18,12 +18,12 @@ const NONCE: usize = 12;
 
 /// Seals and unseals. Every node of a cluster has the same one, because it has the same secret.
 #[derive(Clone)]
-pub struct Sealer(ChaCha20Poly1305);
+pub(crate) struct Sealer(ChaCha20Poly1305);
 
 /// What was sealed cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed secrets cannot be opened: another cluster secret, another account name, or damaged bytes")]
-pub struct CannotUnseal;
+pub(crate) struct CannotUnseal;
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +33,7 @@ impl fmt::Debug for Sealer {
 
 impl Sealer {
     /// The sealer of the cluster that has this secret.
-    pub fn new(cluster_secret: &Secret) -> Self {
+    pub(crate) fn new(cluster_secret: &Secret) -> Self {
         let mut key = Zeroizing::new([0u8; 32]);
         // Expanding to 32 bytes cannot fail: RFC 5869 allows up to 255 hashes.
         let _ = Hkdf::<Sha256>::new(None, cluster_secret.expose().as_bytes()).expand(b"tidings seal v1", &mut *key);
@@ -44,7 +44,7 @@ impl Sealer {
     ///
     /// # Errors
     /// Never in practice: the cipher refuses only texts of many gigabytes.
-    pub fn seal(&self, account: &str, secrets: &BTreeMap<String, Secret>) -> Result<Sealed, CannotUnseal> {
+    pub(crate) fn seal(&self, account: &str, secrets: &BTreeMap<String, Secret>) -> Result<Sealed, CannotUnseal> {
         let open: BTreeMap<&str, &str> = secrets.iter().map(|(name, s)| (name.as_str(), s.expose())).collect();
         let text = Zeroizing::new(serde_json::to_vec(&open).map_err(|_| CannotUnseal)?);
         let nonce: [u8; NONCE] = rand::random();
@@ -61,7 +61,7 @@ impl Sealer {
     ///
     /// # Errors
     /// [`CannotUnseal`] for another secret, another account, or bytes that were changed.
-    pub fn unseal(&self, account: &str, sealed: &Sealed) -> Result<BTreeMap<String, Secret>, CannotUnseal> {
+    pub(crate) fn unseal(&self, account: &str, sealed: &Sealed) -> Result<BTreeMap<String, Secret>, CannotUnseal> {
         let (version, rest) = sealed.0.split_first().ok_or(CannotUnseal)?;
         if *version != VERSION || rest.len() < NONCE {
             return Err(CannotUnseal);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::Json as Answer;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tidings_contract::PartitionId;
@@ -147,16 +147,17 @@ pub(crate) struct Founded {
 pub(crate) async fn post_init(
     State(app): State<Shared>,
     headers: HeaderMap,
-    body: Option<Raw>,
+    request: Request,
 ) -> Result<(StatusCode, Answer<Founded>), Problem> {
     let given = bearer_text(&headers).unwrap_or("");
     // The secret is compared itself, not its hash, so the time must not tell how much of it was right.
     if !bool::from(given.as_bytes().ct_eq(app.founding.secret.expose().as_bytes())) {
         return Err(Problem::new(Code::Unauthorized, "the bearer must be the secret of the cluster"));
     }
-    let asked: InitShape = match body {
-        Some(Raw(body)) if !body.is_empty() => decode(&body)?,
-        _ => InitShape::default(),
+    // The body may be left out, and its media type with it.
+    let asked = match request.headers().contains_key(header::CONTENT_TYPE) {
+        true => decode(&Raw::from_request(request, &app).await?.0)?,
+        false => InitShape::default(),
     };
     let partitions = asked.partitions.unwrap_or(app.founding.partitions);
     let replication = asked.replication.unwrap_or(app.founding.replication);

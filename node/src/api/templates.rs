@@ -213,7 +213,7 @@ pub(crate) async fn put_template(
     match app.ledger.change(&caller.key_id, action).await? {
         control::Answer::Version(version) => shape(&app, &name, version).map(Answer),
         control::Answer::Refused(refusal) => Err(refused(refusal)),
-        control::Answer::Done => Err(Problem::new(Code::Internal, "control gave no version")),
+        _ => Err(Problem::new(Code::Internal, "control gave no version")),
     }
 }
 

@@ -28,9 +28,9 @@ pub(crate) struct Checked {
     pub recipients: Vec<Recipient>,
     /// Who was rejected.
     pub rejected: Vec<Rejected>,
-    /// Rejected recipients that may be taken by a later repeat: normalised, with the index among `rejected`.
-    /// They keep their place when the message is split, so that a repeat splits it the same way.
-    pub absent: Vec<(Recipient, usize)>,
+    /// Those of the rejected who may be taken by a later repeat, normalised. They keep their place when the message is
+    /// split, so that a repeat splits it the same way.
+    pub absent: Vec<Recipient>,
     /// Recipients in the request.
     pub count: u16,
 }
@@ -188,7 +188,7 @@ impl Checked {
                 detail,
                 retryable: false,
             };
-            self.absent.push((recipient, self.rejected.len()));
+            self.absent.push(recipient);
             self.rejected.push(rejected);
         }
     }

@@ -17,10 +17,10 @@ pub(super) async fn fingerprint(app: &App, compiled: &Compiled, checked: &mut Ch
         return Ok(());
     }
     let shared = parse(&checked.sheet.variables)?;
-    let all = checked.recipients.iter().chain(checked.absent.iter().map(|(recipient, _)| recipient));
+    let all = checked.recipients.iter().chain(&checked.absent);
     let items = all.map(|recipient| item(&recipient.to, recipient.variables.as_deref())).collect::<Result<Vec<_>, _>>()?;
     let fingerprints = ask(app, compiled, shared, items).await?;
-    let all = checked.recipients.iter_mut().chain(checked.absent.iter_mut().map(|(recipient, _)| recipient));
+    let all = checked.recipients.iter_mut().chain(&mut checked.absent);
     for (recipient, fingerprint) in all.zip(fingerprints) {
         recipient.fingerprint = fingerprint;
     }
