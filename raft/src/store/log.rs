@@ -142,7 +142,7 @@ impl DiskLog {
             // What the tail holds may not have reached sled yet, and sled may still hold what was cut off.
             let tail_begins = {
                 let tail = self.inner.tail.lock();
-                tail.entries.front().map_or(end, |first| first.log_id.index).min(end)
+                tail.entries.front().map_or(end, |first| first.log_id.index).clamp(next, end)
             };
             for pair in self.inner.tree.range(next.to_be_bytes()..tail_begins.to_be_bytes()) {
                 let (_, value) = pair.map_err(reading)?;
@@ -152,14 +152,14 @@ impl DiskLog {
                 }
                 found.push(codec::decode::<Entry>(&value).map_err(reading)?);
             }
-            let before = next;
-            next = found.last().map_or(next, |entry| entry.log_id.index + 1);
-            if next >= tail_begins && next < end {
-                found.extend(self.from_tail(next, end, most - bytes.min(most)).unwrap_or_default());
-                next = found.last().map_or(next, |entry| entry.log_id.index + 1);
-            }
-            if next == before {
-                break;
+            next = tail_begins;
+            if next < end {
+                // None if the tail was trimmed meanwhile: then the disk has it now.
+                let rest = self.from_tail(next, end, most - bytes.min(most));
+                if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
+                    found.extend(rest);
+                    return Ok(found);
+                }
             }
         }
         Ok(found)
