@@ -263,3 +263,35 @@ pub fn sign(secret: &str, id: &str, timestamp: &str, body: &[u8]) -> Proof<Strin
     }
     Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_example_has_the_published_signature() {
+        // The example of the specification's reference libraries.
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let signed = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", br#"{"test": 2432232314}"#);
+        assert_eq!(signed.expect("the secret is one"), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_call_without_id_number_or_right_signature_is_wrong() {
+        let seen = Mutex::new(Seen::default());
+        let manners = Manners { verify: true, ..Manners::default() };
+        let body = Bytes::from_static(br#"{"n":"7"}"#);
+        let mut headers = hyper::HeaderMap::new();
+        count(&headers, &body, &manners, &seen);
+        let signed = sign(SECRET, "dlv_1", "1", &body).expect("the secret is one");
+        for (name, value) in [("webhook-id", "dlv_1"), ("webhook-timestamp", "1"), ("webhook-signature", &signed)] {
+            headers.insert(name, value.parse().expect("it is plain text"));
+        }
+        count(&headers, &body, &manners, &seen);
+        count(&headers, &body, &manners, &seen);
+        count(&headers, &Bytes::from_static(br#"{"n":"8"}"#), &manners, &seen);
+        let seen = seen.into_inner();
+        assert_eq!((seen.calls, seen.wrong.len(), seen.duplicates()), (4, 2, 1));
+        assert_eq!(seen.arrivals["dlv_1"].n, 7);
+    }
+}
