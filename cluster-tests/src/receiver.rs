@@ -110,13 +110,16 @@ impl Receiver {
     /// When no port is free.
     pub fn start(manners: Manners) -> Proof<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().when("making a runtime")?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).when("binding the receiver")?;
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).when("binding the receiver")?;
+        listener.set_nonblocking(true).when("binding the receiver")?;
         let addr = listener.local_addr().when("binding the receiver")?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let shared = Arc::clone(&seen);
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
+                // Only fails without a reactor, and this runtime has one.
+                let Ok(listener) = TcpListener::from_std(listener) else { return };
                 tokio::select! {
                     () = serve(listener, manners, shared) => {}
                     _ = stopped => {}
