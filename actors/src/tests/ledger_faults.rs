@@ -78,7 +78,7 @@ async fn a_short_loss_of_the_lead_doubles_nothing() {
         }
     }
     assert_eq!(world.until_ended(1_000, LONG).await, 1_000);
-    assert_eq!(world.channel.violations(), [String::new(); 0]);
+    assert_eq!(world.channel.violations(), Vec::<String>::new());
     assert!(taken(&world.channel).values().all(|times| *times == 1));
 }
 
