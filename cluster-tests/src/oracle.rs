@@ -56,6 +56,8 @@ pub struct Verdict {
 struct Page {
     deliveries: Vec<Summary>,
     next: Option<String>,
+    #[serde(default)]
+    incomplete: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -175,6 +177,7 @@ async fn listed(cluster: &Cluster) -> Proof<HashMap<String, String>> {
             Some(cursor) => format!("/v1/deliveries?limit={PAGE}&cursor={cursor}"),
         };
         let page: Page = cluster.ask(&path).await?;
+        ensure(page.incomplete.is_empty(), || format!("{:?} could not be listed", page.incomplete))?;
         for Summary { id, state } in page.deliveries {
             ensure(!all.contains_key(&id), || format!("{id} is listed twice"))?;
             all.insert(id, state);
@@ -211,7 +214,12 @@ mod tests {
             seen: Seen { arrivals, calls: 4, ..Seen::default() },
             kills: vec![Kill { at: at + Duration::from_millis(500), in_flight: 1 }],
             listed: (1..=4).map(|n| (id(n), "delivered".to_owned())).collect(),
-            stats: Stats { accepted: 4, pending: 0, ended: [("delivered".to_owned(), 4)].into() },
+            stats: Stats {
+                accepted: 4,
+                pending: 0,
+                ended: [("delivered".to_owned(), 4)].into(),
+                incomplete: Vec::new(),
+            },
         }
     }
 

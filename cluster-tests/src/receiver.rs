@@ -110,13 +110,16 @@ impl Receiver {
     /// When no port is free.
     pub fn start(manners: Manners) -> Proof<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().when("making a runtime")?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).when("binding the receiver")?;
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).when("binding the receiver")?;
+        listener.set_nonblocking(true).when("binding the receiver")?;
         let addr = listener.local_addr().when("binding the receiver")?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let shared = Arc::clone(&seen);
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
+                // Only fails without a reactor, and this runtime has one.
+                let Ok(listener) = TcpListener::from_std(listener) else { return };
                 tokio::select! {
                     () = serve(listener, manners, shared) => {}
                     _ = stopped => {}
@@ -262,4 +265,36 @@ pub fn sign(secret: &str, id: &str, timestamp: &str, body: &[u8]) -> Proof<Strin
         mac.update(part);
     }
     Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_example_has_the_published_signature() {
+        // The example of the specification's reference libraries.
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let signed = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", br#"{"test": 2432232314}"#);
+        assert_eq!(signed.expect("the secret is one"), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_call_without_id_number_or_right_signature_is_wrong() {
+        let seen = Mutex::new(Seen::default());
+        let manners = Manners { verify: true, ..Manners::default() };
+        let body = Bytes::from_static(br#"{"n":"7"}"#);
+        let mut headers = hyper::HeaderMap::new();
+        count(&headers, &body, &manners, &seen);
+        let signed = sign(SECRET, "dlv_1", "1", &body).expect("the secret is one");
+        for (name, value) in [("webhook-id", "dlv_1"), ("webhook-timestamp", "1"), ("webhook-signature", &signed)] {
+            headers.insert(name, value.parse().expect("it is plain text"));
+        }
+        count(&headers, &body, &manners, &seen);
+        count(&headers, &body, &manners, &seen);
+        count(&headers, &Bytes::from_static(br#"{"n":"8"}"#), &manners, &seen);
+        let seen = seen.into_inner();
+        assert_eq!((seen.calls, seen.wrong.len(), seen.duplicates()), (4, 2, 1));
+        assert_eq!(seen.arrivals["dlv_1"].n, 7);
+    }
 }
