@@ -1,0 +1,192 @@
+//! The sender of a pool: calls providers, a bounded number at a time, in the order of the lanes.
+//!
+//! It is made when its pool is needed first. Its calls die with it; what they were about is recorded as unknown.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidings_contract::Outcome;
+use tokio::task::JoinSet;
+
+use crate::call::call;
+use crate::meters;
+use crate::opened::OpenAccounts;
+use crate::outbox::Entry;
+use crate::pool::PoolId;
+use crate::rate_limiter::RateLimiterMsg;
+use crate::recorder::came_back;
+use crate::slot::Slots;
+use crate::status::Gauge;
+use crate::switchboard::Switchboard;
+use crate::work::Letter;
+
+/// What a sender is told.
+#[derive(Debug)]
+pub(crate) enum SenderMsg {
+    /// Letters of its pool.
+    Letters(Vec<Letter>),
+    /// Calls have ended.
+    Ended,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub(crate) struct Sender;
+
+/// What it works with.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    board: Arc<Switchboard>,
+    gauge: Arc<Gauge>,
+    name: String,
+    /// Letters that wait for a free call, by lane. Bounded by their tickets.
+    waiting: [VecDeque<Letter>; 3],
+    /// Letters whose attempt stands in the log and that have their place already.
+    begun: VecDeque<Letter>,
+    accounts: OpenAccounts,
+    slots: Slots,
+    /// The calls under way; aborted when the actor dies.
+    calls: JoinSet<()>,
+}
+
+#[async_trait::async_trait]
+impl Actor for Sender {
+    type Msg = SenderMsg;
+    type State = Sending;
+    type Arguments = (Arc<Switchboard>, PoolId, Arc<Gauge>);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SenderMsg>,
+        (board, pool, gauge): Self::Arguments,
+    ) -> Result<Sending, ActorProcessingErr> {
+        board.sender_runs(pool, myself);
+        let name = board.pools.get(pool).map(|pool| pool.to_string()).unwrap_or_default();
+        Ok(Sending {
+            board,
+            gauge,
+            name,
+            waiting: Default::default(),
+            begun: VecDeque::new(),
+            accounts: OpenAccounts::default(),
+            slots: Slots::default(),
+            calls: JoinSet::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SenderMsg>,
+        message: SenderMsg,
+        state: &mut Sending,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SenderMsg::Letters(letters) => state.receive(letters),
+            SenderMsg::Ended => {
+                state.slots.heard();
+                while state.calls.try_join_next().is_some() {}
+            }
+        }
+        state.work(&myself);
+        Ok(())
+    }
+}
+
+impl Sending {
+    fn receive(&mut self, letters: Vec<Letter>) {
+        for letter in letters {
+            match &letter {
+                Letter { begun: true, slot: Some(_), .. } => self.begun.push_back(letter),
+                Letter { begun: true, .. } => self.waiting[letter.work.sheet.lane as usize].push_front(letter),
+                _ => self.waiting[letter.work.sheet.lane as usize].push_back(letter),
+            }
+        }
+    }
+
+    /// Starts as many calls as there may be. A letter whose attempt must stand in the log first takes its place, goes there
+    /// and comes back: it is not claimed before it can be made.
+    fn work(&mut self, myself: &ActorRef<SenderMsg>) {
+        if self.board.is_stopping() {
+            self.waiting.iter_mut().for_each(|lane| lane.retain(|letter| letter.begun));
+        }
+        let mut lapsed = Vec::new();
+        while let Some(letter) = self.next() {
+            let now = self.board.now();
+            if letter.is_stale(now) {
+                letter.work.ticket.look_again();
+            } else if !letter.may_go(now) {
+                lapsed.push(Letter { permit: None, slot: None, ..letter });
+            } else {
+                let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
+                let letter = Letter { slot, ..letter };
+                if letter.wants_begin() {
+                    let desk = Arc::clone(letter.work.ticket.desk());
+                    self.board.record(&desk, [Entry::Begin(Box::new(letter))]);
+                } else {
+                    self.send(letter);
+                }
+            }
+        }
+        if !lapsed.is_empty() {
+            self.board.rate_limiter.send(RateLimiterMsg::Letters(lapsed));
+        }
+        let in_use = self.slots.in_use();
+        self.gauge.set(self.waiting.iter().map(VecDeque::len).sum(), in_use);
+        meters::in_flight(&self.name, in_use);
+    }
+
+    /// The next letter that has a place, or can have one.
+    fn next(&mut self) -> Option<Letter> {
+        if let Some(letter) = self.begun.pop_front() {
+            return Some(letter);
+        }
+        let free = self.slots.in_use() < self.board.parts.settings.pool_size;
+        free.then(|| self.waiting.iter_mut().find_map(VecDeque::pop_front)).flatten()
+    }
+
+    fn send(&mut self, letter: Letter) {
+        let account = match self.accounts.get(&self.board, &letter) {
+            Ok(account) => account,
+            Err(reason) => {
+                // An operator may mend the account before the last attempt.
+                let outcome = Outcome::Later { reason, after_ms: None };
+                let (desk, entry) = came_back(letter, self.board.now(), outcome);
+                self.board.record(&desk, [entry]);
+                return;
+            }
+        };
+        let mut letters = self.gather(letter, account.opened.info.max_recipients);
+        let slots: Vec<_> = letters.iter_mut().map(|letter| letter.slot.take()).collect();
+        let slot = slots.into_iter().next();
+        let board = Arc::clone(&self.board);
+        self.calls.spawn(async move {
+            call(board, account, letters).await;
+            drop(slot);
+        });
+    }
+
+    /// Adds the letters behind `first` that the same call can carry.
+    fn gather(&mut self, first: Letter, most: usize) -> Vec<Letter> {
+        let now = self.board.now();
+        let queue = if first.begun { &mut self.begun } else { &mut self.waiting[first.work.sheet.lane as usize] };
+        let mut letters = vec![first];
+        while letters.len() < most
+            && let Some(next) = queue.pop_front_if(|next| next.may_go(now) && fits(&letters[0], next, now))
+        {
+            letters.push(next);
+        }
+        letters
+    }
+}
+
+/// Whether one call can carry both.
+fn fits(one: &Letter, other: &Letter, now: tidings_contract::Time) -> bool {
+    let version = |letter: &Letter| letter.work.sheet.version;
+    one.account_name == other.account_name
+        && one.account.revision == other.account.revision
+        && version(one) == version(other)
+        && one.work.sheet.template == other.work.sheet.template
+        && !other.is_stale(now)
+        && !other.wants_begin()
+}
