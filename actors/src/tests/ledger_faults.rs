@@ -13,16 +13,13 @@ use crate::testing::{Fault, Spec, Step};
 async fn proposals_may_fail_in_every_way() {
     for on_unknown in [OnUnknown::Retry, OnUnknown::Stop] {
         let world = world(|_, _| after(5, delivered())).await;
+        sleep(Duration::from_millis(100)).await;
+        let faults = [Fault::UnknownButKept, Fault::Refused, Fault::UnknownAndLost];
         for round in 0..20 {
             let to: Vec<String> = (0..50).map(|n| format!("+86138{:08}", round * 50 + n)).collect();
             world.send_to(&Spec { on_unknown, ..Spec::default() }, &to);
-            world.ledger.go_wrong([
-                Fault::UnknownButKept,
-                Fault::Refused,
-                Fault::UnknownAndLost,
-                Fault::UnknownButKept,
-            ]);
-            sleep(Duration::from_millis(10)).await;
+            world.ledger.go_wrong([faults[round % 3], faults[round / 3 % 3]]);
+            sleep(Duration::from_millis(30)).await;
         }
         assert_eq!(world.until_ended(1_000, LONG).await, 1_000);
         assert_eq!(states(&world), [(State::Delivered, 1_000)].into());
@@ -157,6 +154,9 @@ async fn more_than_fits_in_motion_is_walked_page_by_page() {
     world.send(&Spec::default(), 9_000);
     world.ledger.lead(PartitionId(0), Some(2));
     world.ledger.lead(PartitionId(1), Some(2));
+    let start = world.clock.now();
     assert_eq!(world.until_ended(9_000, LONG).await, 9_000);
+    let took = world.clock.now().since(start);
+    assert!(took < Duration::from_secs(2), "what came back was not noticed: {took:?}");
     assert_eq!(world.channel.seen().len(), 9_000);
 }

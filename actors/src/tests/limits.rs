@@ -59,6 +59,23 @@ async fn a_limit_holds_for_attempts_that_are_claimed_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn permits_that_lapsed_in_a_full_pool_are_not_used() {
+    let limit = AccountLimit { permits: 10, window_ms: 1_000 };
+    let world = limited(limit).await;
+    world.channel.follow(|_, target| after(if target.to.starts_with("+1") { 5_000 } else { 1 }, delivered()));
+    let slow: Vec<String> = (0..64).map(|n| format!("+1{n:010}")).collect();
+    world.send_to(&Spec::default(), &slow);
+    sleep(Duration::from_millis(50)).await;
+    for on_unknown in [OnUnknown::Retry, OnUnknown::Stop] {
+        world.send(&Spec { on_unknown, ..spec() }, 50);
+    }
+    assert_eq!(world.until_ended(164, LONG).await, 164);
+    let seen: Vec<_> = world.channel.seen().into_iter().filter(|seen| seen.to.starts_with("+86")).collect();
+    assert_eq!(seen.len(), 100);
+    check(&seen, limit);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_limit_holds_while_the_rate_limiter_dies() {
     let limit = AccountLimit { permits: 20, window_ms: 1_000 };
     let world = limited(limit).await;
