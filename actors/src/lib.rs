@@ -2,7 +2,41 @@
 //! on a [`Ledger`], and may be killed at any moment: the state is the truth, what an actor remembers is a convenience.
 
 mod accounts;
+mod alarm;
+mod bell;
+mod call;
+mod dedup;
+mod desk;
+mod dispatcher;
+mod flight;
 mod ledger;
+mod meters;
+mod motion;
+mod opened;
+mod outbox;
+mod pool;
+mod queue;
+mod rate_limiter;
+mod recorder;
+pub mod render;
+mod room;
+mod sender;
+mod settings;
+mod status;
+mod supervisor;
+mod switchboard;
+mod template;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod timers;
+mod work;
+
+#[cfg(test)]
+mod tests;
 
 pub use accounts::{Accounts, Opened};
+pub use dedup::{FingerprintError, FingerprintItem, Fingerprints, fingerprint};
 pub use ledger::{Ledger, LedgerError};
+pub use motion::{Motion, Parts, StartError, start};
+pub use settings::Settings;
+pub use status::ActorStatus;

@@ -1,1 +1,19 @@
-//! x
+//! The proof: real processes, faults, an oracle that counts at the provider, and the bench.
+//!
+//! Nothing here is linked into the node. The harness starts the `tidings` binary as an operator would, speaks its
+//! HTTP API as a caller would, and believes only what the receiver at the other end counted.
+
+pub mod bench;
+pub mod binary;
+pub mod client;
+pub mod cluster;
+pub mod failure;
+pub mod load;
+pub mod mta;
+pub mod oracle;
+pub mod process;
+pub mod receiver;
+pub mod report;
+pub mod scenarios;
+
+pub use failure::{Failure, Proof, When};

@@ -1,1 +1,26 @@
-//! x
+//! The process: wires everything and serves the HTTP API.
+//!
+//! [`serve`] starts a node from its configuration and gives it back [`Running`]; [`found_dev`] makes a cluster of a lone node.
+
+pub mod clock;
+
+mod accounts;
+mod api;
+mod app;
+mod auth;
+mod bearer;
+mod founding;
+mod fresh;
+mod intake;
+mod ledger;
+mod listener;
+mod look;
+mod meters;
+mod problem;
+mod running;
+mod seal;
+mod strict;
+mod wiring;
+
+pub use problem::Code;
+pub use running::{FoundError, Running, StartError, found_dev, serve, serve_with};

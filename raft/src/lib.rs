@@ -1,1 +1,31 @@
-//! x
+//! What is agreed and kept: Raft groups on one disk and one set of peer connections.
+//!
+//! [`Ledgers`] is the door: it proposes to groups wherever their leader is, reads local replicas, and keeps every group
+//! where control wants it. The machines themselves are in `tidings_machine`.
+
+mod answering;
+mod codec;
+mod error;
+mod founding;
+mod group;
+mod host;
+mod ledgers;
+mod options;
+mod peers;
+mod placement;
+mod propose;
+mod reconcile;
+mod routing;
+mod status;
+mod store;
+#[cfg(test)]
+mod testing;
+mod transfer;
+mod types;
+
+pub use error::{AskError, OpenError, ProposeError};
+pub use ledgers::{AskHandler, Ledgers};
+pub use options::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
+pub use status::{GroupStatus, Replica, Role};
+pub use store::{Archive, ArchiveError, Cursor, Page, Query};
+pub use types::{GroupId, Peer};

@@ -278,7 +278,7 @@ pub(super) mod tests {
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
             provider: INFO.name,
-            settings: |url| json!({"access_token": "t", "secret": "SECx", "url": url, "timeout_ms": 1_000}),
+            settings: |url| json!({"access_token": "t", "secret": "SECx", "url": url, "timeout_ms": 3_000}),
             content: || json!({"type": "text", "text": "hi"}),
             taken: fine,
             gibberish: "unknown answer",

@@ -170,7 +170,7 @@ pub(super) mod tests {
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
             provider: INFO.name,
-            settings: |_| json!({"secret": SECRET, "allow_private": true, "timeout_ms": 1_000}),
+            settings: |_| json!({"secret": SECRET, "allow_private": true, "timeout_ms": 3_000}),
             content: || json!({"type": "test", "text": "hi"}),
             taken: || HttpReply::status(200),
             // A receiver may say what it likes: its yes is the status.

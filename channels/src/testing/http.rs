@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -39,6 +40,8 @@ pub enum HttpReply {
     Truncate,
     /// Reads the request and answers with what is not HTTP.
     Garbage,
+    /// Reads the request and answers with this status and a body that never ends.
+    Flood(u16),
 }
 
 /// A request as it came in.
@@ -67,6 +70,7 @@ struct State {
     usual: Mutex<HttpReply>,
     next: Mutex<VecDeque<HttpReply>>,
     requests: Mutex<Vec<HttpRequest>>,
+    connections: AtomicUsize,
 }
 
 impl HttpReply {
@@ -130,7 +134,12 @@ impl HttpServer {
     pub async fn start(usual: HttpReply) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
-        let state = Arc::new(State { usual: Mutex::new(usual), next: Mutex::default(), requests: Mutex::default() });
+        let state = Arc::new(State {
+            usual: Mutex::new(usual),
+            next: Mutex::default(),
+            requests: Mutex::default(),
+            connections: AtomicUsize::new(0),
+        });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
         Ok(Self { addr, state, accepting })
     }
@@ -160,6 +169,11 @@ impl HttpServer {
         self.state.requests.lock().clone()
     }
 
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
     /// How many requests were read.
     pub fn count(&self) -> usize {
         self.state.requests.lock().len()
@@ -187,6 +201,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     // Dropping the set ends the connections with the server.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
+        state.connections.fetch_add(1, Ordering::Relaxed);
         connections.spawn(serve(stream, Arc::clone(&state)));
         while connections.try_join_next().is_some() {}
     }
@@ -209,6 +224,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) -> io::Result<()> {
         let begun: &[u8] = match reply {
             HttpReply::Hang => std::future::pending().await,
             HttpReply::Reset | HttpReply::ResetUnread => return stream.get_ref().set_zero_linger(),
+            HttpReply::Flood(status) => return flood(stream.get_mut(), status).await,
             HttpReply::Truncate => b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"errcode\":0,",
             HttpReply::Garbage => b"\x00\x01 is this HTTP?\r\n\r\n",
             HttpReply::Answer { .. } | HttpReply::After(..) => {
@@ -220,6 +236,16 @@ async fn serve(stream: TcpStream, state: Arc<State>) -> io::Result<()> {
         return stream.get_mut().shutdown().await;
     }
     Ok(())
+}
+
+/// Sends a body without end, until the client closes the connection.
+async fn flood(stream: &mut TcpStream, status: u16) -> io::Result<()> {
+    let head = format!("HTTP/1.1 {status} Scripted\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    let chunk = format!("400\r\n{}\r\n", "x".repeat(0x400));
+    loop {
+        stream.write_all(chunk.as_bytes()).await?;
+    }
 }
 
 /// Reads one request; `None` when the client has closed the connection.

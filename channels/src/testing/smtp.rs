@@ -163,15 +163,15 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<State>, numb
     stream.set_nodelay(true)?;
     if state.script.lock().implicit_tls {
         let stream = acceptor.accept(stream).await?;
-        let mut session = Session::new(stream, state, true, number);
-        session.greet().await?;
-        return session.talk().await.map(|_| ());
+        let mut dialog = Dialog::new(stream, state, true, number);
+        dialog.greet().await?;
+        return dialog.talk().await.map(|_| ());
     }
-    let mut session = Session::new(stream, Arc::clone(&state), false, number);
-    session.greet().await?;
-    if session.talk().await? == End::Starttls {
-        let stream = acceptor.accept(session.stream.into_inner()).await?;
-        Session::new(stream, state, true, number).talk().await?;
+    let mut dialog = Dialog::new(stream, Arc::clone(&state), false, number);
+    dialog.greet().await?;
+    if dialog.talk().await? == End::Starttls {
+        let stream = acceptor.accept(dialog.stream.into_inner()).await?;
+        Dialog::new(stream, state, true, number).talk().await?;
     }
     Ok(())
 }
@@ -183,13 +183,13 @@ enum End {
     Starttls,
 }
 
-struct Session<S> {
+struct Dialog<S> {
     stream: BufReader<S>,
     state: Arc<State>,
     mail: ReceivedMail,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Dialog<S> {
     fn new(stream: S, state: Arc<State>, encrypted: bool, connection: usize) -> Self {
         let mail = ReceivedMail {
             from: String::new(),

@@ -151,6 +151,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_growth_keeps_every_partition_whole_and_every_node_within_one(
             partitions in 1u16..65, replication in 1u16..6, steps in proptest::collection::vec(1usize..5, 1..5)

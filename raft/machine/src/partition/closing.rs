@@ -97,8 +97,7 @@ impl Partition {
         let Some((fingerprint, window_ms)) = delivery.fingerprint.zip(sheet.policy.dedup_window_ms) else { return };
         match delivery.state {
             State::Delivered | State::Unknown => {
-                let until = self.now.after_ms(window_ms);
-                self.dedup.keep(fingerprint, delivery.first_due, delivery.id, until);
+                self.dedup.keep(fingerprint, delivery.first_due, delivery.id, window_ms, self.now);
             }
             _ => self.dedup.release(fingerprint, delivery.first_due, delivery.id),
         }

@@ -31,13 +31,13 @@ impl Tally {
         self.days.iter().map(|(day, templates)| (*day, templates))
     }
 
-    /// `count` deliveries were accepted.
-    pub(super) fn accepted(&mut self, template: &str, at: Time, count: u64) {
-        self.totals.accepted += count;
+    /// A delivery was accepted.
+    pub(super) fn accepted(&mut self, template: &str, at: Time) {
+        self.totals.accepted += 1;
         let day = self.days.entry(at.day()).or_default();
         match day.get_mut(template) {
-            Some(counts) => counts.accepted += count,
-            None => drop(day.insert(template.to_owned(), Counts { accepted: count, ended: BTreeMap::new() })),
+            Some(counts) => counts.accepted += 1,
+            None => drop(day.insert(template.to_owned(), Counts { accepted: 1, ended: BTreeMap::new() })),
         }
     }
 

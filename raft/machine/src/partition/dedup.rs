@@ -43,9 +43,11 @@ impl Dedup {
         self.slots.insert((fingerprint, leaves, delivery), (), NEVER);
     }
 
-    /// A delivery was taken, or may have been: its slot stays until `until`.
-    pub(super) fn keep(&mut self, fingerprint: u64, leaves: Time, delivery: DeliveryId, until: Time) {
-        self.slots.insert((fingerprint, leaves, delivery), (), until);
+    /// A delivery was taken now, or may have been: its slot stays until a window from now. One that was taken before it
+    /// wanted to leave is where it was taken.
+    pub(super) fn keep(&mut self, fingerprint: u64, leaves: Time, delivery: DeliveryId, window_ms: u64, now: Time) {
+        self.release(fingerprint, leaves, delivery);
+        self.slots.insert((fingerprint, leaves.min(now), delivery), (), now.after_ms(window_ms));
     }
 
     /// A delivery was certainly not taken: its slot is free.
@@ -97,7 +99,7 @@ mod tests {
         dedup.take(7, Time(0), delivery(1));
         assert_eq!(dedup.twin(7, Time(50_000), 10_000, Time(50_000)), Some(delivery(1)));
         assert_eq!(dedup.twin(7, Time(70_000), 10_000, Time(50_000)), None, "that one leaves a window later");
-        dedup.keep(7, Time(0), delivery(1), Time(65_000));
+        dedup.keep(7, Time(0), delivery(1), 10_000, Time(55_000));
         assert_eq!(dedup.twin(7, Time(64_999), 10_000, Time(56_000)), Some(delivery(1)));
         assert_eq!(dedup.twin(7, Time(65_000), 10_000, Time(65_000)), None);
         dedup.release(7, Time(0), delivery(1));

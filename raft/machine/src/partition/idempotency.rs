@@ -61,7 +61,7 @@ impl Keys {
 /// The answers that parts got when they were first applied.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Parts {
-    parts: Expiring<(MessageId, u16), Box<[Verdict]>>,
+    parts: Expiring<(MessageId, u16), Arc<[Verdict]>>,
 }
 
 impl Parts {

@@ -58,7 +58,7 @@ impl Partition {
         let key = self.sheets.key(&id(0), sheet);
         // Siblings share what is held already, if an earlier part of the message brought it.
         let sheet = self.sheets.get(&key).map_or_else(|| Arc::clone(sheet), Arc::clone);
-        let (mut accepted, mut carriers) = (0, 0);
+        let mut carriers = 0;
         let mut verdicts = Vec::with_capacity(recipients.len());
         for recipient in recipients {
             let delivery = id(recipient.index);
@@ -66,14 +66,12 @@ impl Partition {
             let state = if self.pending.contains_key(&delivery) {
                 State::Pending
             } else {
-                accepted += 1;
                 let state = self.admit(Delivery::accepted(delivery, recipient, self.now), key, &sheet, out);
                 carriers += u32::from(state == State::Pending);
                 state
             };
             verdicts.push(Verdict { delivery, state });
         }
-        self.tally.accepted(&sheet.template, self.now, accepted);
         self.sheets.carry(&key, carriers);
         verdicts
     }
@@ -86,6 +84,7 @@ impl Partition {
         sheet: &Arc<Sheet>,
         out: &mut Output<Hint, Record>,
     ) -> State {
+        self.tally.accepted(&sheet.template, self.now);
         self.set_due(&mut delivery, sheet);
         if sheet.expires_at.is_some_and(|expires| self.now >= expires) {
             return self.end(delivery, sheet, State::Expired, None, out);

@@ -25,7 +25,7 @@ impl Partition {
         let mut delivery = Delivery::accepted(id, recipient, self.now);
         delivery.note(self.now, What::RedriveOf { delivery: old, by });
         self.set_due(&mut delivery, &sheet);
-        self.tally.accepted(&sheet.template, self.now, 1);
+        self.tally.accepted(&sheet.template, self.now);
         let key = self.sheets.key(&id, &sheet);
         self.sheets.carry(&key, 1);
         self.enqueue(delivery, key, &sheet, out);

@@ -1,0 +1,317 @@
+//! The dispatcher of a partition this node leads: makes the node its owner, walks what is pending, listens to hints, and
+//! hands out what is due, in the order of the lanes and never more than the pools can hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidings_contract::{DeliveryId, Time};
+use tidings_machine::partition::{Answer, Closing, Command, Delivery, Hint, Owner, Sheet};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::desk::Desk;
+use crate::flight::{Back, Ticket, When};
+use crate::meters;
+use crate::outbox::Entry;
+use crate::pool::PoolId;
+use crate::queue::{LANES, Queue};
+use crate::status::Gauge;
+use crate::switchboard::Switchboard;
+use crate::template::TemplateMsg;
+use crate::work::Work;
+
+/// How long to wait before asking again to own the partition.
+const OWN_AGAIN: Duration = Duration::from_millis(50);
+/// Most hints gathered into one message.
+const HINTS: usize = 1_024;
+
+/// What a dispatcher is told.
+#[derive(Debug)]
+pub(crate) enum DispatcherMsg {
+    /// Make this node the owner.
+    Own,
+    /// Read the next page of what is pending, after that delivery.
+    Walk(Option<DeliveryId>),
+    /// The state hints at something.
+    Hints(Vec<Hint>),
+    /// Something came back, or it is time.
+    Wake,
+    /// A second has passed: figures and checks.
+    Second,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub(crate) struct Dispatcher;
+
+/// What it works with.
+#[derive(Debug)]
+pub(crate) struct Dispatching {
+    board: Arc<Switchboard>,
+    desk: Arc<Desk>,
+    gauge: Arc<Gauge>,
+    epoch: u64,
+    queue: Queue,
+    owns: bool,
+    walking: bool,
+    checked: Instant,
+    lag: metrics::Histogram,
+    /// Passes hints on; aborted when the actor dies.
+    _listening: JoinSet<()>,
+}
+
+#[async_trait::async_trait]
+impl Actor for Dispatcher {
+    type Msg = DispatcherMsg;
+    type State = Dispatching;
+    type Arguments = (Arc<Switchboard>, Arc<Desk>, u64, Arc<Gauge>);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<DispatcherMsg>,
+        (board, desk, epoch, gauge): Self::Arguments,
+    ) -> Result<Dispatching, ActorProcessingErr> {
+        // Hints first, so that nothing falls between them and the walk.
+        let listening = listen(&board, &desk, myself.clone());
+        desk.dispatcher.move_in(myself.clone());
+        myself.send_message(DispatcherMsg::Own)?;
+        Ok(Dispatching {
+            board,
+            desk,
+            gauge,
+            epoch,
+            queue: Queue::default(),
+            owns: false,
+            walking: false,
+            checked: Instant::now(),
+            lag: meters::lag(),
+            _listening: listening,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<DispatcherMsg>,
+        message: DispatcherMsg,
+        state: &mut Dispatching,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            DispatcherMsg::Own => {
+                state.own().await;
+                state.walk(&myself, None)?;
+            }
+            DispatcherMsg::Walk(after) => state.walk(&myself, after)?,
+            DispatcherMsg::Hints(hints) => state.hear(hints),
+            DispatcherMsg::Wake => state.desk.dispatcher.heard(),
+            DispatcherMsg::Second => state.check(&myself)?,
+        }
+        state.turn();
+        Ok(())
+    }
+}
+
+fn listen(board: &Switchboard, desk: &Desk, myself: ActorRef<DispatcherMsg>) -> JoinSet<()> {
+    let mut hints = board.parts.ledger.hints(desk.partition);
+    let mut listening = JoinSet::new();
+    listening.spawn(async move {
+        while let Some(mut gathered) = hints.recv().await {
+            while gathered.len() < HINTS
+                && let Ok(more) = hints.try_recv()
+            {
+                gathered.extend(more);
+            }
+            if myself.send_message(DispatcherMsg::Hints(gathered)).is_err() {
+                return;
+            }
+        }
+    });
+    listening
+}
+
+impl Dispatching {
+    /// Makes this process the owner, and the local replica as new as the log was at this moment. Ends when the supervisor
+    /// kills the actor because the node no longer leads.
+    async fn own(&mut self) {
+        let parts = &self.board.parts;
+        let owner = Owner { node: parts.ledger.node(), boot: parts.boot };
+        while !self.owns {
+            let command = Command::TakeOver { owner, epoch: self.epoch, limits: parts.limits };
+            match parts.ledger.propose(self.desk.partition, vec![command]).await.as_deref() {
+                Ok([Answer::Owned]) => self.owns = self.leads(),
+                answer => tracing::debug!(partition = %self.desk.partition, ?answer, "does not own the partition yet"),
+            }
+            if !self.owns {
+                sleep(OWN_AGAIN).await;
+            }
+        }
+        tracing::info!(partition = %self.desk.partition, epoch = self.epoch, "owns the partition");
+    }
+
+    fn leads(&self) -> bool {
+        self.board.parts.ledger.leading().borrow().get(&self.desk.partition) == Some(&self.epoch)
+    }
+
+    /// Reads one page of what is pending.
+    fn walk(&mut self, myself: &ActorRef<DispatcherMsg>, after: Option<DeliveryId>) -> Result<(), ActorProcessingErr> {
+        let most = self.board.parts.settings.page;
+        let mut page = Vec::new();
+        self.board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
+            page = partition.pending(after).take(most).collect();
+        });
+        let last = page.last().map(|(delivery, _)| delivery.id);
+        self.walking = page.len() == most;
+        for (delivery, sheet) in &page {
+            self.wait_for(delivery, sheet);
+        }
+        if self.walking {
+            myself.send_message(DispatcherMsg::Walk(last))?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, hints: Vec<Hint>) {
+        let mut asked = Vec::new();
+        for hint in hints {
+            match hint {
+                Hint::Due { delivery, sheet } => self.wait_for(&delivery, &sheet),
+                Hint::CancelRequested(delivery) => asked.push(delivery),
+                _ => {}
+            }
+        }
+        if self.owns {
+            self.take_up(asked);
+        }
+    }
+
+    /// Puts a pending delivery where it waits. What is to be closed is due at once.
+    fn wait_for(&mut self, delivery: &Delivery, sheet: &Sheet) {
+        let now = self.board.now();
+        let pool = self.board.pools.id(&sheet.channel, sheet.message_type);
+        let at = if delivery.cancel_requested || delivery.begun.is_some() { delivery.due.min(now) } else { delivery.due };
+        self.queue.add(delivery.id, pool, sheet.lane, at, now);
+        if let Some(expires_at) = sheet.expires_at {
+            self.queue.runs_out(delivery.id, expires_at);
+        }
+    }
+
+    /// Does everything that can be done now.
+    fn turn(&mut self) {
+        // A node that lost the lead may have an old replica until it is told: it must not act on it.
+        if !self.owns || !self.leads() {
+            return;
+        }
+        let now = self.board.now();
+        self.receive(self.desk.flights.take_back(), now);
+        self.queue.ripen(now);
+        let page = self.board.parts.settings.page;
+        let expired = self.queue.take_expired(now, page);
+        let mut more = expired.len() == page;
+        self.take_up(expired);
+        if !self.board.is_stopping() {
+            for pool in self.queue.pools() {
+                let room = self.board.parts.settings.in_motion.saturating_sub(self.desk.flights.of_pool(pool));
+                let taken = self.queue.take(pool, room.min(page));
+                more |= taken.len() == page;
+                self.take_up(taken);
+            }
+        }
+        self.gauge.set(self.queue.len(), self.desk.flights.len());
+        self.desk.alarm.set(self.queue.next());
+        if more {
+            self.desk.dispatcher.ring(DispatcherMsg::Wake);
+        }
+    }
+
+    /// Puts what came back where it waits again.
+    fn receive(&mut self, back: Vec<Back>, now: Time) {
+        let rested = now.after(self.board.parts.settings.rest);
+        for Back { delivery, pool, lane, when } in back {
+            let at = match when {
+                When::Now => now,
+                When::At(at) => at,
+                When::Rested => rested,
+            };
+            self.queue.add(delivery, pool, lane, at, now);
+        }
+    }
+
+    /// Takes deliveries up: looks at each as it stands, boards it, and decides. Both happen under the replica's lock: an
+    /// older ticket lands only after its result was applied, so whoever can board has seen the result.
+    fn take_up(&mut self, deliveries: Vec<DeliveryId>) {
+        if deliveries.is_empty() {
+            return;
+        }
+        let board = Arc::clone(&self.board);
+        let mut boarded = Vec::with_capacity(deliveries.len());
+        board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
+            for id in &deliveries {
+                let Some((delivery, sheet)) = partition.delivery(id) else { continue };
+                let pool = board.pools.id(&sheet.channel, sheet.message_type);
+                let ticket = Ticket::board(&self.desk, *id, self.epoch, pool, sheet.lane);
+                boarded.extend(ticket.map(|ticket| Work { ticket, delivery, sheet }));
+            }
+        });
+        self.decide(boarded);
+    }
+
+    fn decide(&mut self, boarded: Vec<Work>) {
+        let now = self.board.now();
+        let mut works = Vec::with_capacity(boarded.len());
+        let mut closings = Vec::new();
+        for Work { ticket, delivery, sheet } in boarded {
+            self.queue.forget(delivery.id, ticket.pool(), sheet.lane, delivery.due, sheet.expires_at);
+            let closing = if delivery.begun.is_some() {
+                // Nobody else in this process holds it, so the end of the attempt is lost.
+                Some(Closing::Lost)
+            } else if delivery.cancel_requested {
+                Some(Closing::Cancelled)
+            } else if sheet.expires_at.is_some_and(|expires_at| expires_at <= now) {
+                Some(Closing::Expired)
+            } else {
+                None
+            };
+            if let Some(closing) = closing {
+                closings.push(Entry::Close { ticket, closing });
+            } else if delivery.due > now || self.board.is_stopping() {
+                self.wait_for(&delivery, &sheet);
+                ticket.done();
+            } else {
+                self.lag.record(now.since(delivery.due).as_secs_f64());
+                works.push(Work { ticket, delivery, sheet });
+            }
+        }
+        if !closings.is_empty() {
+            self.board.record(&self.desk, closings);
+        }
+        if !works.is_empty() {
+            self.board.template.send(TemplateMsg::Work(works));
+        }
+    }
+
+    /// Compares what is waited for with what is pending, and walks again if they disagree.
+    fn check(&mut self, myself: &ActorRef<DispatcherMsg>) -> Result<(), ActorProcessingErr> {
+        let partition = self.desk.partition.to_string();
+        for pool in self.queue.pools().collect::<Vec<PoolId>>() {
+            let Some(name) = self.board.pools.get(pool) else { continue };
+            for lane in LANES {
+                meters::waiting(&partition, &name.to_string(), lane, self.queue.ready(pool, lane));
+            }
+        }
+        let due = self.checked.elapsed() >= self.board.parts.settings.check_every;
+        if !due || !self.owns || self.walking {
+            return Ok(());
+        }
+        self.checked = Instant::now();
+        let known = self.queue.len() + self.desk.flights.len();
+        let mut pending = 0;
+        self.board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
+            pending = partition.pending_count();
+        });
+        if pending != known as u64 {
+            tracing::debug!(partition, pending, known, "walks again what is pending");
+            self.walk(myself, None)?;
+        }
+        Ok(())
+    }
+}

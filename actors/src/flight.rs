@@ -1,0 +1,149 @@
+//! The flight table of a partition, and the tickets that keep a delivery in it.
+//!
+//! The table belongs to the process, not to an actor: it outlives every restart, and a short loss of leadership. A delivery
+//! has at most one live ticket in a process; whoever drops it, however, has the dispatcher look at the delivery again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidings_contract::{DeliveryId, Lane, Time};
+
+use crate::desk::Desk;
+use crate::dispatcher::DispatcherMsg;
+use crate::pool::PoolId;
+
+/// What is in motion.
+#[derive(Debug, Default)]
+pub(crate) struct Flights(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    live: HashMap<DeliveryId, PoolId>,
+    per_pool: Vec<usize>,
+    back: Vec<Back>,
+}
+
+/// A delivery that came back and is not known to have ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Back {
+    pub(crate) delivery: DeliveryId,
+    pub(crate) pool: PoolId,
+    pub(crate) lane: Lane,
+    pub(crate) when: When,
+}
+
+/// When a delivery that came back is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// At once: something was recorded about it.
+    Now,
+    /// Not before.
+    At(Time),
+    /// After a rest: its ticket was dropped on the way.
+    Rested,
+}
+
+impl Flights {
+    /// How many are in motion.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().live.len()
+    }
+
+    /// How many of a pool are in motion.
+    pub(crate) fn of_pool(&self, pool: PoolId) -> usize {
+        self.0.lock().per_pool.get(pool.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Takes what came back since the last time.
+    pub(crate) fn take_back(&self) -> Vec<Back> {
+        std::mem::take(&mut self.0.lock().back)
+    }
+
+    fn board(&self, delivery: DeliveryId, pool: PoolId) -> bool {
+        let mut table = self.0.lock();
+        if table.live.contains_key(&delivery) {
+            return false;
+        }
+        table.live.insert(delivery, pool);
+        let slot = pool.0 as usize;
+        if table.per_pool.len() <= slot {
+            table.per_pool.resize(slot + 1, 0);
+        }
+        table.per_pool[slot] += 1;
+        true
+    }
+
+    fn land(&self, ticket: &Ticket, when: Option<When>) {
+        let mut table = self.0.lock();
+        table.live.remove(&ticket.delivery);
+        if let Some(count) = table.per_pool.get_mut(ticket.pool.0 as usize) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(when) = when {
+            table.back.push(Back { delivery: ticket.delivery, pool: ticket.pool, lane: ticket.lane, when });
+        }
+    }
+}
+
+/// The right to move one delivery on. Dropping it gives the delivery back.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    desk: Arc<Desk>,
+    delivery: DeliveryId,
+    epoch: u64,
+    pool: PoolId,
+    lane: Lane,
+    /// What the drop says; nothing if the delivery has ended or is looked after otherwise.
+    when: Option<When>,
+}
+
+impl Ticket {
+    /// A ticket for `delivery`, unless it has one already.
+    pub(crate) fn board(desk: &Arc<Desk>, delivery: DeliveryId, epoch: u64, pool: PoolId, lane: Lane) -> Option<Self> {
+        let desk = Arc::clone(desk);
+        desk.flights.board(delivery, pool).then(|| Self { desk, delivery, epoch, pool, lane, when: Some(When::Rested) })
+    }
+
+    /// The delivery.
+    pub(crate) fn delivery(&self) -> DeliveryId {
+        self.delivery
+    }
+
+    /// The epoch in which the delivery was taken up.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The pool the delivery counts in.
+    pub(crate) fn pool(&self) -> PoolId {
+        self.pool
+    }
+
+    /// The desk the delivery belongs to.
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    /// Nothing more is to be done about it, or somebody else has it in a queue.
+    pub(crate) fn done(mut self) {
+        self.when = None;
+    }
+
+    /// Something was recorded; look at it again.
+    pub(crate) fn look_again(mut self) {
+        self.when = Some(When::Now);
+    }
+
+    /// It cannot be moved on before `at`.
+    pub(crate) fn not_before(mut self, at: Time) {
+        self.when = Some(When::At(at));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.desk.flights.land(self, self.when);
+        self.desk.dispatcher.ring(DispatcherMsg::Wake);
+    }
+}

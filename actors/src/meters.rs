@@ -1,0 +1,77 @@
+//! The figures that Prometheus reads: their names, in one place.
+
+use std::time::Duration;
+
+use metrics::{Counter, Histogram};
+use tidings_contract::{Lane, Outcome};
+use tidings_machine::partition::State;
+
+/// A delivery reached a final state.
+pub(crate) fn ended(state: State) {
+    metrics::counter!("tidings_deliveries_ended_total", "state" => state.name()).increment(1);
+}
+
+/// An actor was restarted.
+pub(crate) fn restarted(actor: &str) {
+    metrics::counter!("tidings_actor_restarts_total", "actor" => actor.to_owned()).increment(1);
+}
+
+/// How long after it was due a delivery is taken up, in seconds.
+pub(crate) fn lag() -> Histogram {
+    metrics::histogram!("tidings_dispatch_lag_seconds")
+}
+
+/// How many deliveries wait in a lane of a pool of a partition, due but not in motion.
+pub(crate) fn waiting(partition: &str, pool: &str, lane: Lane, count: usize) {
+    let lane = match lane {
+        Lane::High => "high",
+        Lane::Normal => "normal",
+        Lane::Low => "low",
+    };
+    let labels = [("partition", partition.to_owned()), ("pool", pool.to_owned()), ("lane", lane.to_owned())];
+    metrics::gauge!("tidings_waiting", &labels).set(count as f64);
+}
+
+/// How many provider calls of a pool are under way.
+pub(crate) fn in_flight(pool: &str, count: usize) {
+    metrics::gauge!("tidings_in_flight", "pool" => pool.to_owned()).set(count as f64);
+}
+
+/// The figures of one provider, looked up once.
+#[derive(Clone)]
+pub(crate) struct CallMeters {
+    classes: [Counter; 4],
+    seconds: Histogram,
+}
+
+impl CallMeters {
+    pub(crate) fn new(provider: &'static str) -> Self {
+        let class = |class| metrics::counter!("tidings_attempts_total", "provider" => provider, "class" => class);
+        Self {
+            classes: ["delivered", "later", "never", "unknown"].map(class),
+            seconds: metrics::histogram!("tidings_provider_call_seconds", "provider" => provider),
+        }
+    }
+
+    /// A call came back.
+    pub(crate) fn call(&self, took: Duration) {
+        self.seconds.record(took.as_secs_f64());
+    }
+
+    /// An attempt came back.
+    pub(crate) fn attempt(&self, outcome: &Outcome) {
+        let class = match outcome {
+            Outcome::Delivered { .. } => 0,
+            Outcome::Later { .. } => 1,
+            Outcome::Never { .. } => 2,
+            _ => 3,
+        };
+        self.classes[class].increment(1);
+    }
+}
+
+impl std::fmt::Debug for CallMeters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CallMeters")
+    }
+}

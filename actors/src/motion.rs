@@ -1,0 +1,156 @@
+//! The motion seen from outside: start it, look at it, stop it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ractor::{Actor, ActorRef};
+use tidings_contract::Clock;
+use tidings_machine::control::TemplateVersion;
+use tidings_machine::partition::Limits;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::dedup::{Ask, DedupMsg, FingerprintError, FingerprintItem, Fingerprints, Places};
+use crate::recorder::all_recorded;
+use crate::render::Variables;
+use crate::supervisor::{NAME, Supervisor, SupervisorMsg};
+use crate::switchboard::Switchboard;
+use crate::{Accounts, ActorStatus, Ledger, Settings, meters};
+
+/// How long to wait before a supervisor that died is started again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// How often a stopping process looks whether the last outcome is recorded.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What the motion stands on.
+#[derive(Clone)]
+pub struct Parts {
+    /// The replicated state.
+    pub ledger: Arc<dyn Ledger>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Opens accounts.
+    pub accounts: Arc<dyn Accounts>,
+    /// Bounds and waits.
+    pub settings: Settings,
+    /// A number drawn when the process started: a restarted process is another owner.
+    pub boot: u64,
+    /// What a partition may hold, from each takeover on.
+    pub limits: Limits,
+}
+
+/// The motion could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("the supervisor could not be started: {0}")]
+pub struct StartError(String);
+
+/// The running actors. Clones are the same actors.
+#[derive(Clone)]
+pub struct Motion {
+    board: Arc<Switchboard>,
+    root: Arc<Mutex<Option<ActorRef<SupervisorMsg>>>>,
+    watching: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// Starts all actors. They follow the ledger from here on.
+///
+/// # Errors
+/// When not even the supervisor can be started.
+pub async fn start(parts: Parts) -> Result<Motion, StartError> {
+    let board = Arc::new(Switchboard::new(parts));
+    let (first, mut handle) = Actor::spawn(None, Supervisor, Arc::clone(&board))
+        .await
+        .map_err(|error| StartError(error.to_string()))?;
+    let root = Arc::new(Mutex::new(Some(first)));
+    let (here, switchboard) = (Arc::clone(&root), Arc::clone(&board));
+    let watching = tokio::spawn(async move {
+        // The supervisor has nobody above it: this watches it alone. Its children die with it and are started by the next.
+        loop {
+            let _ = handle.await;
+            if switchboard.is_stopping() {
+                return;
+            }
+            tracing::error!("the supervisor died and is started again with everything below it");
+            switchboard.register.gauge(NAME).restarts.fetch_add(1, Ordering::Relaxed);
+            meters::restarted(NAME);
+            handle = loop {
+                sleep(AGAIN).await;
+                match Actor::spawn(None, Supervisor, Arc::clone(&switchboard)).await {
+                    Ok((next, handle)) => {
+                        *here.lock() = Some(next);
+                        break handle;
+                    }
+                    Err(error) => tracing::error!(%error, "the supervisor could not be started"),
+                }
+            };
+        }
+    });
+    Ok(Motion { board, root, watching: Arc::new(Mutex::new(Some(watching))) })
+}
+
+impl Motion {
+    /// Begins nothing new, waits until provider calls under way have ended and their outcomes are recorded, at most as long
+    /// as the settings say, and stops all actors. What is cut then counts as unknown for its next owner.
+    pub async fn stop(&self) {
+        self.board.begin_stopping();
+        let until = Instant::now() + self.board.parts.settings.stop_within;
+        let mut quiet = 0;
+        // Twice, because an attempt can be on its way from the log to its call.
+        while quiet < 2 && Instant::now() < until {
+            sleep(LOOK_EVERY).await;
+            quiet = if all_recorded(&self.board) { quiet + 1 } else { 0 };
+        }
+        if let Some(root) = self.root.lock().take() {
+            root.stop(None);
+        }
+        let watching = self.watching.lock().take();
+        if let Some(watching) = watching {
+            let _ = watching.await;
+        }
+    }
+
+    /// What content dedup compares for each recipient, in order.
+    ///
+    /// # Errors
+    /// See [`FingerprintError`].
+    pub async fn fingerprints(
+        &self,
+        template: &str,
+        version: &Arc<TemplateVersion>,
+        shared: Variables,
+        items: Vec<FingerprintItem>,
+    ) -> Fingerprints {
+        let places = Places::take(&self.board, items.len()).ok_or(FingerprintError::Busy)?;
+        let (reply, answer) = oneshot::channel();
+        let version = Arc::clone(version);
+        let ask = Ask { template: template.to_owned(), version, shared, items, reply, places };
+        self.board.dedup.send(DedupMsg::Ask(Box::new(ask)));
+        answer.await.unwrap_or(Err(FingerprintError::Lost))
+    }
+
+    /// Every actor as it stands, by name.
+    pub fn observe(&self) -> Vec<ActorStatus> {
+        self.board.register.observe()
+    }
+
+    /// Kills an actor in the middle of whatever it does; its supervisor starts it again. Gives whether there is one of that
+    /// name.
+    pub fn kill(&self, name: &str) -> bool {
+        self.board.register.kill(name)
+    }
+}
+
+impl std::fmt::Debug for Motion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Motion").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("settings", &self.settings).field("boot", &self.boot).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! Where every part finds every other: current references, desks, settings, the world. Nothing here decides anything.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+use ractor::{ActorRef, MessagingErr};
+use tidings_contract::{PartitionId, Time};
+
+use crate::Parts;
+use crate::bell::Post;
+use crate::dedup::DedupMsg;
+use crate::desk::Desk;
+use crate::outbox::Entry;
+use crate::pool::{PoolId, Pools};
+use crate::rate_limiter::RateLimiterMsg;
+use crate::recorder::RecorderMsg;
+use crate::sender::SenderMsg;
+use crate::status::Register;
+use crate::supervisor::SupervisorMsg;
+use crate::template::TemplateMsg;
+use crate::work::Letter;
+
+/// Shared by all actors of a process.
+pub(crate) struct Switchboard {
+    pub(crate) parts: Parts,
+    pub(crate) pools: Pools,
+    pub(crate) register: Register,
+    pub(crate) supervisor: Post<SupervisorMsg>,
+    pub(crate) template: Post<TemplateMsg>,
+    pub(crate) dedup: Post<DedupMsg>,
+    pub(crate) rate_limiter: Post<RateLimiterMsg>,
+    /// Recipients whose fingerprints wait.
+    pub(crate) fingerprints: AtomicUsize,
+    /// Provider calls under way on this node.
+    pub(crate) calls: AtomicUsize,
+    senders: RwLock<HashMap<PoolId, ActorRef<SenderMsg>>>,
+    desks: RwLock<BTreeMap<PartitionId, Arc<Desk>>>,
+    stopping: AtomicBool,
+}
+
+impl Switchboard {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            pools: Pools::default(),
+            register: Register::default(),
+            supervisor: Post::default(),
+            template: Post::default(),
+            dedup: Post::default(),
+            rate_limiter: Post::default(),
+            fingerprints: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            senders: RwLock::default(),
+            desks: RwLock::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The wall time now.
+    pub(crate) fn now(&self) -> Time {
+        self.parts.clock.now()
+    }
+
+    /// Nothing new is to be begun.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// From now on nothing new is begun.
+    pub(crate) fn begin_stopping(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// The desk of a partition; made when it is asked for first.
+    pub(crate) fn desk(&self, partition: PartitionId) -> Arc<Desk> {
+        if let Some(desk) = self.desks.read().get(&partition) {
+            return Arc::clone(desk);
+        }
+        Arc::clone(self.desks.write().entry(partition).or_insert_with(|| Arc::new(Desk::new(partition))))
+    }
+
+    /// Every desk there is.
+    pub(crate) fn desks(&self) -> Vec<Arc<Desk>> {
+        self.desks.read().values().cloned().collect()
+    }
+
+    /// The sender of a pool runs.
+    pub(crate) fn sender_runs(&self, pool: PoolId, sender: ActorRef<SenderMsg>) {
+        self.senders.write().insert(pool, sender);
+    }
+
+    /// Hands letters to the sender of their pool; gives them back if there is none.
+    pub(crate) fn sender_if_any(&self, pool: PoolId, letters: Vec<Letter>) -> Option<Vec<Letter>> {
+        let Some(sender) = self.senders.read().get(&pool).cloned() else { return Some(letters) };
+        match sender.send_message(SenderMsg::Letters(letters)) {
+            Err(MessagingErr::SendErr(SenderMsg::Letters(letters))) => Some(letters),
+            _ => None,
+        }
+    }
+
+    /// Hands letters of any pools to their senders; through the supervisor, which makes one, where there is none.
+    pub(crate) fn to_senders(&self, letters: Vec<Letter>) {
+        let mut pools: Vec<(PoolId, Vec<Letter>)> = Vec::new();
+        for letter in letters {
+            let pool = letter.work.ticket.pool();
+            match pools.iter_mut().find(|(id, _)| *id == pool) {
+                Some((_, letters)) => letters.push(letter),
+                None => pools.push((pool, vec![letter])),
+            }
+        }
+        for (pool, letters) in pools {
+            if let Some(letters) = self.sender_if_any(pool, letters) {
+                self.supervisor.send(SupervisorMsg::Sender { pool, letters });
+            }
+        }
+    }
+
+    /// Leaves something to be recorded at the desk it belongs to.
+    pub(crate) fn record(&self, desk: &Desk, entries: impl IntoIterator<Item = Entry>) {
+        desk.outbox.put(entries);
+        desk.recorder.ring(RecorderMsg::Wake);
+    }
+}
+
+impl std::fmt::Debug for Switchboard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Switchboard").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,258 @@
+//! The template actor: fills templates for deliveries that are due, finds their accounts, and passes them on.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use serde_json::Value;
+use tidings_contract::Reason;
+use tidings_machine::control::Account;
+use tidings_machine::partition::{Closing, Sheet};
+use tokio::sync::watch;
+
+use crate::outbox::Entry;
+use crate::rate_limiter::RateLimiterMsg;
+use crate::render::{Compiled, Variables};
+use crate::status::Gauge;
+use crate::switchboard::Switchboard;
+use crate::work::{Letter, Work};
+
+/// How long a delivery waits before its template or account is looked for again, in milliseconds.
+const LOOK_AGAIN_MS: u64 = 1_000;
+/// Most sheets whose variables are kept converted.
+const SHEETS: usize = 256;
+
+/// What the template actor is told.
+#[derive(Debug)]
+pub(crate) enum TemplateMsg {
+    /// Deliveries that are due.
+    Work(Vec<Work>),
+}
+
+/// The actor.
+#[derive(Debug)]
+pub(crate) struct Template;
+
+/// What it remembers. All of it can be read again.
+#[derive(Debug)]
+pub(crate) struct Rendering {
+    board: Arc<Switchboard>,
+    gauge: Arc<Gauge>,
+    control: watch::Receiver<u64>,
+    compiled: HashMap<(String, u32), Result<Arc<Compiled>, Reason>>,
+    accounts: HashMap<String, (Arc<str>, Arc<Account>)>,
+    sheets: HashMap<usize, Prepared>,
+}
+
+/// What one sheet gives for all its recipients.
+#[derive(Clone, Debug)]
+struct Prepared {
+    /// Keeps the address, by which it is found, from being used again.
+    _sheet: Arc<Sheet>,
+    compiled: Arc<Compiled>,
+    shared: Variables,
+    /// The content for every recipient without variables of its own.
+    content: Result<Arc<Value>, Reason>,
+}
+
+/// Why a delivery cannot go on.
+enum Stuck {
+    /// This node does not know the template or the account; perhaps it has not heard of it yet.
+    NotKnown(Reason),
+    /// It never will.
+    Impossible(Reason),
+}
+
+#[async_trait::async_trait]
+impl Actor for Template {
+    type Msg = TemplateMsg;
+    type State = Rendering;
+    type Arguments = (Arc<Switchboard>, Arc<Gauge>);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<TemplateMsg>,
+        (board, gauge): Self::Arguments,
+    ) -> Result<Rendering, ActorProcessingErr> {
+        board.template.move_in(myself);
+        let control = board.parts.ledger.control_version();
+        Ok(Rendering {
+            board,
+            gauge,
+            control,
+            compiled: HashMap::new(),
+            accounts: HashMap::new(),
+            sheets: HashMap::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<TemplateMsg>,
+        TemplateMsg::Work(works): TemplateMsg,
+        state: &mut Rendering,
+    ) -> Result<(), ActorProcessingErr> {
+        if state.board.is_stopping() {
+            return Ok(());
+        }
+        state.gauge.set(works.len(), 0);
+        state.refresh(&works);
+        let mut letters = Vec::with_capacity(works.len());
+        let mut limited = Vec::new();
+        for work in works {
+            match state.letter(work) {
+                Some(letter) if letter.account.limit.is_some() => limited.push(letter),
+                Some(letter) => letters.push(letter),
+                None => {}
+            }
+        }
+        state.board.to_senders(letters);
+        if !limited.is_empty() {
+            state.board.rate_limiter.send(RateLimiterMsg::Letters(limited));
+        }
+        state.gauge.set(0, 0);
+        Ok(())
+    }
+}
+
+impl Rendering {
+    /// Reads from control what the works need and is not remembered, all in one look.
+    fn refresh(&mut self, works: &[Work]) {
+        if self.control.has_changed().unwrap_or(false) {
+            self.control.borrow_and_update();
+            self.accounts.clear();
+            // A template that was not known may be now.
+            self.compiled.retain(|_, compiled| compiled.is_ok());
+            self.sheets.clear();
+        }
+        if self.compiled.len() > self.board.parts.settings.templates {
+            self.compiled.clear();
+        }
+        if self.accounts.len() > self.board.parts.settings.accounts {
+            self.accounts.clear();
+        }
+        if self.sheets.len() > SHEETS {
+            self.sheets.clear();
+        }
+        let unknown = |work: &&Work| {
+            !self.sheets.contains_key(&address(&work.sheet)) || !self.accounts.contains_key(account_of(work))
+        };
+        let unknown: Vec<&Work> = works.iter().filter(unknown).collect();
+        if unknown.is_empty() {
+            return;
+        }
+        let mut contents = Vec::new();
+        let (compiled, accounts) = (&self.compiled, &mut self.accounts);
+        self.board.parts.ledger.with_control(&mut |control| {
+            for work in &unknown {
+                let key = (work.sheet.template.clone(), work.sheet.version);
+                if !compiled.contains_key(&key) && !contents.iter().any(|(known, _)| *known == key) {
+                    let version = control.templates.get(&key.0).and_then(|t| t.versions.get(&key.1)).cloned();
+                    contents.push((key, version));
+                }
+                let name = account_of(work);
+                if !accounts.contains_key(name)
+                    && let Some(account) = control.accounts.get(name)
+                {
+                    accounts.insert(name.to_owned(), (Arc::from(name), Arc::clone(account)));
+                }
+            }
+        });
+        for (key, version) in contents {
+            if let Some(version) = version {
+                let compiled = compile(&version.spec.content);
+                self.compiled.insert(key, compiled);
+            }
+        }
+    }
+
+    fn letter(&mut self, work: Work) -> Option<Letter> {
+        let filled = self.fill(&work);
+        match filled {
+            Ok((content, (account_name, account))) => {
+                Some(Letter { work, content, account_name, account, permit: None, begun: false })
+            }
+            Err(stuck) => {
+                self.stuck(work, stuck);
+                None
+            }
+        }
+    }
+
+    fn fill(&mut self, work: &Work) -> Result<(Arc<Value>, (Arc<str>, Arc<Account>)), Stuck> {
+        let name = account_of(work);
+        let account = self.accounts.get(name).cloned();
+        let account = account
+            .ok_or_else(|| Stuck::NotKnown(Reason::new("unknown_account", format!("there is no account `{name}`"))))?;
+        let prepared = self.prepare(&work.sheet)?;
+        let content = match work.delivery.variables.as_deref() {
+            None | Some("" | "{}") => prepared.content.clone(),
+            Some(own) => Variables::parse(own)
+                .map_err(|error| Reason::new("variables", error))
+                .and_then(|own| fill(&prepared.compiled, &prepared.shared, &own)),
+        };
+        Ok((content.map_err(Stuck::Impossible)?, account))
+    }
+
+    fn prepare(&mut self, sheet: &Arc<Sheet>) -> Result<&Prepared, Stuck> {
+        let address = address(sheet);
+        if !self.sheets.contains_key(&address) {
+            let key = (sheet.template.clone(), sheet.version);
+            let compiled = self.compiled.get(&key).ok_or_else(|| {
+                let words = format!("there is no version {} of the template `{}`", sheet.version, sheet.template);
+                Stuck::NotKnown(Reason::new("unknown_template", words))
+            })?;
+            let compiled = Arc::clone(compiled.as_ref().map_err(|reason| Stuck::Impossible(reason.clone()))?);
+            let shared = Variables::parse(&sheet.variables)
+                .map_err(|error| Stuck::Impossible(Reason::new("variables", error)))?;
+            let content = fill(&compiled, &shared, &Variables::default());
+            self.sheets.insert(address, Prepared { _sheet: Arc::clone(sheet), compiled, shared, content });
+        }
+        self.sheets.get(&address).ok_or_else(|| Stuck::Impossible(Reason::new("template_render", "")))
+    }
+
+    fn stuck(&self, work: Work, stuck: Stuck) {
+        let now = self.board.now();
+        let reason = match stuck {
+            Stuck::NotKnown(_) if now.since(work.delivery.first_due) < self.board.parts.settings.unknown_things => {
+                work.ticket.not_before(now.after_ms(LOOK_AGAIN_MS));
+                return;
+            }
+            Stuck::NotKnown(reason) | Stuck::Impossible(reason) => reason,
+        };
+        let desk = Arc::clone(work.ticket.desk());
+        self.board.record(&desk, [Entry::Close { ticket: work.ticket, closing: Closing::Impossible(reason) }]);
+    }
+}
+
+fn address(sheet: &Arc<Sheet>) -> usize {
+    Arc::as_ptr(sheet).addr()
+}
+
+/// The account a delivery is sent with: the sheet's, or the recipient itself (robots).
+fn account_of(work: &Work) -> &str {
+    work.sheet.account.as_deref().unwrap_or(&work.delivery.to)
+}
+
+fn compile(content: &str) -> Result<Arc<Compiled>, Reason> {
+    let compiled = catch_unwind(AssertUnwindSafe(|| Compiled::new(content)));
+    match compiled {
+        Ok(Ok(compiled)) => Ok(Arc::new(compiled)),
+        Ok(Err(errors)) => {
+            let words = errors.first().map_or_else(String::new, ToString::to_string);
+            Err(Reason::new("template_syntax", words))
+        }
+        Err(_) => Err(Reason::new("template_panic", "compiling the template panicked")),
+    }
+}
+
+/// Fills a template. One that panics costs its own delivery and no other.
+fn fill(compiled: &Compiled, shared: &Variables, own: &Variables) -> Result<Arc<Value>, Reason> {
+    let filled = catch_unwind(AssertUnwindSafe(|| compiled.render_with(shared, own)));
+    match filled {
+        Ok(Ok(content)) => Ok(Arc::new(content)),
+        Ok(Err(error)) => Err(error.reason()),
+        Err(_) => Err(Reason::new("template_panic", "filling the template panicked")),
+    }
+}

@@ -1,0 +1,197 @@
+//! A ledger in memory over the real machine. It can refuse, delay, lose its lead, and not tell whether it kept something.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
+use tidings_contract::{Clock, DeliveryId, PartitionId};
+use tidings_machine::control::Control;
+use tidings_machine::partition::{Answer, Command, Ended, Hint, Limits, Owner, Partition, Record};
+use tidings_machine::{Machine, Output};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use crate::{Ledger, LedgerError};
+
+/// What goes wrong with one proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is refused and not kept.
+    Refused,
+    /// It is kept, but nobody can tell.
+    UnknownButKept,
+    /// It is not kept, but nobody can tell.
+    UnknownAndLost,
+}
+
+/// A ledger in memory, as node 1 sees it.
+pub struct FakeLedger {
+    clock: Arc<dyn Clock>,
+    /// How long a proposal takes.
+    latency: Duration,
+    state: Mutex<State>,
+    leading: watch::Sender<BTreeMap<PartitionId, u64>>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    control: Control,
+    partitions: BTreeMap<PartitionId, Partition>,
+    listeners: BTreeMap<PartitionId, mpsc::UnboundedSender<Vec<Hint>>>,
+    faults: VecDeque<Fault>,
+    ended: BTreeMap<DeliveryId, Ended>,
+    deaf: bool,
+    silent: bool,
+    proposals: u64,
+    commands: u64,
+}
+
+impl FakeLedger {
+    /// A ledger of `partitions` partitions, all led by this node in term 1.
+    pub fn new(clock: Arc<dyn Clock>, partitions: u16, latency: Duration) -> Self {
+        let ids: Vec<_> = (0..partitions).map(PartitionId).collect();
+        let mut state = State::default();
+        state.partitions = ids.iter().map(|id| (*id, Partition::default())).collect();
+        let leading = ids.iter().map(|id| (*id, 1)).collect();
+        let (leading, version) = (watch::Sender::new(leading), watch::Sender::new(1));
+        Self { clock, latency, state: Mutex::new(state), leading, version }
+    }
+
+    /// Changes control.
+    pub fn change_control(&self, change: impl FnOnce(&mut Control)) {
+        change(&mut self.state.lock().control);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// The next proposals go wrong in these ways, one each.
+    pub fn go_wrong(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().faults.extend(faults);
+    }
+
+    /// Hints are lost from now on, or no longer.
+    pub fn lose_hints(&self, deaf: bool) {
+        self.state.lock().deaf = deaf;
+    }
+
+    /// Proposals are refused from now on, as without a leader, or no longer.
+    pub fn without_leader(&self, silent: bool) {
+        self.state.lock().silent = silent;
+    }
+
+    /// This node leads the partition in that term, or does not lead it.
+    pub fn lead(&self, partition: PartitionId, term: Option<u64>) {
+        self.leading.send_modify(|leading| {
+            match term {
+                Some(term) => leading.insert(partition, term),
+                None => leading.remove(&partition),
+            };
+        });
+    }
+
+    /// Another node makes itself the owner in that term.
+    pub fn owned_elsewhere(&self, partition: PartitionId, term: u64) {
+        let owner = Owner { node: 2, boot: 2 };
+        self.apply(partition, vec![Command::TakeOver { owner, epoch: term, limits: Limits::default() }]);
+    }
+
+    /// Applies commands at once, as if another node had proposed them.
+    pub fn apply(&self, partition: PartitionId, commands: Vec<Command>) -> Vec<Answer> {
+        let at = self.clock.now();
+        let mut state = self.state.lock();
+        state.proposals += 1;
+        state.commands += commands.len() as u64;
+        let mut out = Output::default();
+        let machine = state.partitions.entry(partition).or_default();
+        let answers = commands.into_iter().map(|command| machine.apply(at, command, &mut out)).collect();
+        Self::keep(&mut state, partition, out);
+        answers
+    }
+
+    fn keep(state: &mut MutexGuard<'_, State>, partition: PartitionId, out: Output<Hint, Record>) {
+        for record in out.records {
+            if let Record::Ended(ended) = record {
+                let id = ended.delivery.id;
+                let before = state.ended.insert(id, *ended);
+                assert!(before.is_none(), "{id} ended twice");
+            }
+        }
+        if !out.hints.is_empty() && !state.deaf {
+            // Nobody listens while nobody leads.
+            let _ = state.listeners.get(&partition).map(|listener| listener.send(out.hints));
+        }
+    }
+
+    /// The deliveries that ended, with how.
+    pub fn ended(&self) -> BTreeMap<DeliveryId, Ended> {
+        self.state.lock().ended.clone()
+    }
+
+    /// How many deliveries ended.
+    pub fn ended_count(&self) -> usize {
+        self.state.lock().ended.len()
+    }
+
+    /// How many proposals were applied, and how many commands.
+    pub fn applied(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.proposals, state.commands)
+    }
+}
+
+#[async_trait]
+impl Ledger for FakeLedger {
+    fn node(&self) -> u64 {
+        1
+    }
+
+    async fn propose(&self, partition: PartitionId, commands: Vec<Command>) -> Result<Vec<Answer>, LedgerError> {
+        let (fault, silent) = {
+            let mut state = self.state.lock();
+            (state.faults.pop_front(), state.silent)
+        };
+        if self.latency > Duration::ZERO {
+            sleep(self.latency).await;
+        }
+        match fault {
+            _ if silent => Err(LedgerError::Refused("there is no leader".to_owned())),
+            Some(Fault::Refused) => Err(LedgerError::Refused("a test says so".to_owned())),
+            Some(Fault::UnknownAndLost) => Err(LedgerError::Unknown("a test says so".to_owned())),
+            Some(Fault::UnknownButKept) => {
+                self.apply(partition, commands);
+                Err(LedgerError::Unknown("a test says so".to_owned()))
+            }
+            None => Ok(self.apply(partition, commands)),
+        }
+    }
+
+    fn with_partition(&self, partition: PartitionId, look: &mut dyn FnMut(&Partition)) -> bool {
+        self.state.lock().partitions.get(&partition).map(look).is_some()
+    }
+
+    fn with_control(&self, look: &mut dyn FnMut(&Control)) {
+        look(&self.state.lock().control);
+    }
+
+    fn leading(&self) -> watch::Receiver<BTreeMap<PartitionId, u64>> {
+        self.leading.subscribe()
+    }
+
+    fn control_version(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn hints(&self, partition: PartitionId) -> mpsc::UnboundedReceiver<Vec<Hint>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state.lock().listeners.insert(partition, sender);
+        receiver
+    }
+}
+
+impl std::fmt::Debug for FakeLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeLedger").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! A provider that does what a script says and remembers everything it saw.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tidings_contract::{Call, Channel, DeliveryId, Outcome, ProviderInfo, Reason, Target, Time};
+use tidings_machine::control::Account;
+use tokio::time::sleep;
+
+use crate::{Accounts, Opened};
+
+/// A provider whose calls carry one recipient each.
+pub static ONE: ProviderInfo = info("fake/one", 1);
+/// A provider whose calls carry up to ten recipients.
+pub static MANY: ProviderInfo = info("fake/many", 10);
+
+const fn info(name: &'static str, max_recipients: usize) -> ProviderInfo {
+    ProviderInfo {
+        name,
+        channel: "*",
+        doc: "Does what a script says.",
+        source: "none",
+        settings: &[],
+        example: "{}",
+        max_recipients,
+        deadline: Duration::from_secs(10),
+    }
+}
+
+/// What the provider does with one target.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Gives this outcome after that time.
+    Give(Duration, Outcome),
+    /// Never answers.
+    Hang,
+    /// Panics.
+    Panic,
+}
+
+impl Step {
+    /// Takes it at once.
+    pub fn deliver() -> Self {
+        Self::Give(Duration::ZERO, Outcome::Delivered { provider_id: Some("id".to_owned()) })
+    }
+}
+
+/// One attempt as the provider saw it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Which attempt it was told.
+    pub attempt: u16,
+    /// The recipient.
+    pub to: String,
+    /// The channel and message type of the call.
+    pub pool: String,
+    /// The content.
+    pub content: Arc<Value>,
+    /// When the call was made, by the node's clock.
+    pub at: Time,
+    /// Whether the provider took it.
+    pub taken: bool,
+    /// Whether the call was cut off before its end.
+    pub cut: bool,
+    /// How many targets its call carried.
+    pub together: usize,
+}
+
+type Script = dyn Fn(&Call, &Target) -> Step + Send + Sync;
+
+/// An account of the provider.
+pub struct FakeChannel {
+    script: Mutex<Arc<Script>>,
+    seen: Mutex<Vec<Seen>>,
+    under_way: Mutex<HashSet<DeliveryId>>,
+    violations: Mutex<Vec<String>>,
+    quiet: bool,
+}
+
+impl FakeChannel {
+    /// A channel that does what `script` says.
+    pub fn new(script: impl Fn(&Call, &Target) -> Step + Send + Sync + 'static) -> Self {
+        Self {
+            script: Mutex::new(Arc::new(script)),
+            seen: Mutex::default(),
+            under_way: Mutex::default(),
+            violations: Mutex::default(),
+            quiet: false,
+        }
+    }
+
+    /// A channel that takes everything at once and remembers nothing, to measure the rest.
+    pub fn quiet() -> Self {
+        Self { quiet: true, ..Self::new(|_, _| Step::deliver()) }
+    }
+
+    /// Does what another script says from now on.
+    pub fn follow(&self, script: impl Fn(&Call, &Target) -> Step + Send + Sync + 'static) {
+        *self.script.lock() = Arc::new(script);
+    }
+
+    /// Everything it saw, in order.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().clone()
+    }
+
+    /// What must never happen and did: a delivery attempted twice at a time.
+    pub fn violations(&self) -> Vec<String> {
+        self.violations.lock().clone()
+    }
+
+    fn begin(&self, call: &Call) -> usize {
+        let mut seen = self.seen.lock();
+        let first = seen.len();
+        for target in &call.targets {
+            if !self.under_way.lock().insert(target.delivery) {
+                self.violations.lock().push(format!("{} is attempted twice at a time", target.delivery));
+            }
+            seen.push(Seen {
+                delivery: target.delivery,
+                attempt: target.attempt,
+                to: target.to.clone(),
+                pool: format!("{}/{}", call.channel, call.message_type.name()),
+                content: Arc::clone(&target.content),
+                at: call.at,
+                taken: false,
+                cut: true,
+                together: call.targets.len(),
+            });
+        }
+        first
+    }
+}
+
+/// Notices when a call is cut off.
+struct UnderWay<'a>(&'a FakeChannel, &'a Call);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.0.under_way.lock();
+        self.1.targets.iter().for_each(|target| {
+            under_way.remove(&target.delivery);
+        });
+    }
+}
+
+#[async_trait]
+impl Channel for FakeChannel {
+    async fn send(&self, call: &Call) -> Vec<Outcome> {
+        if self.quiet {
+            return vec![Outcome::Delivered { provider_id: None }; call.targets.len()];
+        }
+        let first = self.begin(call);
+        let _under_way = UnderWay(self, call);
+        let script = Arc::clone(&self.script.lock());
+        let mut outcomes = Vec::new();
+        for (n, target) in call.targets.iter().enumerate() {
+            match script(call, target) {
+                Step::Give(after, outcome) => {
+                    if after > Duration::ZERO {
+                        sleep(after).await;
+                    }
+                    let mut seen = self.seen.lock();
+                    seen[first + n].taken = matches!(outcome, Outcome::Delivered { .. });
+                    seen[first + n].cut = false;
+                    outcomes.push(outcome);
+                }
+                Step::Hang => std::future::pending().await,
+                Step::Panic => panic!("the script says so"),
+            }
+        }
+        outcomes
+    }
+}
+
+impl std::fmt::Debug for FakeChannel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FakeChannel")
+    }
+}
+
+/// Opens every account of `fake/one` and `fake/many` to the same channel.
+#[derive(Debug)]
+pub struct FakeAccounts(pub Arc<FakeChannel>);
+
+impl Accounts for FakeAccounts {
+    fn open(&self, _name: &str, account: &Account) -> Result<Opened, Reason> {
+        let channel = Arc::clone(&self.0) as Arc<dyn Channel>;
+        match account.provider.as_str() {
+            "fake/one" => Ok(Opened { channel, info: &ONE }),
+            "fake/many" => Ok(Opened { channel, info: &MANY }),
+            other => Err(Reason::new("no_provider", format!("there is no provider `{other}`"))),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What travels between actors: a delivery with its ticket, first as it stands in the state, then rendered.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tidings_contract::Time;
+use tidings_machine::control::Account;
+use tidings_machine::partition::{Delivery, OnUnknown, Sheet};
+
+use crate::flight::Ticket;
+
+/// A delivery that wants an attempt now.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) ticket: Ticket,
+    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) sheet: Arc<Sheet>,
+}
+
+/// A delivery ready to be sent: rendered, with its account.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(crate) work: Work,
+    pub(crate) content: Arc<Value>,
+    pub(crate) account_name: Arc<str>,
+    pub(crate) account: Arc<Account>,
+    /// Until when the account's permit that was taken for it holds.
+    pub(crate) permit: Option<Time>,
+    /// Whether the attempt stands in the log already.
+    pub(crate) begun: bool,
+}
+
+impl Letter {
+    /// Which attempt this is, from 1.
+    pub(crate) fn attempt(&self) -> u16 {
+        self.work.delivery.attempts.saturating_add(1)
+    }
+
+    /// Whether the attempt must stand in the log before it is made.
+    pub(crate) fn wants_begin(&self) -> bool {
+        self.work.sheet.policy.on_unknown == OnUnknown::Stop && !self.begun
+    }
+
+    /// Whether the permit it needs, if it needs one, holds at `now`.
+    pub(crate) fn may_go(&self, now: Time) -> bool {
+        self.account.limit.is_none() || self.permit.is_some_and(|until| now < until)
+    }
+}

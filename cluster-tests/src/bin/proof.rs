@@ -1,0 +1,55 @@
+//! `proof [NAME…]`: runs the proofs that need real release processes, and says at the end how many passed.
+#![allow(clippy::print_stdout, reason = "its output is its purpose")]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use tidings_cluster_tests::report::Report;
+use tidings_cluster_tests::scenarios::kills::Fault;
+use tidings_cluster_tests::scenarios::{Scale, all_down, any_node, idempotency, kills, memory, smtp, webhook};
+use tidings_cluster_tests::{Failure, Proof};
+
+const NAMES: [&str; 8] = ["kills", "freeze", "all-down", "idempotency", "any-node", "smtp", "webhook", "memory"];
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut names: Vec<String> = std::env::args().skip(1).collect();
+    if names.is_empty() {
+        names = NAMES.map(str::to_owned).to_vec();
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for name in &names {
+        let began = Instant::now();
+        match run(name).await {
+            Ok(report) => {
+                passed += 1;
+                println!("proof {name} ... ok ({:.0} s)\n{}", began.elapsed().as_secs_f64(), report.text());
+            }
+            Err(failure) => {
+                failed += 1;
+                println!("proof {name} ... FAILED ({:.0} s)\n  {failure}\n", began.elapsed().as_secs_f64());
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn run(name: &str) -> Proof<Report> {
+    match name {
+        "kills" => kills::run(Fault::Kill, Scale { kills: 3, ..scale(60_000) }).await,
+        "freeze" => kills::run(Fault::Freeze, Scale { kills: 2, ..scale(20_000) }).await,
+        "all-down" => all_down::run(scale(20_000)).await,
+        "idempotency" => idempotency::run(9).await,
+        "any-node" => any_node::run().await,
+        "smtp" => smtp::run(200).await,
+        "webhook" => webhook::run(500).await,
+        "memory" => memory::run().await,
+        other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
+    }
+}
+
+/// So many deliveries over the default number of partitions, one kill.
+fn scale(messages: u64) -> Scale {
+    Scale { messages, connections: 32, kills: 1, partitions: 8 }
+}

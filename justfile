@@ -1,0 +1,28 @@
+# What people type. CI runs .ci/run, which does the same and more without needing just.
+
+# Everything a change must pass; writes nothing but target/.
+verify:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace
+
+# Repairs what can be repaired by itself.
+fix:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --fix --allow-dirty
+
+# The proofs against real release processes: all of them, or those named.
+proof *names: release
+    "${CARGO_TARGET_DIR:-target}/release/proof" {{names}}
+
+# The table of rates against a bare relay, measured in one run.
+bench: release
+    "${CARGO_TARGET_DIR:-target}/release/bench"
+
+# The binary, and the programs that prove and measure it.
+release:
+    cargo build --release --workspace --bins
+
+# What CI runs.
+ci:
+    .ci/run

@@ -1,0 +1,178 @@
+//! Accounts: written with their secrets in clear, sealed at once, and read with stars.
+
+use std::collections::BTreeMap;
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidings_contract::{AccountLimit, FieldError, Settings, Time};
+use tidings_machine::control::{self, Account, Action, Refusal};
+use utoipa::ToSchema;
+
+use super::refused;
+use super::templates::check_name;
+use crate::accounts::SealedAccounts;
+use crate::app::{App, Shared};
+use crate::auth::{Admin, Viewer};
+use crate::problem::{Code, Problem};
+use crate::strict::Json;
+
+/// What stands for a secret in an answer; given back, it means the secret that is stored.
+const MASK: &str = "***";
+
+/// An account as it is written.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Written {
+    /// The provider.
+    provider: String,
+    /// Its settings, secrets in clear; `***` keeps the secret that is stored.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    settings: BTreeMap<String, Value>,
+    /// How many sends it allows in any window, over the whole cluster.
+    #[schema(value_type = Option<Object>)]
+    limit: Option<AccountLimit>,
+}
+
+/// An account as it is read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AccountShape {
+    name: String,
+    provider: String,
+    /// Its settings; secrets are `***`.
+    #[schema(value_type = Object)]
+    settings: BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    limit: Option<AccountLimit>,
+    /// Grows with every change.
+    revision: u64,
+    #[schema(value_type = String)]
+    updated_at: Time,
+}
+
+/// The accounts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Accounts {
+    accounts: Vec<AccountShape>,
+}
+
+fn shape(name: &str, account: &Account) -> AccountShape {
+    let mut settings: BTreeMap<String, Value> = serde_json::from_str(&account.settings).unwrap_or_default();
+    settings.extend(account.secret_names.iter().map(|secret| (secret.clone(), MASK.into())));
+    AccountShape {
+        name: name.to_owned(),
+        provider: account.provider.clone(),
+        settings,
+        limit: account.limit,
+        revision: account.revision,
+        updated_at: account.updated_at,
+    }
+}
+
+/// Whether there is an account of that name whose provider serves `channel`.
+pub(super) fn serves(app: &App, account: &str, channel: &str) -> bool {
+    let provider = app.ledger.control(|c| c.accounts.get(account).map(|account| account.provider.clone()));
+    let info = provider.and_then(|provider| app.registry.get(&provider).map(|provider| provider.info()));
+    info.is_some_and(|info| info.channel == "*" || info.channel == channel)
+}
+
+fn unknown_account(name: &str) -> Problem {
+    Problem::new(Code::UnknownAccount, format!("there is no account {name:?}"))
+}
+
+/// The settings to keep: what was typed, with stored secrets where stars were.
+fn settings(app: &App, name: &str, written: Written) -> Result<Settings, Problem> {
+    let wrong = |errors: Vec<FieldError>| Problem::fields(Code::InvalidRequest, errors);
+    let Some(provider) = app.registry.get(&written.provider) else {
+        let known: Vec<_> = app.registry.providers().map(|provider| provider.info().name).collect();
+        return Err(Problem::field("provider", format!("is unknown; there are: {}", known.join(", "))));
+    };
+    let mut settings = Settings::sort(provider.info().settings, written.settings).map_err(wrong)?;
+    if settings.secret.values().any(|secret| secret.expose() == MASK) {
+        let stored = app.ledger.control(|c| c.accounts.get(name).cloned());
+        let sealed = SealedAccounts { registry: app.registry.clone(), sealer: app.sealer.clone() };
+        let stored = stored.filter(|account| account.provider == written.provider);
+        let stored = stored.and_then(|account| sealed.settings(name, &account).ok()).map(|(_, settings)| settings);
+        for (secret, value) in settings.secret.iter_mut().filter(|(_, value)| value.expose() == MASK) {
+            let kept = stored.as_ref().and_then(|stored| stored.secret(secret)).cloned();
+            *value = kept.ok_or_else(|| Problem::field(format!("settings.{secret}"), "is *** but no secret is stored"))?;
+        }
+    }
+    if let Some(limit) = written.limit.filter(|limit| limit.permits == 0 || limit.window_ms < 1_000) {
+        return Err(Problem::field("limit", format!("{limit:?}: permits must be at least 1, window_ms at least 1,000")));
+    }
+    provider.open(name, &settings).map_err(wrong)?;
+    Ok(settings)
+}
+
+/// Writes an account.
+#[utoipa::path(put, path = "/v1/accounts/{name}", tag = "content", params(("name" = String, Path)), request_body = Written,
+    responses((status = 200, body = AccountShape), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn put_account(
+    State(app): State<Shared>,
+    Admin(caller): Admin,
+    Path(name): Path<String>,
+    Json(written): Json<Written>,
+) -> Result<Answer<AccountShape>, Problem> {
+    check_name(&name)?;
+    // Stars stand for what is stored, which another node may have changed a moment ago.
+    app.fresh_control().await?;
+    let (provider, limit) = (written.provider.clone(), written.limit);
+    let settings = settings(&app, &name, written)?;
+    let sealed = app.sealer.seal(&name, &settings.secret).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
+    let action = Action::PutAccount {
+        name: name.clone(),
+        provider,
+        settings: serde_json::to_string(&settings.plain).map_err(|e| Problem::new(Code::Internal, e.to_string()))?,
+        secret_names: settings.secret.keys().cloned().collect(),
+        sealed,
+        limit,
+    };
+    match app.ledger.change(&caller.key_id, action).await? {
+        control::Answer::Refused(refusal) => Err(refused(refusal)),
+        _ => one(&app, &name).map(Answer),
+    }
+}
+
+fn one(app: &App, name: &str) -> Result<AccountShape, Problem> {
+    let found = app.ledger.control(|c| c.accounts.get(name).map(|account| shape(name, account)));
+    found.ok_or_else(|| unknown_account(name))
+}
+
+/// The accounts, secrets masked.
+#[utoipa::path(get, path = "/v1/accounts", tag = "content",
+    responses((status = 200, body = Accounts), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn list_accounts(State(app): State<Shared>, _: Viewer) -> Answer<Accounts> {
+    let accounts = app.ledger.control(|c| c.accounts.iter().map(|(name, account)| shape(name, account)).collect());
+    Answer(Accounts { accounts })
+}
+
+/// One account, secrets masked.
+#[utoipa::path(get, path = "/v1/accounts/{name}", tag = "content", params(("name" = String, Path)),
+    responses((status = 200, body = AccountShape), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn get_account(
+    State(app): State<Shared>,
+    _: Viewer,
+    Path(name): Path<String>,
+) -> Result<Answer<AccountShape>, Problem> {
+    one(&app, &name).map(Answer)
+}
+
+/// Removes an account. Refused while a template in use names it.
+#[utoipa::path(delete, path = "/v1/accounts/{name}", tag = "content", params(("name" = String, Path)),
+    responses((status = 204), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn delete_account(
+    State(app): State<Shared>,
+    Admin(caller): Admin,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    match app.ledger.change(&caller.key_id, Action::DeleteAccount { name: name.clone() }).await? {
+        control::Answer::Refused(Refusal::NotFound) => Err(unknown_account(&name)),
+        control::Answer::Refused(refusal) => Err(refused(refusal)),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
+}

@@ -1,0 +1,32 @@
+//! Query strings and path segments, read strictly.
+
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::app::Shared;
+use crate::problem::{Code, Problem};
+
+/// The query string, read strictly.
+#[derive(Debug)]
+pub(crate) struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Shared> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &Shared) -> Result<Self, Problem> {
+        Query::<T>::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|rejection| {
+            let detail = rejection.body_text();
+            let detail = detail.strip_prefix("Failed to deserialize query string: ").unwrap_or(&detail);
+            let code = if detail.contains("unknown field") { Code::UnknownField } else { Code::InvalidRequest };
+            Problem::new(code, format!("the query string: {detail}"))
+        })
+    }
+}
+
+/// Reads an id out of a path: what is not one names nothing.
+pub(crate) fn id<T: FromStr>(text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|_| Problem::new(Code::NotFound, format!("there is no {text:?}")))
+}

@@ -1,0 +1,269 @@
+//! Send: take messages, show them, cancel them.
+
+use std::collections::BTreeMap;
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tidings_contract::{DeliveryId, MessageId, PartitionId, Time};
+use tidings_machine::partition::State as Standing;
+use utoipa::ToSchema;
+
+use super::asked::{Asked, id};
+use super::cancel::{Cancelled, cancel};
+use super::shapes::{Paging, limit};
+use crate::app::{App, Shared};
+use crate::auth::{Caller, Sender, Viewer};
+use crate::intake::{self, Batch, Taken};
+use crate::look::{HeaderOf, OfMessage, Summary, Unreachable};
+use crate::problem::{Code, Problem, Rejected};
+use crate::strict::{Raw, decode};
+
+/// A message that was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TakenShape {
+    /// The message.
+    #[schema(value_type = String)]
+    message_id: MessageId,
+    /// What is kept.
+    deliveries: Vec<PlacedShape>,
+    /// What is not.
+    rejected: Vec<Rejected>,
+}
+
+/// One delivery that is kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PlacedShape {
+    #[schema(value_type = String)]
+    id: DeliveryId,
+    to: String,
+    #[schema(value_type = String)]
+    state: Standing,
+    index: u16,
+}
+
+impl From<Taken> for TakenShape {
+    fn from(taken: Taken) -> Self {
+        let placed = |p: intake::Placed| PlacedShape { index: p.id.index(), id: p.id, to: p.to, state: p.state };
+        Self {
+            message_id: taken.message,
+            deliveries: taken.deliveries.into_iter().map(placed).collect(),
+            rejected: taken.rejected,
+        }
+    }
+}
+
+/// The body of a send, for the OpenAPI document.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the JSON that intake reads in place")]
+pub(crate) struct SubmissionShape {
+    /// The template's name.
+    template: String,
+    /// Addresses, or objects with `to` and `variables`; at most 10,000.
+    #[schema(value_type = Vec<Object>)]
+    to: Vec<()>,
+    /// The variables given for all recipients.
+    #[schema(value_type = Option<Object>)]
+    variables: Option<()>,
+    /// The caller's own id of the business case; at most 128 bytes.
+    biz_id: Option<String>,
+    /// Not before; at most 30 days ahead.
+    send_at: Option<String>,
+    /// Not after.
+    expires_at: Option<String>,
+    /// `high`, `normal`, `low`.
+    priority: Option<String>,
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let wrong = || Problem::field("Idempotency-Key", "must be 1 to 255 visible ASCII characters");
+    let text = value.to_str().map_err(|_| wrong())?;
+    let fits = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits { Ok(Some(text)) } else { Err(wrong()) }
+}
+
+/// Takes a message. 202 is answered when a majority of replicas has it on disk.
+#[utoipa::path(post, path = "/v1/messages", tag = "send", request_body = SubmissionShape,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1–255 visible ASCII characters")),
+    responses((status = 202, body = TakenShape), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn post_message(
+    State(app): State<Shared>,
+    Sender(caller): Sender,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let taken = intake::submit(&app, &caller, &body, key).await?;
+    let replayed = taken.replayed;
+    let mut response = (StatusCode::ACCEPTED, Answer(TakenShape::from(taken))).into_response();
+    if replayed {
+        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The body of a batch, for the OpenAPI document.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the JSON that intake reads in place")]
+pub(crate) struct BatchShape {
+    /// At most 100 messages, each taken or refused on its own.
+    messages: Vec<SubmissionShape>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Results {
+    /// One per message, in the order of the request: `status` and the fields of a taken message, or `problem`.
+    #[schema(value_type = Vec<Object>)]
+    results: Vec<serde_json::Value>,
+}
+
+/// Takes several messages, each on its own. With an Idempotency-Key, message n of the batch has the key `<key>#<n>`.
+#[utoipa::path(post, path = "/v1/messages/batch", tag = "send", request_body = BatchShape,
+    responses((status = 200, body = Results), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn post_batch(
+    State(app): State<Shared>,
+    Sender(caller): Sender,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Answer<Results>, Problem> {
+    let key = idempotency_key(&headers)?;
+    let batch: Batch<'_> = decode(&body)?;
+    if batch.messages.len() > Batch::MOST {
+        return Err(Problem::field("messages", format!("holds more than {} messages", Batch::MOST)));
+    }
+    let each = batch.messages.iter().enumerate().map(|(n, raw)| one_of_batch(&app, &caller, raw, key, n));
+    Ok(Answer(Results { results: futures::future::join_all(each).await }))
+}
+
+async fn one_of_batch(app: &App, caller: &Caller, raw: &RawValue, key: Option<&str>, n: usize) -> serde_json::Value {
+    let key = key.map(|key| format!("{key}#{n}"));
+    let result = intake::submit(app, caller, raw.get().as_bytes(), key.as_deref()).await;
+    let shape = match result {
+        Ok(taken) => serde_json::to_value(TakenShape::from(taken)).map(|mut shape| {
+            shape["status"] = 202.into();
+            shape
+        }),
+        Err(problem) => serde_json::to_value(problem.body())
+            .map(|body| serde_json::json!({"status": problem.status(), "problem": body})),
+    };
+    shape.unwrap_or_default()
+}
+
+/// A message and how its deliveries stand.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MessageShape {
+    #[schema(value_type = String)]
+    id: MessageId,
+    template: String,
+    version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    biz_id: Option<String>,
+    #[schema(value_type = String)]
+    accepted_at: Time,
+    /// Recipients in the request, the rejected ones included.
+    recipients: u16,
+    /// How many deliveries stand where.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
+    states: BTreeMap<Standing, u64>,
+    /// In the order of the request.
+    deliveries: Vec<Summary>,
+    /// Where the next page begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+    /// Partitions that could not be asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    incomplete: Vec<String>,
+}
+
+/// What is known of a message before its deliveries are asked for.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    /// Template, version, business id, time, recipients; unknown when the header was lost with its partition.
+    pub header: Option<tidings_machine::partition::Header>,
+    /// Where its deliveries are.
+    pub partitions: Vec<PartitionId>,
+}
+
+/// The header of a message. Where its home never kept one, all partitions are asked for its deliveries.
+pub(crate) async fn outline(app: &Shared, message: MessageId) -> Result<Outline, Problem> {
+    let all = app.partitions();
+    if !all.contains(&message.home()) {
+        return Err(Problem::new(Code::NotFound, format!("there is no {message}")));
+    }
+    let header = app.ask(message.home(), HeaderOf(message)).await.map_err(|Unreachable(partition)| {
+        Problem::new(Code::NoLeader, format!("{partition} cannot be asked"))
+    })?;
+    let partitions = header.as_ref().map_or(all, |h| h.partitions.iter().map(|(partition, _)| *partition).collect());
+    Ok(Outline { header, partitions })
+}
+
+/// A message with its deliveries, a page of them at a time.
+#[utoipa::path(get, path = "/v1/messages/{id}", tag = "send",
+    params(("id" = String, Path), ("limit" = Option<usize>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = MessageShape), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn get_message(
+    State(app): State<Shared>,
+    _: Viewer,
+    Path(text): Path<String>,
+    Asked(paging): Asked<Paging>,
+) -> Result<Answer<MessageShape>, Problem> {
+    let message: MessageId = id(&text)?;
+    let limit = limit(paging.limit)?;
+    let after = paging.cursor.map(|c| c.parse::<DeliveryId>()).transpose();
+    let after = after.map_err(|_| Problem::field("cursor", "is not a cursor of this list"))?;
+    let outline = outline(&app, message).await?;
+    let ask = |partition| OfMessage { partition, message, after, limit: limit + 1 };
+    let (given, incomplete) = app.ask_all(outline.partitions, ask).await;
+    let mut states = BTreeMap::new();
+    let mut deliveries = Vec::new();
+    for (_, siblings) in given {
+        for state in siblings.states.values() {
+            *states.entry(*state).or_default() += 1;
+        }
+        deliveries.extend(siblings.summaries);
+    }
+    deliveries.sort_by_key(|summary: &Summary| summary.id);
+    let next = if deliveries.len() > limit {
+        deliveries.truncate(limit);
+        deliveries.last().map(|summary| summary.id.to_string())
+    } else {
+        None
+    };
+    let found = outline.header.is_some() || !deliveries.is_empty() || !incomplete.is_empty();
+    if !found {
+        return Err(Problem::new(Code::NotFound, format!("there is no {message}")));
+    }
+    let sample = deliveries.first();
+    let header = outline.header.as_ref();
+    let counted: u64 = states.values().sum();
+    Ok(Answer(MessageShape {
+        id: message,
+        template: header.map(|h| h.template.clone()).or_else(|| sample.map(|s| s.template.clone())).unwrap_or_default(),
+        version: header.map(|h| h.version).or_else(|| sample.map(|s| s.version)).unwrap_or_default(),
+        biz_id: header.map_or_else(|| sample.and_then(|s| s.biz_id.clone()), |h| h.biz_id.clone()),
+        accepted_at: header.map_or_else(|| message.time(), |h| h.accepted_at),
+        recipients: header.map_or_else(|| u16::try_from(counted).unwrap_or(u16::MAX), |h| h.recipients),
+        states,
+        deliveries,
+        next,
+        incomplete,
+    }))
+}
+
+/// Cancels what is still pending of a message.
+#[utoipa::path(post, path = "/v1/messages/{id}/cancel", tag = "send", params(("id" = String, Path)),
+    responses((status = 200, body = Cancelled), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn cancel_message(
+    State(app): State<Shared>,
+    Sender(caller): Sender,
+    Path(text): Path<String>,
+) -> Result<Answer<Cancelled>, Problem> {
+    let message: MessageId = id(&text)?;
+    let outline = outline(&app, message).await?;
+    cancel(&app, &caller, message, outline.partitions, None).await.map(Answer)
+}

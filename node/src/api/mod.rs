@@ -1,0 +1,124 @@
+//! The HTTP API: one file per area, put together here.
+
+mod accounts;
+mod asked;
+mod audit;
+mod cancel;
+mod cluster;
+mod dead_letters;
+mod deliveries;
+mod keys;
+mod messages;
+mod pages;
+mod process;
+mod providers;
+mod redrive;
+mod sandbox;
+pub(crate) mod shapes;
+mod stats;
+mod templates;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tidings_machine::control::Refusal;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app::Shared;
+use crate::auth::not_founded;
+use crate::problem::{Code, Problem};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Tidings", description = "One HTTP API for every message a company sends."),
+    security(("key" = [])),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("key", scheme);
+    }
+}
+
+/// Every documented route.
+fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(messages::post_message))
+        .routes(routes!(messages::post_batch))
+        .routes(routes!(messages::get_message))
+        .routes(routes!(messages::cancel_message))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::get_delivery))
+        .routes(routes!(deliveries::cancel_delivery))
+        .routes(routes!(dead_letters::list_groups))
+        .routes(routes!(dead_letters::list_letters))
+        .routes(routes!(dead_letters::post_redrive))
+        .routes(routes!(templates::list_templates))
+        .routes(routes!(templates::put_template, templates::get_template, templates::delete_template))
+        .routes(routes!(templates::list_versions))
+        .routes(routes!(templates::preview_template))
+        .routes(routes!(accounts::list_accounts))
+        .routes(routes!(accounts::put_account, accounts::get_account, accounts::delete_account))
+        .routes(routes!(keys::post_key, keys::list_keys))
+        .routes(routes!(keys::delete_key))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(providers::list_providers))
+        .routes(routes!(sandbox::list_sandbox))
+        .routes(routes!(stats::get_stats))
+        .routes(routes!(stats::get_template_stats))
+        .routes(routes!(cluster::get_cluster))
+        .routes(routes!(cluster::post_init))
+        .routes(routes!(cluster::post_node))
+        .routes(routes!(process::healthz))
+        .routes(routes!(process::readyz))
+        .routes(routes!(process::metrics))
+}
+
+/// The whole of the API, ready to be served.
+pub(crate) fn router(app: Shared) -> Router {
+    let (router, document) = routes().split_for_parts();
+    router
+        .route("/", get(pages::front))
+        .route("/docs/problems", get(pages::problems))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .fallback(|request: Request| async move {
+            Problem::new(Code::NotFound, format!("there is nothing at {}", request.uri().path()))
+        })
+        .method_not_allowed_fallback(|request: Request| async move {
+            Problem::new(Code::MethodNotAllowed, format!("{} cannot be used here", request.method()))
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn(crate::meters::count))
+        .with_state(app)
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(words, "a handler panicked");
+    Problem::new(Code::Internal, "the request met an error of ours").into_response()
+}
+
+/// The problem of a change that control refused.
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Founded(id) => Problem::new(Code::Conflict, format!("the cluster {id} was founded before")),
+        Refusal::NotFounded => not_founded(),
+        Refusal::NotFound => Problem::new(Code::NotFound, "there is no such thing"),
+        Refusal::InUse(template) => Problem::new(Code::Conflict, format!("the template {template} uses the account")),
+        Refusal::LastAdmin => Problem::new(Code::Conflict, "the last admin key cannot be revoked"),
+        Refusal::TooMany(most) => Problem::new(Code::Conflict, format!("there may be at most {most}")),
+        Refusal::Invalid(why) => Problem::new(Code::InvalidRequest, why),
+        other => Problem::new(Code::Internal, format!("control refused: {other:?}")),
+    }
+}

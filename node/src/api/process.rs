@@ -1,0 +1,57 @@
+//! The process: alive, ready, measured.
+
+use std::sync::atomic::Ordering;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::{App, Shared};
+
+/// Whether the node can do its work, and why not.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Ready {
+    ready: bool,
+    /// What stands in the way.
+    reasons: Vec<String>,
+}
+
+/// Alive.
+#[utoipa::path(get, path = "/healthz", tag = "process", security(()), responses((status = 200, body = String)))]
+pub(crate) async fn healthz() -> &'static str {
+    "ok"
+}
+
+/// Ready: founded, every partition has a known leader, the disk takes writes, the node is not stopping.
+#[utoipa::path(get, path = "/readyz", tag = "process", security(()),
+    responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+pub(crate) async fn readyz(State(app): State<Shared>) -> (StatusCode, Answer<Ready>) {
+    let reasons = in_the_way(&app);
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Answer(Ready { ready: reasons.is_empty(), reasons }))
+}
+
+fn in_the_way(app: &App) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if app.stopping.load(Ordering::SeqCst) {
+        reasons.push("the node is stopping".to_owned());
+    }
+    let partitions = app.partitions();
+    if partitions.is_empty() {
+        reasons.push("the node is of no cluster yet".to_owned());
+    }
+    let leaderless = partitions.into_iter().filter(|partition| app.ledger.leader_of(*partition).is_none());
+    reasons.extend(leaderless.map(|partition| format!("{partition} has no known leader")));
+    reasons.extend(app.ledger.disk_trouble().map(|trouble| format!("the disk takes no writes: {trouble}")));
+    reasons
+}
+
+/// Figures in the text form of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "process", security(()), responses((status = 200, body = String)))]
+pub(crate) async fn metrics(State(app): State<Shared>) -> impl IntoResponse {
+    crate::meters::gauge(&app);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
+}

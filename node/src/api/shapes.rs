@@ -1,0 +1,164 @@
+//! Shapes that several areas of the API share, for reading and for the OpenAPI document.
+
+use serde::{Deserialize, Serialize};
+use tidings_contract::{Outcome, Reason, Time};
+use tidings_machine::partition::{Event, State, What};
+use utoipa::ToSchema;
+
+/// One field that is wrong.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the JSON of the contract's FieldError")]
+pub(crate) struct FieldProblem {
+    /// Where: `settings.port`, `content.text`, `to[3]`.
+    field: String,
+    /// What is wrong and what would be right.
+    detail: String,
+}
+
+/// Why, in a stable short code and in the provider's own words.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the JSON of the contract's Reason")]
+pub(crate) struct Why {
+    /// Stable and groupable.
+    code: String,
+    /// What the provider said.
+    words: String,
+}
+
+/// How an attempt came back.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OutcomeShape {
+    /// `delivered`, `later`, `never`, `unknown`.
+    class: &'static str,
+    /// The reason's code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// The provider's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<String>,
+    /// The provider's id of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_id: Option<String>,
+    /// Not before so many milliseconds later, if the provider said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_ms: Option<u64>,
+}
+
+impl From<Outcome> for OutcomeShape {
+    fn from(outcome: Outcome) -> Self {
+        let class = outcome.class();
+        let reason = outcome.reason().cloned();
+        let (provider_id, after_ms) = match outcome {
+            Outcome::Delivered { provider_id } => (provider_id, None),
+            Outcome::Later { after_ms, .. } => (None, after_ms),
+            _ => (None, None),
+        };
+        let (code, words) = reason.map(|r| (r.code, r.words)).unzip();
+        Self { class, code, words, provider_id, after_ms }
+    }
+}
+
+/// One thing that happened to a delivery. Which fields are there depends on `what`.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct EventShape {
+    /// When.
+    #[schema(value_type = String)]
+    at: Time,
+    /// `accepted`, `scheduled`, `suppressed`, `begun`, `attempted`, `retry`, `cancel_requested`, `redrive_of`,
+    /// `redriven_as`, `ended`, `omitted`.
+    what: &'static str,
+    /// Which attempt, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u16>,
+    /// With which account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    /// By which node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<u64>,
+    /// When the attempt began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    began: Option<Time>,
+    /// What the attempt came back with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<OutcomeShape>,
+    /// The next attempt is not before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    due: Option<Time>,
+    /// The rule that decided against sending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// What the rule saw.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// The API key that asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// The other delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<String>,
+    /// The final state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    state: Option<State>,
+    /// Why it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Why>)]
+    reason: Option<Reason>,
+    /// How many events were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
+}
+
+impl From<Event> for EventShape {
+    fn from(Event { at, what }: Event) -> Self {
+        let named = |what| Self { at, what, ..Self::default() };
+        match what {
+            What::Accepted => named("accepted"),
+            What::Scheduled { due } => Self { due: Some(due), ..named("scheduled") },
+            What::Suppressed { rule, detail } => {
+                Self { rule: Some(rule), detail: Some(detail), ..named("suppressed") }
+            }
+            What::Begun { attempt, account } => {
+                Self { attempt: Some(attempt), account: Some(account), ..named("begun") }
+            }
+            What::Attempted { attempt, account, node, began, outcome } => Self {
+                attempt: Some(attempt),
+                account: Some(account),
+                node: Some(node),
+                began: Some(began),
+                outcome: Some(outcome.into()),
+                ..named("attempted")
+            },
+            What::Retry { due } => Self { due: Some(due), ..named("retry") },
+            What::CancelRequested { by } => Self { by: Some(by), ..named("cancel_requested") },
+            What::RedriveOf { delivery, by } => {
+                Self { delivery: Some(delivery.to_string()), by: Some(by), ..named("redrive_of") }
+            }
+            What::RedrivenAs { delivery } => Self { delivery: Some(delivery.to_string()), ..named("redriven_as") },
+            What::Ended { state, reason } => Self { state: Some(state), reason, ..named("ended") },
+            What::Omitted { count } => Self { count: Some(count), ..named("omitted") },
+            _ => named("other"),
+        }
+    }
+}
+
+/// `limit` and `cursor` of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Paging {
+    /// Most entries, 1–500; 50 by default.
+    pub limit: Option<usize>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+/// The limit of a list: 1–500, 50 by default.
+pub(crate) fn limit(given: Option<usize>) -> Result<usize, crate::problem::Problem> {
+    match given.unwrap_or(50) {
+        limit @ 1..=500 => Ok(limit),
+        _ => Err(crate::problem::Problem::field("limit", "must be between 1 and 500")),
+    }
+}

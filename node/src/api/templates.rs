@@ -1,0 +1,328 @@
+//! Templates: written in versions, read, previewed.
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tidings_channels::{check_content, check_recipient};
+use tidings_contract::{FieldError, MessageType, RecipientKind, Time};
+use tidings_machine::control::{self, Action, Dedup, Refusal, TemplateSpec, TemplateVersion};
+use tidings_machine::partition::{OnUnknown, RetryPolicy};
+use utoipa::{IntoParams, ToSchema};
+
+use super::accounts::serves;
+use super::asked::Asked;
+use super::refused;
+use crate::app::{App, Shared};
+use crate::auth::{Admin, Viewer};
+use crate::intake::{check_syntax, unknown_template};
+use crate::problem::{Code, Problem};
+use crate::strict::Json;
+
+/// Longest window, time to live or retry span of a template.
+const LONGEST_MS: u64 = 30 * 86_400_000;
+/// Longest description, in bytes.
+const DESCRIPTION_BYTES: usize = 1_000;
+
+/// A template as it is written.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Written {
+    /// The channel.
+    channel: String,
+    /// The account to send with; left out where the recipient is the account (robots).
+    account: Option<String>,
+    /// `auth_code`, `notice`, `marketing`; `notice` by default.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    message_type: MessageType,
+    /// The content, with placeholders in any string.
+    #[schema(value_type = Object)]
+    content: Map<String, Value>,
+    /// When to try again; each field has a default.
+    #[serde(default)]
+    retry: RetryShape,
+    /// `retry` or `stop`; `retry` by default.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    on_unknown: OnUnknown,
+    /// A recipient gets the same content only once per window.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    dedup: Option<Dedup>,
+    /// How long a message is worth sending after it was due, in milliseconds.
+    expires_after_ms: Option<u64>,
+    /// What it is for, for people.
+    #[serde(default)]
+    description: String,
+}
+
+/// When to try again.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetryShape {
+    /// Most attempts, the first included.
+    max_attempts: Option<u16>,
+    /// Wait before the second attempt, in milliseconds; each later wait is twice the one before.
+    first_ms: Option<u64>,
+    /// Longest wait, in milliseconds.
+    longest_ms: Option<u64>,
+    /// No attempt later than so many milliseconds after the first was due.
+    give_up_after_ms: Option<u64>,
+}
+
+impl RetryShape {
+    fn over(self, default: RetryPolicy) -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: self.max_attempts.unwrap_or(default.max_attempts),
+            first_ms: self.first_ms.unwrap_or(default.first_ms),
+            longest_ms: self.longest_ms.unwrap_or(default.longest_ms),
+            give_up_after_ms: self.give_up_after_ms.unwrap_or(default.give_up_after_ms),
+        }
+    }
+}
+
+/// A version of a template.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TemplateShape {
+    name: String,
+    version: u32,
+    channel: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    #[schema(value_type = String)]
+    message_type: MessageType,
+    #[schema(value_type = Object)]
+    content: Value,
+    #[schema(value_type = Object)]
+    retry: RetryPolicy,
+    #[schema(value_type = String)]
+    on_unknown: OnUnknown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    dedup: Option<Dedup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_after_ms: Option<u64>,
+    description: String,
+    /// The variables it cannot do without.
+    variables: Vec<String>,
+    #[schema(value_type = String)]
+    created_at: Time,
+    created_by: String,
+}
+
+fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> {
+    let compiled = app.template_version(name, version)?;
+    let TemplateVersion { version, spec, created_at, created_by } = compiled.version.as_ref();
+    Ok(TemplateShape {
+        name: name.to_owned(),
+        version: *version,
+        channel: spec.channel.clone(),
+        account: spec.account.clone(),
+        message_type: spec.message_type,
+        content: serde_json::from_str(&spec.content).unwrap_or_default(),
+        retry: spec.retry,
+        on_unknown: spec.on_unknown,
+        dedup: spec.dedup,
+        expires_after_ms: spec.expires_after_ms,
+        description: spec.description.clone(),
+        variables: compiled.variables.clone(),
+        created_at: *created_at,
+        created_by: created_by.clone(),
+    })
+}
+
+/// Whether `name` may name a template or an account.
+pub(super) fn check_name(name: &str) -> Result<(), Problem> {
+    let fits = (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
+        && name.as_bytes()[0].is_ascii_alphanumeric();
+    if fits { Ok(()) } else { Err(Problem::field("name", "must be [a-z0-9][a-z0-9_.-]{0,63}")) }
+}
+
+/// Checks everything about a template but its account.
+fn check(app: &App, written: &Written, retry: RetryPolicy) -> Result<(), Problem> {
+    let Some(channel) = app.registry.channel(&written.channel) else {
+        let known: Vec<_> = app.registry.channels().iter().map(|channel| channel.name).collect();
+        return Err(Problem::field("channel", format!("is unknown; there are: {}", known.join(", "))));
+    };
+    let content = Value::Object(written.content.clone());
+    check_syntax(&content).map_err(|errors| Problem::fields(Code::TemplateSyntax, errors))?;
+    let mut errors = check_content(channel, &content);
+    let mut wrong = |field: &str, detail: &str| errors.push(FieldError::new(field, detail));
+    match (channel.recipient, &written.account) {
+        (RecipientKind::Account, Some(_)) => wrong("account", "must be left out: the recipient is the account"),
+        (RecipientKind::Account, None) | (_, Some(_)) => {}
+        (_, None) => wrong("account", "is required"),
+    }
+    if !(1..=100).contains(&retry.max_attempts) {
+        wrong("retry.max_attempts", "must be between 1 and 100");
+    }
+    if !(10..=LONGEST_MS).contains(&retry.first_ms) || !(retry.first_ms..=LONGEST_MS).contains(&retry.longest_ms) {
+        wrong("retry.longest_ms", "must be at least first_ms, which must be at least 10; both at most 30 days");
+    }
+    if retry.give_up_after_ms > LONGEST_MS {
+        wrong("retry.give_up_after_ms", "must be at most 30 days");
+    }
+    if written.dedup.is_some_and(|dedup| !(1_000..=LONGEST_MS).contains(&dedup.window_ms)) {
+        wrong("dedup.window_ms", "must be between 1,000 and 30 days");
+    }
+    if written.expires_after_ms.is_some_and(|ms| !(1_000..=LONGEST_MS).contains(&ms)) {
+        wrong("expires_after_ms", "must be between 1,000 and 30 days");
+    }
+    if written.description.len() > DESCRIPTION_BYTES {
+        wrong("description", "is longer than 1,000 bytes");
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Problem::fields(Code::InvalidRequest, errors)) }
+}
+
+/// Writes a new version of a template. The same content as the newest version changes nothing.
+#[utoipa::path(put, path = "/v1/templates/{name}", tag = "content", params(("name" = String, Path)), request_body = Written,
+    responses((status = 200, body = TemplateShape), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn put_template(
+    State(app): State<Shared>,
+    Admin(caller): Admin,
+    Path(name): Path<String>,
+    Json(written): Json<Written>,
+) -> Result<Answer<TemplateShape>, Problem> {
+    check_name(&name)?;
+    let retry = written.retry.over(app.settings.retry);
+    check(&app, &written, retry)?;
+    if let Some(account) = &written.account
+        && !serves(&app, account, &written.channel)
+    {
+        app.fresh_control().await?;
+        if !serves(&app, account, &written.channel) {
+            let detail = format!("there is no account {account:?} that serves {}", written.channel);
+            return Err(Problem::fields(Code::UnknownAccount, vec![FieldError::new("account", detail)]).in_body());
+        }
+    }
+    let spec = TemplateSpec {
+        channel: written.channel,
+        account: written.account,
+        message_type: written.message_type,
+        content: Value::Object(written.content).to_string(),
+        retry,
+        on_unknown: written.on_unknown,
+        dedup: written.dedup,
+        expires_after_ms: written.expires_after_ms,
+        description: written.description,
+    };
+    let action = Action::PutTemplate { name: name.clone(), spec: Box::new(spec) };
+    match app.ledger.change(&caller.key_id, action).await? {
+        control::Answer::Version(version) => shape(&app, &name, version).map(Answer),
+        control::Answer::Refused(refusal) => Err(refused(refusal)),
+        _ => Err(Problem::new(Code::Internal, "control gave no version")),
+    }
+}
+
+/// The templates in use.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Templates {
+    templates: Vec<TemplateShape>,
+}
+
+/// The templates in use, each in its newest version.
+#[utoipa::path(get, path = "/v1/templates", tag = "content",
+    responses((status = 200, body = Templates), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn list_templates(State(app): State<Shared>, _: Viewer) -> Result<Answer<Templates>, Problem> {
+    let current: Vec<(String, u32)> = app.ledger.control(|c| {
+        let in_use = c.templates.iter().filter(|(_, template)| !template.deleted);
+        in_use.map(|(name, template)| (name.clone(), template.latest)).collect()
+    });
+    let templates = current.iter().map(|(name, version)| shape(&app, name, *version)).collect::<Result<_, _>>()?;
+    Ok(Answer(Templates { templates }))
+}
+
+/// Which version of a template.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// The newest by default.
+    version: Option<u32>,
+}
+
+/// One template.
+#[utoipa::path(get, path = "/v1/templates/{name}", tag = "content", params(("name" = String, Path), Which),
+    responses((status = 200, body = TemplateShape), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn get_template(
+    State(app): State<Shared>,
+    _: Viewer,
+    Path(name): Path<String>,
+    Asked(which): Asked<Which>,
+) -> Result<Answer<TemplateShape>, Problem> {
+    let version = match which.version {
+        Some(version) => version,
+        None => app.current_template(&name).await?.version.version,
+    };
+    shape(&app, &name, version).map(Answer)
+}
+
+/// The versions of a template that are kept, newest first.
+#[utoipa::path(get, path = "/v1/templates/{name}/versions", tag = "content", params(("name" = String, Path)),
+    responses((status = 200, body = Templates), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn list_versions(
+    State(app): State<Shared>,
+    _: Viewer,
+    Path(name): Path<String>,
+) -> Result<Answer<Templates>, Problem> {
+    let versions: Option<Vec<u32>> =
+        app.ledger.control(|c| c.templates.get(&name).map(|template| template.versions.keys().rev().copied().collect()));
+    let versions = versions.ok_or_else(|| unknown_template(&name))?;
+    let templates = versions.into_iter().map(|version| shape(&app, &name, version)).collect::<Result<_, _>>()?;
+    Ok(Answer(Templates { templates }))
+}
+
+/// Takes a template out of use. What was accepted before is still delivered.
+#[utoipa::path(delete, path = "/v1/templates/{name}", tag = "content", params(("name" = String, Path)),
+    responses((status = 204), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn delete_template(
+    State(app): State<Shared>,
+    Admin(caller): Admin,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    match app.ledger.change(&caller.key_id, Action::DeleteTemplate { name: name.clone() }).await? {
+        control::Answer::Refused(Refusal::NotFound) => Err(unknown_template(&name)),
+        control::Answer::Refused(refusal) => Err(refused(refusal)),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
+}
+
+/// Somebody to preview for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PreviewShape {
+    /// Checked like a recipient, if it is there.
+    to: Option<String>,
+    /// The variables.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    variables: Map<String, Value>,
+}
+
+/// What a recipient would get.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Previewed {
+    /// The content with every placeholder filled.
+    #[schema(value_type = Object)]
+    content: Value,
+}
+
+/// Fills a template without sending anything.
+#[utoipa::path(post, path = "/v1/templates/{name}/preview", tag = "content", params(("name" = String, Path)),
+    request_body = PreviewShape,
+    responses((status = 200, body = Previewed), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn preview_template(
+    State(app): State<Shared>,
+    _: Viewer,
+    Path(name): Path<String>,
+    Json(preview): Json<PreviewShape>,
+) -> Result<Answer<Previewed>, Problem> {
+    let compiled = app.current_template(&name).await?;
+    if let Some(to) = &preview.to {
+        check_recipient(compiled.channel.recipient, to).map_err(|detail| Problem::field("to", detail))?;
+    }
+    compiled.render(&preview.variables).map(|content| Answer(Previewed { content }))
+}

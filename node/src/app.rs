@@ -1,0 +1,78 @@
+//! What every handler shares: the ledger, the registry, the sealer, the limits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tidings_actors::Motion;
+use tidings_channels::Registry;
+use tidings_contract::{Clock, Secret, Time};
+use tidings_machine::partition::RetryPolicy;
+
+use crate::fresh::Freshness;
+use crate::intake::Templates;
+use crate::ledger::NodeLedger;
+use crate::seal::Sealer;
+
+/// [`App`], shared by all handlers.
+pub(crate) type Shared = Arc<App>;
+
+/// What every handler shares.
+pub(crate) struct App {
+    pub ledger: Arc<NodeLedger>,
+    pub motion: Motion,
+    pub registry: Registry,
+    pub sealer: Sealer,
+    pub clock: Arc<dyn Clock>,
+    pub settings: Limits,
+    pub templates: Templates,
+    pub freshness: Freshness,
+    pub metrics: PrometheusHandle,
+    /// Set once: the node takes nothing new.
+    pub stopping: AtomicBool,
+    pub founding: Founding,
+}
+
+/// The limits of requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Most bytes of a body.
+    pub max_body_bytes: usize,
+    /// Most recipients of a message.
+    pub max_recipients: usize,
+    /// How long a request may wait for its answer.
+    pub deadline: Duration,
+    /// How long idempotency keys are kept.
+    pub idempotency_ms: u64,
+    /// How far ahead a message may be scheduled.
+    pub max_delay_ms: u64,
+    /// When templates that say nothing try again.
+    pub retry: RetryPolicy,
+}
+
+/// What this node would found a cluster with.
+#[derive(Clone, Debug)]
+pub(crate) struct Founding {
+    pub secret: Secret,
+    pub partitions: u16,
+    pub replication: u16,
+    pub peer_addr: String,
+    pub api_addr: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl App {
+    /// The wall time.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,42 @@
+//! Founding: the first node makes the cluster and its first admin key.
+
+use data_encoding::HEXLOWER;
+use tidings_contract::Secret;
+use tidings_machine::control::{Action, Answer, ApiKey, NodeInfo, Refusal, Role};
+
+use crate::app::App;
+use crate::bearer::mint;
+use crate::problem::{Code, Problem};
+
+/// Founds a cluster with this node alone; gives its id and its first admin key.
+///
+/// # Errors
+/// `conflict` when it was founded before.
+pub(crate) async fn found(app: &App, partitions: u16, replication: u16) -> Result<(String, Secret), Problem> {
+    let cluster = format!("clu_{}", HEXLOWER.encode(&rand::random::<[u8; 8]>()));
+    let minted = mint();
+    let now = app.now();
+    let key = ApiKey {
+        name: "first admin".to_owned(),
+        role: Role::Admin,
+        hash: minted.hash,
+        created_at: now,
+        revoked_at: None,
+    };
+    let info = NodeInfo {
+        peer_addr: app.founding.peer_addr.clone(),
+        api_addr: app.founding.api_addr.clone(),
+        labels: app.founding.labels.clone(),
+        joined_at: now,
+    };
+    let node = app.ledger.node();
+    let action =
+        Action::Found { cluster: cluster.clone(), partitions, replication, node, info, key_id: minted.id, key };
+    match app.ledger.found(action).await? {
+        Answer::Refused(Refusal::Founded(id)) => {
+            Err(Problem::new(Code::Conflict, format!("the cluster {id} was founded before")))
+        }
+        Answer::Refused(refusal) => Err(Problem::new(Code::Internal, format!("control refused: {refusal:?}"))),
+        _ => Ok((cluster, minted.key)),
+    }
+}

@@ -1,0 +1,195 @@
+//! Checks a submission against its template: what would be kept, and who is rejected for which reason.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use tidings_actors::render::Variables;
+use tidings_channels::check_recipient;
+use tidings_contract::{Lane, RecipientKind, Time};
+use tidings_machine::partition::{Policy, Recipient, Sheet};
+
+use super::request::{Submission, To};
+use super::templates::Compiled;
+use crate::app::{App, Limits};
+use crate::problem::{Code, Problem, Rejected};
+
+/// Most bytes of the variables given for all recipients, and of those given for one.
+pub(crate) const MAX_VARIABLES_BYTES: usize = 64 * 1024;
+/// Most bytes of the caller's own id.
+const MAX_BIZ_ID_BYTES: usize = 128;
+
+/// A submission that was checked.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// What its deliveries share.
+    pub sheet: Arc<Sheet>,
+    /// Who it is for.
+    pub recipients: Vec<Recipient>,
+    /// Who was rejected.
+    pub rejected: Vec<Rejected>,
+    /// Those of the rejected who may be taken by a later repeat, normalised. They keep their place when the message is
+    /// split, so that a repeat splits it the same way.
+    pub absent: Vec<Recipient>,
+    /// Recipients in the request.
+    pub count: u16,
+}
+
+/// Checks what is wrong with the whole of a submission, before its template is looked up.
+pub(crate) fn check_shape(submission: &Submission<'_>, limits: &Limits, now: Time) -> Result<(), Problem> {
+    if submission.to.is_empty() {
+        return Err(Problem::new(Code::NoRecipients, "`to` is empty"));
+    }
+    if submission.to.len() > limits.max_recipients {
+        let detail = format!("`to` has {} recipients; a message has at most {}", submission.to.len(), limits.max_recipients);
+        return Err(Problem::new(Code::TooManyRecipients, detail));
+    }
+    if submission.biz_id.as_ref().is_some_and(|id| id.len() > MAX_BIZ_ID_BYTES) {
+        return Err(Problem::field("biz_id", format!("is longer than {MAX_BIZ_ID_BYTES} bytes")));
+    }
+    if submission.variables.is_some_and(|v| v.get().len() > MAX_VARIABLES_BYTES) {
+        return Err(Problem::field("variables", format!("are longer than {MAX_VARIABLES_BYTES} bytes")));
+    }
+    if let Some(at) = submission.send_at {
+        if at > now.after_ms(limits.max_delay_ms) {
+            let days = limits.max_delay_ms / 86_400_000;
+            return Err(Problem::field("send_at", format!("is more than {days} days ahead")));
+        }
+        if submission.expires_at.is_some_and(|expires| expires <= at) {
+            return Err(Problem::field("expires_at", "is not after send_at"));
+        }
+    }
+    Ok(())
+}
+
+/// Reads variables, or says what is wrong with them.
+pub(crate) fn variables(raw: &RawValue, field: impl FnOnce() -> String) -> Result<Variables, Problem> {
+    Variables::parse(raw.get()).map_err(|_| Problem::field(field(), "must be an object"))
+}
+
+/// Checks `submission` against the template version it is pinned to.
+pub(crate) fn check(
+    app: &App,
+    submission: &Submission<'_>,
+    compiled: &Compiled,
+    key_id: &str,
+    accepted_at: Time,
+) -> Result<Checked, Problem> {
+    let shared = submission.variables.map(|raw| variables(raw, || "variables".to_owned()));
+    let shared = shared.transpose()?.unwrap_or_default();
+    let many = submission.to.len() > 1;
+    let mut seen = HashSet::with_capacity(if many { submission.to.len() } else { 0 });
+    let mut checked = Checked {
+        sheet: Arc::new(sheet(submission, compiled, key_id, accepted_at)),
+        recipients: Vec::with_capacity(submission.to.len()),
+        rejected: Vec::new(),
+        absent: Vec::new(),
+        // The limit of recipients is far below 65,536.
+        count: submission.to.len() as u16,
+    };
+    for (index, to) in submission.to.iter().enumerate() {
+        let index = index as u16;
+        let address = match address(to, index, compiled, &shared)? {
+            Ok(address) => address,
+            Err((code, detail)) => {
+                checked.reject(index, to, code, detail);
+                continue;
+            }
+        };
+        if many && !seen.insert((address.clone(), to.variables.map(RawValue::get))) {
+            let detail = "stands earlier in `to` with the same variables".to_owned();
+            checked.reject(index, to, "duplicate_recipient", detail);
+            continue;
+        }
+        let variables = to.variables.map(|raw| raw.get().to_owned());
+        checked.recipients.push(Recipient { index, to: address, variables, fingerprint: None });
+    }
+    if compiled.channel.recipient == RecipientKind::Account {
+        checked.set_aside_unknown_accounts(app, compiled);
+    }
+    Ok(checked)
+}
+
+type Rejection = (&'static str, String);
+
+/// The normal form of a recipient; the outer error is one of shape, which refuses the whole.
+fn address(
+    to: &To<'_>,
+    index: u16,
+    compiled: &Compiled,
+    shared: &Variables,
+) -> Result<Result<String, Rejection>, Problem> {
+    let own = match to.variables {
+        Some(raw) if raw.get().len() > MAX_VARIABLES_BYTES => {
+            return Ok(Err(("invalid_recipient", format!("variables are longer than {MAX_VARIABLES_BYTES} bytes"))));
+        }
+        Some(raw) => variables(raw, || format!("to[{index}].variables"))?,
+        None => Variables::default(),
+    };
+    let address = match check_recipient(compiled.channel.recipient, &to.to) {
+        Ok(address) => address,
+        Err(detail) => return Ok(Err(("invalid_recipient", detail))),
+    };
+    let missing = compiled.missing(shared, &own);
+    if missing.is_empty() { Ok(Ok(address)) } else { Ok(Err(("missing_variable", format!("needs: {}", missing.join(", "))))) }
+}
+
+fn sheet(submission: &Submission<'_>, compiled: &Compiled, key_id: &str, accepted_at: Time) -> Sheet {
+    let spec = &compiled.version.spec;
+    let start = submission.send_at.map_or(accepted_at, |at| at.max(accepted_at));
+    let own_end = spec.expires_after_ms.map(|ms| start.after_ms(ms));
+    Sheet {
+        template: compiled.name.clone(),
+        version: compiled.version.version,
+        channel: spec.channel.clone(),
+        account: spec.account.clone(),
+        message_type: spec.message_type,
+        lane: submission.priority.unwrap_or_else(|| Lane::from(spec.message_type)),
+        variables: submission.variables.map_or_else(|| "{}".to_owned(), |raw| raw.get().to_owned()),
+        biz_id: submission.biz_id.clone(),
+        send_at: submission.send_at,
+        expires_at: submission.expires_at.or(own_end),
+        key_id: key_id.to_owned(),
+        policy: Policy {
+            retry: spec.retry,
+            on_unknown: spec.on_unknown,
+            dedup_window_ms: spec.dedup.map(|dedup| dedup.window_ms),
+        },
+    }
+}
+
+impl Checked {
+    fn reject(&mut self, index: u16, to: &To<'_>, code: &'static str, detail: String) {
+        self.rejected.push(Rejected { index, to: to.to.to_string(), code, detail, retryable: false });
+    }
+
+    /// Rejects recipients that name no account of the template's channel.
+    fn set_aside_unknown_accounts(&mut self, app: &App, compiled: &Compiled) {
+        let channel = compiled.channel.name;
+        let known: Vec<bool> = app.ledger.control(|control| {
+            let serves = |name: &String| {
+                let account = control.accounts.get(name)?;
+                let info = app.registry.get(&account.provider)?.info();
+                Some(info.channel == "*" || info.channel == channel)
+            };
+            self.recipients.iter().map(|recipient| serves(&recipient.to).unwrap_or(false)).collect()
+        });
+        let all = std::mem::take(&mut self.recipients);
+        for (recipient, known) in all.into_iter().zip(known) {
+            if known {
+                self.recipients.push(recipient);
+                continue;
+            }
+            let detail = format!("there is no account {} that serves {channel}", recipient.to);
+            let rejected = Rejected {
+                index: recipient.index,
+                to: recipient.to.clone(),
+                code: "unknown_account",
+                detail,
+                retryable: false,
+            };
+            self.absent.push(recipient);
+            self.rejected.push(rejected);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Has the parts of a message kept: proposes each until it is known to be kept, known not to be, or the time is up.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use tidings_contract::PartitionId;
+use tidings_machine::partition::{Accept, Answer, Command, Refusal, Verdict};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::ledger::Setback;
+
+/// Parts of one request that are under way at once.
+const AT_ONCE: usize = 16;
+/// Wait before a part is proposed again; each later wait is twice the one before.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+/// Longest wait before a part is proposed again.
+const LONGEST_WAIT: Duration = Duration::from_millis(400);
+
+/// How a part, or a claim, ended.
+#[derive(Debug)]
+pub(crate) enum End<T> {
+    /// It is kept.
+    Kept(T),
+    /// It is certainly not kept: nobody leads the partition.
+    NoLeader(String),
+    /// It is certainly not kept: there is no room.
+    Full(String),
+    /// Nobody can tell.
+    Unknown(String),
+    /// It is certainly not kept: the node is ending.
+    Stopping,
+}
+
+/// Proposes `command` again and again, which must be idempotent, until the answer is known or `deadline` is there.
+pub(crate) async fn insist(app: &App, partition: PartitionId, command: &Command, deadline: Instant) -> End<Answer> {
+    let mut wait = FIRST_WAIT;
+    // Once an attempt had an unknown end, only an answer of the machine's makes it known again.
+    let mut doubt: Option<String> = None;
+    loop {
+        let within = deadline.saturating_duration_since(Instant::now());
+        let end = match app.ledger.propose_within(partition, vec![command.clone()], within).await {
+            Ok(answers) => match answers.into_iter().next() {
+                Some(answer) => return End::Kept(answer),
+                None => End::Unknown("the partition gave no answer".to_owned()),
+            },
+            Err(Setback::NotKept(why)) => End::NoLeader(why),
+            Err(Setback::Full(why)) if doubt.is_none() => return End::Full(why),
+            Err(Setback::Full(why) | Setback::Unknown(why)) => End::Unknown(why),
+            Err(Setback::Closed) => return doubt.map_or(End::Stopping, End::Unknown),
+        };
+        if let End::Unknown(why) = &end {
+            doubt = Some(why.clone());
+        }
+        if Instant::now() + wait >= deadline {
+            return doubt.map_or(end, End::Unknown);
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Has one part kept.
+async fn keep_part(app: &App, accept: Accept, deadline: Instant) -> (Accept, End<Vec<Verdict>>) {
+    let partition = accept.partition;
+    let command = Command::Accept(Box::new(accept));
+    let end = match insist(app, partition, &command, deadline).await {
+        End::Kept(Answer::Accepted(verdicts)) => End::Kept(verdicts),
+        End::Kept(Answer::Refused(Refusal::Full)) => {
+            End::Full(format!("{partition} holds as many pending deliveries as it may"))
+        }
+        End::Kept(Answer::Refused(Refusal::TooLate)) => {
+            End::NoLeader("the part came too late; the clocks of the nodes may differ".to_owned())
+        }
+        End::Kept(other) => End::Unknown(format!("the partition answered {other:?}")),
+        End::NoLeader(why) => End::NoLeader(why),
+        End::Full(why) => End::Full(why),
+        End::Unknown(why) => End::Unknown(why),
+        End::Stopping => End::Stopping,
+    };
+    let Command::Accept(accept) = command else { unreachable!("it was made above") };
+    (*accept, end)
+}
+
+/// Has all parts kept, some at once. The order of the answers is not the order of the parts.
+pub(crate) async fn keep(app: &App, mut parts: Vec<Accept>, deadline: Instant) -> Vec<(Accept, End<Vec<Verdict>>)> {
+    match parts.pop() {
+        Some(only) if parts.is_empty() => vec![keep_part(app, only, deadline).await],
+        Some(last) => {
+            parts.push(last);
+            stream::iter(parts).map(|part| keep_part(app, part, deadline)).buffer_unordered(AT_ONCE).collect().await
+        }
+        None => Vec::new(),
+    }
+}

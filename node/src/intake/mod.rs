@@ -1,0 +1,241 @@
+//! The edge of `POST /v1/messages`: from bytes to deliveries that are kept, or a problem and nothing kept.
+
+mod check;
+mod claim;
+mod fingerprints;
+mod keep;
+mod request;
+mod split;
+mod templates;
+
+use std::sync::Arc;
+
+use tidings_contract::{DeliveryId, MessageId, PartitionId, Time, partition_of};
+use tidings_machine::partition::{Accept, Header, State, Verdict};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::problem::{Code, Problem, Rejected};
+pub(crate) use check::MAX_VARIABLES_BYTES;
+use check::{Checked, check, check_shape};
+use claim::{Claiming, claim};
+use fingerprints::fingerprint;
+pub(crate) use fingerprints::fingerprint_of;
+use keep::{End, keep};
+pub(crate) use request::{Batch, Submission};
+use split::{Part, census, split};
+pub(crate) use templates::{Compiled, Templates, check_syntax, unknown_template};
+
+/// How much later than its deadline a part may still be applied, for clocks that differ.
+const GRACE_MS: u64 = 2_000;
+
+/// What a caller gets for a message that was taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// The message.
+    pub message: MessageId,
+    /// What is kept.
+    pub deliveries: Vec<Placed>,
+    /// What is not.
+    pub rejected: Vec<Rejected>,
+    /// Whether the idempotency key had been claimed before.
+    pub replayed: bool,
+}
+
+/// One delivery that is kept.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// The recipient, normalised.
+    pub to: String,
+    /// Where it stood when it was kept.
+    pub state: State,
+}
+
+/// Takes one message.
+///
+/// # Errors
+/// A problem; nothing was kept, unless its code is `timeout`.
+pub(crate) async fn submit(app: &App, caller: &Caller, body: &[u8], key: Option<&str>) -> Result<Taken, Problem> {
+    let deadline = Instant::now() + app.settings.deadline;
+    let submission: Submission<'_> = crate::strict::decode(body)?;
+    let now = app.now();
+    check_shape(&submission, &app.settings, now)?;
+    let partitions = app.ledger.control(|c| c.cluster.as_ref().map(|cluster| cluster.partitions));
+    let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
+    let compiled = app.current_template(&submission.template).await?;
+    let mut checked = check(app, &submission, &compiled, &caller.key_id, now)?;
+    fingerprint(app, &compiled, &mut checked).await?;
+    if checked.recipients.is_empty() {
+        return Err(Problem::new(Code::NoValidRecipient, "no recipient can be sent to").with_rejected(checked.rejected));
+    }
+    match key {
+        None => {
+            let home = partition_of(&checked.recipients[0].to, partitions);
+            let plan = Plan::new(MessageId::new(now, home, rand::random()), now, partitions, checked);
+            plan.carry_out(app, deadline, now.after_ms(app.accept_within()), true).await
+        }
+        Some(key) => {
+            let claiming = Claiming { submission: &submission, compiled, key, body, partitions, caller };
+            let (plan, replayed) = claim(app, claiming, checked, now, deadline).await?;
+            let until = plan.accepted_at.after_ms(app.settings.idempotency_ms + app.accept_within());
+            let mut taken = plan.carry_out(app, deadline, until, false).await?;
+            taken.replayed = replayed;
+            Ok(taken)
+        }
+    }
+}
+
+impl App {
+    fn accept_within(&self) -> u64 {
+        self.settings.deadline.as_millis() as u64 + GRACE_MS
+    }
+}
+
+/// A message, split, with everything that is needed to have it kept.
+#[derive(Debug)]
+struct Plan {
+    message: MessageId,
+    accepted_at: Time,
+    parts: Vec<Part>,
+    sheet: Arc<tidings_machine::partition::Sheet>,
+    rejected: Vec<Rejected>,
+    count: u16,
+}
+
+impl Plan {
+    fn new(message: MessageId, accepted_at: Time, partitions: u16, checked: Checked) -> Self {
+        let Checked { sheet, recipients, rejected, absent, count } = checked;
+        let parts = split(recipients, absent, partitions, &sheet);
+        Self { message, accepted_at, parts, sheet, rejected, count }
+    }
+
+    fn header(&self) -> Header {
+        Header {
+            message: self.message,
+            template: self.sheet.template.clone(),
+            version: self.sheet.version,
+            biz_id: self.sheet.biz_id.clone(),
+            accepted_at: self.accepted_at,
+            recipients: self.count,
+            partitions: census(&self.parts),
+        }
+    }
+
+    /// The commands; the first part of the home partition carries the header unless a claim did.
+    fn accepts(&mut self, accept_by: Time, repeatable_until: Time, carry_header: bool) -> Vec<Accept> {
+        let mut header = carry_header.then(|| Box::new(self.header()));
+        let home: PartitionId = self.message.home();
+        let repeatable_until = repeatable_until.max(accept_by);
+        let parts = std::mem::take(&mut self.parts);
+        let accept = |part: Part| Accept {
+            message: self.message,
+            partition: part.partition,
+            part: part.number,
+            accept_by,
+            repeatable_until,
+            sheet: Arc::clone(&self.sheet),
+            recipients: part.recipients,
+            header: if part.partition == home { header.take() } else { None },
+        };
+        parts.into_iter().map(accept).collect()
+    }
+
+    /// Has every part kept and says what became of each recipient.
+    async fn carry_out(mut self, app: &App, deadline: Instant, repeatable_until: Time, carry_header: bool) -> Result<Taken, Problem> {
+        let accept_by = app.now().after_ms(app.accept_within());
+        let accepts = self.accepts(accept_by, repeatable_until, carry_header);
+        let mut tally = Tally { rejected: self.rejected, ..Tally::default() };
+        for (accept, end) in keep(app, accepts, deadline).await {
+            match end {
+                End::Kept(verdicts) => tally.keep(accept, verdicts),
+                End::NoLeader(why) => tally.lose(accept, Code::NoLeader, "no_leader", why),
+                End::Stopping => tally.lose(accept, Code::Stopping, "no_leader", "the node is stopping".to_owned()),
+                End::Full(why) => tally.lose(accept, Code::Full, "full", why),
+                End::Unknown(why) => tally.lose(accept, Code::Timeout, "unknown", why),
+            }
+        }
+        tally.finish(self.message)
+    }
+}
+
+/// What became of the recipients.
+#[derive(Debug, Default)]
+struct Tally {
+    deliveries: Vec<Placed>,
+    rejected: Vec<Rejected>,
+    /// The worst thing that befell a part.
+    worst: Option<(Code, String)>,
+}
+
+impl Tally {
+    fn keep(&mut self, accept: Accept, verdicts: Vec<Verdict>) {
+        // The verdicts are those of the part when it was first applied. A recipient who could not be taken then, or who
+        // can no longer be taken now, makes the two differ, so they are matched by index.
+        let mut given = accept.recipients.into_iter().peekable();
+        for Verdict { delivery, state } in verdicts {
+            let index = delivery.index();
+            while given.peek().is_some_and(|recipient| recipient.index < index) {
+                self.refuse_latecomer(given.next());
+            }
+            let to = match given.peek() {
+                Some(recipient) if recipient.index == index => given.next().map(|recipient| recipient.to),
+                _ => None,
+            };
+            let at = self.rejected.iter().position(|rejected| rejected.index == index);
+            let to = match (to, at) {
+                (Some(to), _) => to,
+                (None, Some(at)) => self.rejected.swap_remove(at).to,
+                (None, None) => String::new(),
+            };
+            self.deliveries.push(Placed { id: delivery, to, state });
+        }
+        while let Some(recipient) = given.next() {
+            self.refuse_latecomer(Some(recipient));
+        }
+    }
+
+    fn refuse_latecomer(&mut self, recipient: Option<tidings_machine::partition::Recipient>) {
+        if let Some(recipient) = recipient {
+            self.rejected.push(Rejected {
+                index: recipient.index,
+                to: recipient.to,
+                code: "unknown_account",
+                detail: "there was no such account when the message was taken first".to_owned(),
+                retryable: false,
+            });
+        }
+    }
+
+    fn lose(&mut self, accept: Accept, problem: Code, code: &'static str, why: String) {
+        let rejected = |r: tidings_machine::partition::Recipient| Rejected {
+            index: r.index,
+            to: r.to,
+            code,
+            detail: why.clone(),
+            retryable: true,
+        };
+        self.rejected.extend(accept.recipients.into_iter().map(rejected));
+        let graver = match &self.worst {
+            // Doubt outweighs everything: the caller must not take it for a refusal.
+            Some((Code::Timeout, _)) => false,
+            Some(_) => problem == Code::Timeout,
+            None => true,
+        };
+        if graver {
+            self.worst = Some((problem, why));
+        }
+    }
+
+    fn finish(mut self, message: MessageId) -> Result<Taken, Problem> {
+        self.deliveries.sort_by_key(|placed| placed.id.index());
+        self.rejected.sort_by_key(|rejected| rejected.index);
+        metrics::counter!("tidings_recipients_accepted_total").increment(self.deliveries.len() as u64);
+        match self.worst {
+            Some((code, why)) if self.deliveries.is_empty() => Err(Problem::new(code, why).with_rejected(self.rejected)),
+            _ => Ok(Taken { message, deliveries: self.deliveries, rejected: self.rejected, replayed: false }),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The one door to the replicated state: raft's groups, as this crate and the actors want to see them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidings_actors::{Ledger, LedgerError};
+use tidings_contract::PartitionId;
+use tidings_machine::control::{self, Control};
+use tidings_machine::partition::{Answer, Command, Hint, Partition};
+use tidings_raft::{Archive, AskHandler, GroupStatus, Ledgers, ProposeError};
+use tokio::sync::{mpsc, watch};
+
+use crate::look::GroupView;
+use crate::problem::{Code, Problem};
+
+/// The groups of this node.
+#[derive(Debug)]
+pub(crate) struct NodeLedger {
+    ledgers: Ledgers,
+}
+
+/// Why a proposal was not answered, by what the caller should do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Setback {
+    /// Certainly not kept: nobody leads. Again, a little later.
+    NotKept(String),
+    /// Certainly not kept: no room. Again, when there is.
+    Full(String),
+    /// Nobody can tell. Again, with the same command, if it is idempotent.
+    Unknown(String),
+    /// Certainly not kept: the node is ending.
+    Closed,
+}
+
+impl From<ProposeError> for Setback {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NotLeader { .. } | ProposeError::Refused(_) => Self::NotKept(error.to_string()),
+            // Nothing that comes through intake is that large; it counts as a lack of room because waiting cannot help.
+            ProposeError::Full(_) | ProposeError::TooLarge { .. } => Self::Full(error.to_string()),
+            ProposeError::Unknown(_) => Self::Unknown(error.to_string()),
+            ProposeError::Shutdown => Self::Closed,
+        }
+    }
+}
+
+impl From<Setback> for Problem {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::NotKept(why) => Self::new(Code::NoLeader, why),
+            Setback::Full(why) => Self::new(Code::Full, why),
+            Setback::Unknown(why) => Self::new(Code::Timeout, why),
+            Setback::Closed => Self::new(Code::Stopping, "the node is stopping"),
+        }
+    }
+}
+
+impl NodeLedger {
+    pub(crate) fn new(ledgers: Ledgers) -> Self {
+        Self { ledgers }
+    }
+
+    /// Closes all groups and lets go of the disk.
+    pub(crate) async fn shutdown(&self) {
+        self.ledgers.clone().shutdown().await;
+    }
+
+    /// Installs what answers the questions of other nodes.
+    pub(crate) fn on_ask(&self, handler: AskHandler) {
+        self.ledgers.on_ask(handler);
+    }
+
+    /// This node's number.
+    pub(crate) fn node(&self) -> u64 {
+        self.ledgers.node()
+    }
+
+    /// Asks a partition, wherever it is led.
+    pub(crate) async fn propose(&self, partition: PartitionId, commands: Vec<Command>) -> Result<Vec<Answer>, Setback> {
+        self.ledgers.propose(partition, commands).await.map_err(Setback::from)
+    }
+
+    /// Asks a partition, wherever it is led, and gives up when `within` has passed.
+    pub(crate) async fn propose_within(
+        &self,
+        partition: PartitionId,
+        commands: Vec<Command>,
+        within: Duration,
+    ) -> Result<Vec<Answer>, Setback> {
+        self.ledgers.propose_within(partition, commands, within).await.map_err(Setback::from)
+    }
+
+    /// Asks control for one change, and returns once this node knows of it.
+    pub(crate) async fn change(&self, by: &str, action: control::Action) -> Result<control::Answer, Setback> {
+        let command = control::Command { by: by.to_owned(), action };
+        let answers = self.ledgers.propose_control(vec![command]).await?;
+        // Whoever reads what they wrote, on the same node, should find it. The change is made even if this fails.
+        if let Err(setback) = self.fresh_control().await {
+            tracing::debug!(?setback, "control changed, but this node does not know of it yet");
+        }
+        answers.into_iter().next().ok_or_else(|| Setback::Unknown("control gave no answer".to_owned()))
+    }
+
+    /// Shows control as this node knows it. `look` must be quick.
+    pub(crate) fn control<T>(&self, look: impl FnOnce(&Control) -> T) -> T {
+        self.ledgers.read_control(look)
+    }
+
+    /// Returns once this node knows everything that was committed to control before the call.
+    pub(crate) async fn fresh_control(&self) -> Result<(), Setback> {
+        self.ledgers.fresh_control().await.map_err(Setback::from)
+    }
+
+    /// Shows the local replica of a partition, if there is one. `look` must be quick.
+    pub(crate) fn partition<T>(&self, partition: PartitionId, look: impl FnOnce(&Partition) -> T) -> Option<T> {
+        self.ledgers.read(partition, look)
+    }
+
+    /// The archive of the local replica, if there is one.
+    pub(crate) fn archive(&self, partition: PartitionId) -> Option<Archive> {
+        self.ledgers.archive(partition)
+    }
+
+    /// The node that leads a partition, as far as is known here.
+    pub(crate) fn leader_of(&self, partition: PartitionId) -> Option<u64> {
+        self.ledgers.leader_of(partition)
+    }
+
+    /// How the groups of this node stand.
+    pub(crate) fn status(&self) -> Vec<GroupView> {
+        let view = |status: GroupStatus| GroupView {
+            name: status.group.to_string(),
+            leader: status.leader,
+            term: status.term,
+            replicas: status.replicas.into_iter().map(|(node, replica)| (node, replica.lag)).collect(),
+            applied: status.applied_index,
+            last_log: status.last_index,
+            waiting: status.waiting,
+        };
+        self.ledgers.status().into_iter().map(view).collect()
+    }
+
+    /// Why the disk takes no writes, if it takes none.
+    pub(crate) fn disk_trouble(&self) -> Option<String> {
+        self.ledgers.disk_trouble()
+    }
+
+    /// Founds a cluster with this node alone.
+    pub(crate) async fn found(&self, action: control::Action) -> Result<control::Answer, Setback> {
+        self.ledgers.found(control::Command { by: "cluster".to_owned(), action }).await.map_err(Setback::from)
+    }
+
+    /// Asks another node a question of that kind.
+    pub(crate) async fn ask(&self, node: u64, kind: u16, question: Bytes, within: Duration) -> Result<Bytes, String> {
+        self.ledgers.ask(node, kind, question, within).await.map_err(|error| error.to_string())
+    }
+}
+
+#[async_trait]
+impl Ledger for NodeLedger {
+    fn node(&self) -> u64 {
+        self.ledgers.node()
+    }
+
+    async fn propose(&self, partition: PartitionId, commands: Vec<Command>) -> Result<Vec<Answer>, LedgerError> {
+        Self::propose(self, partition, commands).await.map_err(|setback| match setback {
+            Setback::NotKept(why) | Setback::Full(why) => LedgerError::Refused(why),
+            Setback::Unknown(why) => LedgerError::Unknown(why),
+            Setback::Closed => LedgerError::Closed,
+        })
+    }
+
+    fn with_partition(&self, partition: PartitionId, look: &mut dyn FnMut(&Partition)) -> bool {
+        self.ledgers.read(partition, look).is_some()
+    }
+
+    fn with_control(&self, look: &mut dyn FnMut(&Control)) {
+        self.ledgers.read_control(look);
+    }
+
+    fn leading(&self) -> watch::Receiver<BTreeMap<PartitionId, u64>> {
+        self.ledgers.leading()
+    }
+
+    fn control_version(&self) -> watch::Receiver<u64> {
+        self.ledgers.control_version()
+    }
+
+    fn hints(&self, partition: PartitionId) -> mpsc::UnboundedReceiver<Vec<Hint>> {
+        self.ledgers.hints(partition)
+    }
+}

@@ -1,0 +1,76 @@
+//! Takes connections and serves the API on them: bounded in number, bounded in patience, ended in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+/// Most connections at once; further ones wait in the queue of the operating system.
+const CONNECTIONS: usize = 10_000;
+/// Longest time the head of a request may take, and a connection may lie idle before one.
+const HEAD: Duration = Duration::from_secs(60);
+/// Pause after a connection could not be taken, so that a lack of file handles does not become a busy loop.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `router` on `listener` until `stop` turns true, then lets what is under way finish within `patience`.
+pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>, patience: Duration) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(1_024);
+    let builder = Arc::new(builder);
+    loop {
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let taken = tokio::select! {
+            taken = listener.accept() => taken,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let (Ok(place), (stream, _)) = (place, match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        }) else {
+            break;
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let io = TokioIo::new(without_delay(stream));
+        let connection = builder.serve_connection(io, service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A caller who goes away is no news.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+    }
+}
+
+fn without_delay(stream: TcpStream) -> TcpStream {
+    // Answers are small and whole; waiting for more to send would only cost time.
+    let _ = stream.set_nodelay(true);
+    stream
+}
+
+/// Binds the address of the API.
+pub(crate) async fn bind(addr: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(addr).await?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}

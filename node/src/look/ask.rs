@@ -1,0 +1,127 @@
+//! Asks a question of whoever can answer it, and answers the questions of other nodes.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use futures::stream;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidings_contract::PartitionId;
+
+use super::{Day, DeadGroups, DeadPage, DeadRecords, Find, Groups, HeaderOf, Inbox, OfMessage, Recent, Totals};
+use crate::app::{App, Shared};
+
+/// How long another node may take to answer.
+const WITHIN: Duration = Duration::from_secs(3);
+/// Questions of one request that are under way at once.
+const AT_ONCE: usize = 16;
+
+/// Something one node can ask of another.
+pub(crate) trait Question: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// Its number between nodes. Never used again for something else.
+    const KIND: u16;
+    /// What comes back.
+    type Answer: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Answers from what this node has.
+    ///
+    /// # Errors
+    /// Why this node cannot: it has no replica, the disk cannot be read.
+    fn answer(self, app: Shared) -> impl Future<Output = Result<Self::Answer, String>> + Send;
+}
+
+/// A partition that could not be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unreachable(pub PartitionId);
+
+impl App {
+    /// Asks the leader of `partition`; a local replica stands in for a leader that does not answer.
+    pub(crate) async fn ask<Q: Question>(self: &Shared, partition: PartitionId, question: Q) -> Result<Q::Answer, Unreachable> {
+        let here = self.ledger.node();
+        if let Some(leader) = self.ledger.leader_of(partition).filter(|leader| *leader != here) {
+            match self.ask_node(leader, question.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(why) => tracing::debug!(%partition, leader, why, "the leader did not answer"),
+            }
+        }
+        question.answer(Arc::clone(self)).await.map_err(|why| {
+            tracing::debug!(%partition, why, "no replica to answer from");
+            Unreachable(partition)
+        })
+    }
+
+    /// Asks one node, which may be this one.
+    pub(crate) async fn ask_node<Q: Question>(self: &Shared, node: u64, question: Q) -> Result<Q::Answer, String> {
+        if node == self.ledger.node() {
+            return question.answer(Arc::clone(self)).await;
+        }
+        let bytes = serde_json::to_vec(&question).map_err(|e| e.to_string())?;
+        let bytes = self.ledger.ask(node, Q::KIND, Bytes::from(bytes), WITHIN).await?;
+        serde_json::from_slice(&bytes).map_err(|e| format!("an answer that cannot be read: {e}"))
+    }
+
+    /// Asks many partitions at once; names those that could not be asked. The answers come in the order of the partitions.
+    pub(crate) async fn ask_all<Q: Question>(
+        self: &Shared,
+        partitions: Vec<PartitionId>,
+        question: impl Fn(PartitionId) -> Q,
+    ) -> (Vec<(PartitionId, Q::Answer)>, Vec<String>) {
+        let asked = partitions.into_iter().map(|partition| {
+            let asking = self.ask(partition, question(partition));
+            async move { (partition, asking.await) }
+        });
+        // Boxed at once: a closure that borrows keeps the compiler from seeing that the stream may move between workers.
+        let asked: Vec<_> = asked.map(FutureExt::boxed).collect();
+        let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+        let mut given = Vec::with_capacity(answers.len());
+        let mut missing = Vec::new();
+        for (partition, answer) in answers {
+            match answer {
+                Ok(answer) => given.push((partition, answer)),
+                Err(Unreachable(partition)) => missing.push(partition.to_string()),
+            }
+        }
+        (given, missing)
+    }
+
+    /// Every partition there is.
+    pub(crate) fn partitions(&self) -> Vec<PartitionId> {
+        let count = self.ledger.control(|c| c.cluster.as_ref().map_or(0, |cluster| cluster.partitions));
+        (0..count).map(PartitionId).collect()
+    }
+}
+
+/// Installs the answers to the questions of other nodes.
+pub(crate) fn answer_peers(app: &Shared) {
+    let weak = Arc::downgrade(app);
+    let handler = move |_from: u64, kind: u16, question: Bytes| answer(weak.clone(), kind, question).boxed();
+    app.ledger.on_ask(Arc::new(handler));
+}
+
+/// Answers another node's question.
+async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, String> {
+    let app = app.upgrade().ok_or("the node is stopping")?;
+    let question = &question[..];
+    match kind {
+        Find::KIND => reply::<Find>(app, question).await,
+        HeaderOf::KIND => reply::<HeaderOf>(app, question).await,
+        OfMessage::KIND => reply::<OfMessage>(app, question).await,
+        Recent::KIND => reply::<Recent>(app, question).await,
+        DeadGroups::KIND => reply::<DeadGroups>(app, question).await,
+        DeadPage::KIND => reply::<DeadPage>(app, question).await,
+        DeadRecords::KIND => reply::<DeadRecords>(app, question).await,
+        Totals::KIND => reply::<Totals>(app, question).await,
+        Day::KIND => reply::<Day>(app, question).await,
+        Groups::KIND => reply::<Groups>(app, question).await,
+        Inbox::KIND => reply::<Inbox>(app, question).await,
+        _ => Err(format!("unknown question {kind}; this node may be older than the one that asks")),
+    }
+}
+
+async fn reply<Q: Question>(app: Shared, question: &[u8]) -> Result<Bytes, String> {
+    let question: Q = serde_json::from_slice(question).map_err(|e| e.to_string())?;
+    let answer = question.answer(app).await?;
+    serde_json::to_vec(&answer).map(Bytes::from).map_err(|e| e.to_string())
+}

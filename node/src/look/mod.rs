@@ -1,0 +1,23 @@
+//! Looking: questions about deliveries, answered by the node that leads their partition.
+//!
+//! A question goes to the leader's node, because only its replica surely shows what was just accepted. When the leader
+//! cannot be asked, a local replica answers, which may lag a little. When there is none, the partition is named in the
+//! answer as one that could not be asked; it is never left out silently.
+
+mod ask;
+mod counts;
+mod dead;
+mod delivery;
+mod message;
+mod node;
+mod page;
+mod summary;
+
+pub(crate) use ask::{Question, Unreachable, answer_peers};
+pub(crate) use counts::{Day, Tallied, Totals};
+pub(crate) use dead::{DeadFilter, DeadGroup, DeadGroups, DeadPage, DeadRecords};
+pub(crate) use delivery::{Find, HeaderOf};
+pub(crate) use message::OfMessage;
+pub(crate) use node::{GroupView, Groups, Inbox, Seen};
+pub(crate) use page::{Filter, Recent, cursor, merge, read_cursor};
+pub(crate) use summary::Summary;

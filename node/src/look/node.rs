@@ -1,0 +1,115 @@
+//! What only a node itself knows: how its groups stand, and what its sandbox was given.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::Question;
+use crate::app::Shared;
+
+/// Asks a node how its groups stand.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Groups;
+
+/// One group, as a node sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct GroupView {
+    /// `control`, `p0`, `p1` …
+    pub name: String,
+    /// Who leads it, if that is known there.
+    pub leader: Option<u64>,
+    pub term: u64,
+    /// Who has a replica, and how far behind each is; only the leader knows that.
+    pub replicas: BTreeMap<u64, Option<u64>>,
+    /// Index of the newest entry applied.
+    pub applied: Option<u64>,
+    /// Index of the newest entry in the log.
+    pub last_log: Option<u64>,
+    /// Proposals that wait.
+    pub waiting: usize,
+}
+
+impl Question for Groups {
+    const KIND: u16 = 10;
+    type Answer = Vec<GroupView>;
+
+    async fn answer(self, app: Shared) -> Result<Vec<GroupView>, String> {
+        Ok(app.ledger.status())
+    }
+}
+
+/// Asks a node what its sandbox was given.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Inbox {
+    /// Only of this account.
+    pub account: Option<String>,
+    /// Only for this recipient.
+    pub to: Option<String>,
+    /// Only after this number; without it the newest.
+    pub after: Option<u64>,
+    /// Most entries.
+    pub limit: usize,
+}
+
+/// A content that a sandbox was given.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Seen {
+    /// The node whose sandbox it was.
+    #[serde(default)]
+    pub node: u64,
+    /// Counted up from 1 in that node's process.
+    pub seq: u64,
+    /// When the call was made.
+    pub at: String,
+    /// The account.
+    pub account: String,
+    /// The template's channel.
+    pub channel: String,
+    /// What the message is for.
+    pub message_type: String,
+    /// The delivery.
+    pub delivery: String,
+    /// Which attempt at it, from 1.
+    pub attempt: u16,
+    /// The recipient.
+    pub to: String,
+    /// The rendered content.
+    pub content: Value,
+}
+
+impl Question for Inbox {
+    const KIND: u16 = 11;
+    type Answer = Vec<Seen>;
+
+    async fn answer(self, app: Shared) -> Result<Vec<Seen>, String> {
+        let wanted = |entry: &tidings_channels::InboxEntry| {
+            self.account.as_ref().is_none_or(|account| *account == entry.account)
+                && self.to.as_ref().is_none_or(|to| *to == entry.to)
+        };
+        let inbox = app.registry.inbox();
+        let entries: Vec<_> = match self.after {
+            Some(after) => inbox.list(after, usize::MAX).into_iter().filter(wanted).take(self.limit).collect(),
+            None => {
+                let mut newest: Vec<_> = inbox.latest(usize::MAX).into_iter().filter(wanted).take(self.limit).collect();
+                newest.reverse();
+                newest
+            }
+        };
+        let node = app.ledger.node();
+        let seen = |entry: tidings_channels::InboxEntry| Seen {
+            node,
+            seq: entry.seq,
+            at: entry.at.to_string(),
+            account: entry.account,
+            channel: entry.channel,
+            message_type: entry.message_type.name().to_owned(),
+            delivery: entry.delivery.to_string(),
+            attempt: entry.attempt,
+            to: entry.to,
+            content: entry.content.as_ref().clone(),
+        };
+        Ok(entries.into_iter().map(seen).collect())
+    }
+}

@@ -1,0 +1,63 @@
+//! Figures: the one recorder of the process, requests by route, and how the groups of this node stand.
+
+use std::sync::OnceLock;
+
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::Next;
+use axum::response::Response;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::app::App;
+
+/// The recorder of this process, installed by whoever asks first.
+pub(crate) fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let handle = HANDLE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        // Somebody else's recorder may stand already, in a program that embeds a node; then ours stays empty.
+        let _ = metrics::set_global_recorder(recorder);
+        handle
+    });
+    handle.clone()
+}
+
+/// Counts each request by method, route and status.
+pub(crate) async fn count(request: Request, next: Next) -> Response {
+    let method = match *request.method() {
+        axum::http::Method::GET => "GET",
+        axum::http::Method::POST => "POST",
+        axum::http::Method::PUT => "PUT",
+        axum::http::Method::DELETE => "DELETE",
+        _ => "other",
+    };
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("tidings_http_requests_total", "method" => method, "route" => route, "status" => status).increment(1);
+    response
+}
+
+/// Sets the gauges that are only looked at when somebody asks.
+pub(crate) fn gauge(app: &App) {
+    let node = app.ledger.node().to_string();
+    for view in app.ledger.status() {
+        let labels = [("node", node.clone()), ("group", view.name.clone())];
+        let leads = view.leader == Some(app.ledger.node());
+        metrics::gauge!("tidings_group_leader", &labels).set(if leads { 1.0 } else { 0.0 });
+        metrics::gauge!("tidings_group_term", &labels).set(view.term as f64);
+        metrics::gauge!("tidings_group_applied_index", &labels).set(view.applied.unwrap_or(0) as f64);
+        metrics::gauge!("tidings_group_waiting", &labels).set(view.waiting as f64);
+        let lag = view.replicas.values().flatten().max().copied().unwrap_or(0);
+        metrics::gauge!("tidings_group_lag_entries", &labels).set(lag as f64);
+    }
+    for partition in app.partitions() {
+        let Some(sizes) = app.ledger.partition(partition, |p| p.sizes()) else { continue };
+        let labels = [("node", node.clone()), ("group", partition.to_string())];
+        metrics::gauge!("tidings_pending_deliveries", &labels).set(sizes.pending as f64);
+        metrics::gauge!("tidings_dead_letters", &labels).set(sizes.dead_letters as f64);
+        metrics::gauge!("tidings_idempotency_keys", &labels).set(sizes.idempotency_keys as f64);
+        metrics::gauge!("tidings_dedup_slots", &labels).set(sizes.dedup_slots as f64);
+    }
+}

@@ -1,0 +1,201 @@
+//! One group of this node: openraft, its stores, its machine and its batcher under one handle.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tidings_contract::Clock;
+use tidings_machine::Machine;
+use tokio::time::Instant;
+
+use crate::codec;
+use crate::error::{OpenError, ProposeError};
+use crate::host::Host;
+use crate::options::Options;
+use crate::peers::Network;
+use crate::propose::{Commands, Proposer};
+use crate::store::{AppendWatch, ArchiveStore, Disk, DiskLog, MachineStore, RecordSink, SnapshotStore};
+use crate::types::{GroupId, LogId, Raft};
+
+/// What every group of a node is opened with.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) options: Arc<Options>,
+    pub(crate) config: Arc<openraft::Config>,
+    pub(crate) disk: Disk,
+    pub(crate) network: Network,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) boot: u64,
+}
+
+/// One group.
+pub(crate) struct Group<M: Machine> {
+    id: GroupId,
+    raft: Raft,
+    host: Arc<Host<M>>,
+    proposer: Proposer<M>,
+    log: DiskLog,
+    snapshots: SnapshotStore,
+    archive: Option<Arc<ArchiveStore>>,
+    disk: Disk,
+    transfer: Mutex<Option<Instant>>,
+}
+
+/// A group whose machine does not matter.
+pub(crate) trait AnyGroup: Send + Sync {
+    fn id(&self) -> GroupId;
+    fn raft(&self) -> &Raft;
+    fn snapshots(&self) -> &SnapshotStore;
+    fn archive(&self) -> Option<&Arc<ArchiveStore>>;
+    /// Proposals that wait.
+    fn waiting(&self) -> usize;
+    /// Keeps proposals in the queue, or lets them go on.
+    fn hold(&self, hold: bool);
+    /// Whether proposals are kept in the queue because another node is about to lead.
+    fn handing_over(&self) -> bool;
+    /// Returns when no proposal is under way.
+    fn idle(&self) -> BoxFuture<'_, ()>;
+    /// Proposes what another node encoded; the answers come encoded too.
+    fn propose_encoded(&self, count: u32, commands: bytes::Bytes, until: Instant)
+    -> BoxFuture<'_, Result<Vec<u8>, ProposeError>>;
+    /// When a handing over of leadership was last tried.
+    fn transfer_tried(&self) -> &Mutex<Option<Instant>>;
+    /// Stops the group; what is under way is answered `Unknown`.
+    fn shutdown(&self) -> BoxFuture<'_, ()>;
+    /// Removes everything the group has on this disk. Only after [`AnyGroup::shutdown`]. Blocks.
+    fn erase(&self) -> Result<(), sled::Error>;
+}
+
+impl<M: Machine> Group<M> {
+    /// Opens the group from what the disk has of it; an unknown one starts empty and waits to be led or initialised.
+    pub(crate) async fn open(
+        ground: &Ground,
+        id: GroupId,
+        archive: Option<(Arc<ArchiveStore>, Arc<dyn RecordSink<M::Record>>)>,
+    ) -> Result<Self, OpenError> {
+        let failed = |why: String| OpenError::Group { group: id.to_string(), why };
+        let (archive, sink) = archive.unzip();
+        let host = Arc::new(Host::<M>::new(ground.boot, sink));
+        let (disk, machine, tail) = (ground.disk.clone(), Arc::clone(&host), ground.options.log.tail_bytes);
+        let opened = tokio::task::spawn_blocking(move || {
+            let log = DiskLog::open(&disk, id, tail, Some(Arc::clone(&machine) as Arc<dyn AppendWatch>));
+            let log = log.map_err(|e| e.to_string())?;
+            let snapshots = SnapshotStore::open(&disk, id).map_err(|e| e.to_string())?;
+            let machine = MachineStore::open(machine, snapshots.clone()).map_err(|e| e.to_string())?;
+            Ok::<_, String>((log, snapshots, machine))
+        });
+        let (log, snapshots, machine) = opened.await.map_err(|e| failed(e.to_string()))?.map_err(failed)?;
+        let network = ground.network.of(id);
+        let raft = Raft::new(ground.options.node, Arc::clone(&ground.config), network, log.clone(), machine);
+        let raft = raft.await.map_err(|e| failed(e.to_string()))?;
+        let proposer =
+            Proposer::start(raft.clone(), Arc::clone(&host), Arc::clone(&ground.clock), ground.options.batch);
+        let disk = ground.disk.clone();
+        Ok(Self { id, raft, host, proposer, log, snapshots, archive, disk, transfer: Mutex::default() })
+    }
+
+    pub(crate) fn host(&self) -> &Arc<Host<M>> {
+        &self.host
+    }
+
+    /// Proposes on this node.
+    pub(crate) async fn propose(&self, commands: &mut Commands<M>, until: Instant) -> Result<Vec<M::Answer>, ProposeError> {
+        if let Some(why) = self.disk.health().refuses() {
+            return Err(ProposeError::Full(why));
+        }
+        self.proposer.propose(commands, until).await
+    }
+}
+
+impl<M: Machine> AnyGroup for Group<M> {
+    fn id(&self) -> GroupId {
+        self.id
+    }
+
+    fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    fn snapshots(&self) -> &SnapshotStore {
+        &self.snapshots
+    }
+
+    fn archive(&self) -> Option<&Arc<ArchiveStore>> {
+        self.archive.as_ref()
+    }
+
+    fn waiting(&self) -> usize {
+        self.proposer.waiting()
+    }
+
+    fn hold(&self, hold: bool) {
+        self.proposer.hold(hold);
+    }
+
+    fn handing_over(&self) -> bool {
+        self.proposer.held()
+    }
+
+    fn idle(&self) -> BoxFuture<'_, ()> {
+        self.proposer.idle().boxed()
+    }
+
+    fn propose_encoded(
+        &self,
+        count: u32,
+        commands: bytes::Bytes,
+        until: Instant,
+    ) -> BoxFuture<'_, Result<Vec<u8>, ProposeError>> {
+        async move {
+            let mut commands = Commands::<M>::from_encoded(count, commands)
+                .map_err(|e| ProposeError::Refused(format!("unreadable commands: {e}")))?;
+            let answers = self.propose(&mut commands, until).await?;
+            // The commands are kept by now, whatever becomes of their answers.
+            codec::encode(&answers).map_err(|e| ProposeError::Unknown(e.to_string()))
+        }
+        .boxed()
+    }
+
+    fn transfer_tried(&self) -> &Mutex<Option<Instant>> {
+        &self.transfer
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        async move {
+            if let Err(error) = self.raft.shutdown().await {
+                tracing::warn!(group = %self.id, %error, "the group did not stop cleanly");
+            }
+        }
+        .boxed()
+    }
+
+    fn erase(&self) -> Result<(), sled::Error> {
+        self.log.forget();
+        for name in [DiskLog::tree_name(self.id), SnapshotStore::tree_name(self.id)] {
+            self.disk.drop_tree(&name)?;
+        }
+        for name in self.disk.trees(&ArchiveStore::tree_prefix(self.id)) {
+            self.disk.drop_tree(&name)?;
+        }
+        let meta = self.disk.meta();
+        for key in DiskLog::meta_names(self.id) {
+            meta.remove(key)?;
+        }
+        meta.remove(SnapshotStore::meta_name(self.id))?;
+        meta.remove(ArchiveStore::meta_name(self.id))?;
+        Ok(())
+    }
+}
+
+/// Whether this node leads the group and has applied an entry of its own term, and that term.
+pub(crate) fn leads(raft: &Raft) -> Option<u64> {
+    let metrics = raft.server_metrics();
+    let server = metrics.borrow();
+    if !server.state.is_leader() || !server.vote.is_committed() {
+        return None;
+    }
+    let leader = server.vote.leader_id;
+    let applied: Option<LogId> = raft.data_metrics().borrow().last_applied;
+    applied.filter(|id| id.leader_id == leader).map(|_| leader.term)
+}

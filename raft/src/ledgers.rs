@@ -1,0 +1,307 @@
+//! Everything of one node: its disk, its peers, its groups, and the door to all groups of the cluster.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, join_all};
+use parking_lot::{Mutex, RwLock};
+use tidings_contract::{Clock, PartitionId};
+use tidings_machine::control::Control;
+use tidings_machine::partition::{Hint, Partition, Record};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::codec;
+use crate::error::{AskError, OpenError};
+use crate::group::{AnyGroup, Ground, Group, leads};
+use crate::options::Options;
+use crate::peers::{Arrivals, CallError, Identity, Kind, Lane, Network, Peers, serve};
+use crate::store::{Archive, ArchiveStore, Disk, DiskOptions, RecordSink};
+use crate::types::GroupId;
+
+/// Answers a question of another node's program: who asks, which kind of question, its payload.
+pub type AskHandler = Arc<dyn Fn(u64, u16, Bytes) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
+
+/// Everything of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledgers {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Ledgers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledgers").field("node", &self.node()).finish_non_exhaustive()
+    }
+}
+
+pub(crate) type Partitions = RwLock<BTreeMap<PartitionId, Arc<Group<Partition>>>>;
+
+pub(crate) struct Inner {
+    pub(crate) ground: Ground,
+    pub(crate) peers: Peers,
+    pub(crate) control: Arc<Group<Control>>,
+    pub(crate) partitions: Arc<Partitions>,
+    /// Leaders of groups, as others told.
+    pub(crate) routes: Mutex<HashMap<GroupId, u64>>,
+    pub(crate) leading: watch::Sender<BTreeMap<PartitionId, u64>>,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) asked: RwLock<Option<AskHandler>>,
+    pub(crate) opening: tokio::sync::Mutex<()>,
+    /// Wakes the keeper before its time.
+    pub(crate) look: Notify,
+    peer_addr: SocketAddr,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Ledgers {
+    /// Opens the disk, starts every group it knows, and listens for peers. A new disk waits to be founded or to join.
+    ///
+    /// # Errors
+    /// See [`OpenError`]: the directory, the database, its version or owner, the address, or an option.
+    pub async fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let config = options.raft_config()?;
+        if options.secret.expose().is_empty() {
+            return Err(OpenError::Option("the cluster's secret is empty".into()));
+        }
+        let disk = Disk::open(&DiskOptions {
+            dir: options.data_dir.clone(),
+            node: options.node,
+            cache_bytes: options.cache_bytes,
+            reserve_bytes: options.disk_reserve_bytes,
+        })
+        .await?;
+        let listen = |source| OpenError::Listen { addr: options.peer_listen.to_string(), source };
+        let listener = TcpListener::bind(options.peer_listen).await.map_err(listen)?;
+        let peer_addr = listener.local_addr().map_err(listen)?;
+        let cluster = RwLock::new(disk.cluster());
+        let me = Arc::new(Identity { node: options.node, secret: options.secret.clone(), cluster });
+        let peers = Peers::new(Arc::clone(&me));
+        let partitions: Arc<Partitions> = Arc::default();
+        let network = Network { peers: peers.clone(), archives: archives_of(Arc::downgrade(&partitions)) };
+        let options = Arc::new(options);
+        let ground = Ground { options, config, disk, network, clock, boot: rand::random() };
+        let control = Arc::new(Group::<Control>::open(&ground, GroupId::Control, None).await?);
+        let inner = Arc::new(Inner {
+            ground,
+            peers,
+            control,
+            partitions,
+            routes: Mutex::default(),
+            leading: watch::Sender::new(BTreeMap::new()),
+            arrivals: Arrivals::default(),
+            asked: RwLock::default(),
+            opening: tokio::sync::Mutex::default(),
+            look: Notify::new(),
+            peer_addr,
+            tasks: Mutex::new(JoinSet::new()),
+        });
+        for partition in inner.known_on_disk() {
+            inner.open_partition(partition).await?;
+        }
+        inner.spawn(serve(listener, me, Arc::new(Arc::downgrade(&inner))));
+        inner.spawn(crate::placement::keep(Arc::downgrade(&inner)));
+        Ok(Self { inner })
+    }
+
+    /// Where peers reach this node.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.inner.peer_addr
+    }
+
+    /// This node's number.
+    pub fn node(&self) -> u64 {
+        self.inner.ground.options.node
+    }
+
+    /// Drawn when this process opened its ledgers; tells it from its former lives.
+    pub fn boot(&self) -> u64 {
+        self.inner.ground.boot
+    }
+
+    /// The id of the cluster this node belongs to, once it does.
+    pub fn cluster(&self) -> Option<String> {
+        self.inner.peers.me().cluster.read().clone()
+    }
+
+    /// Shows `look` the local replica of control. `look` must be quick: it holds up the replica.
+    pub fn read_control<T>(&self, look: impl FnOnce(&Control) -> T) -> T {
+        self.inner.control.host().read(look)
+    }
+
+    /// Shows `look` the local replica of a partition, if there is one. `look` must be quick: it holds up the replica.
+    pub fn read<T>(&self, partition: PartitionId, look: impl FnOnce(&Partition) -> T) -> Option<T> {
+        self.inner.partition(partition).map(|group| group.host().read(look))
+    }
+
+    /// The partitions this node has a replica of.
+    pub fn hosted(&self) -> Vec<PartitionId> {
+        self.inner.partitions.read().keys().copied().collect()
+    }
+
+    /// The partitions this node leads and can serve, with the term in which it does.
+    pub fn leading(&self) -> watch::Receiver<BTreeMap<PartitionId, u64>> {
+        self.inner.leading.subscribe()
+    }
+
+    /// Grows with every applied entry of control.
+    pub fn control_version(&self) -> watch::Receiver<u64> {
+        self.inner.control.host().applied()
+    }
+
+    /// Hints of a local replica from now on; one listener per partition, the newest wins. Closed at once if there is no
+    /// replica here, and when it goes away.
+    pub fn hints(&self, partition: PartitionId) -> mpsc::UnboundedReceiver<Vec<Hint>> {
+        match self.inner.partition(partition) {
+            Some(group) => group.host().listen(),
+            None => mpsc::unbounded_channel().1,
+        }
+    }
+
+    /// The archive of a local replica, if there is one.
+    pub fn archive(&self, partition: PartitionId) -> Option<Archive> {
+        let group = self.inner.partition(partition)?;
+        let (store, host) = (group.archive()?.clone(), Arc::clone(group.host()));
+        Some(Archive::new(store, Arc::new(move || host.between_batches())))
+    }
+
+    /// Asks the program of another node, or of this one.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask(&self, node: u64, kind: u16, payload: Bytes, timeout: Duration) -> Result<Bytes, AskError> {
+        if node == self.node() {
+            let answering = self.inner.answer_ask(node, kind, payload);
+            let answered = tokio::time::timeout(timeout, answering).await;
+            return answered.map_err(|_| AskError::NoAnswer("the time ran out".into()))?.map_err(AskError::Failed);
+        }
+        let body = codec::encode(&(kind, payload)).map_err(|e| AskError::NotSent(e.to_string()))?;
+        let answer = self.inner.peers.call(node, None, Lane::Bulk, Kind::Ask, body.into(), timeout).await;
+        answer.map_err(|error| match error {
+            CallError::NotSent(why) => AskError::NotSent(why),
+            CallError::NoAnswer(why) => AskError::NoAnswer(why),
+            CallError::Failed(why) => AskError::Failed(why),
+        })
+    }
+
+    /// Installs what answers [`Ledgers::ask`]; the newest wins.
+    pub fn on_ask(&self, handler: AskHandler) {
+        *self.inner.asked.write() = Some(handler);
+    }
+
+    /// Stops everything and lets go of the disk. What is under way is answered `Unknown`.
+    pub async fn shutdown(self) {
+        let inner = &self.inner;
+        let mut tasks = std::mem::take(&mut *inner.tasks.lock());
+        tasks.shutdown().await;
+        let partitions: Vec<_> = std::mem::take(&mut *inner.partitions.write()).into_values().collect();
+        join_all(partitions.iter().map(|group| group.shutdown())).await;
+        inner.control.shutdown().await;
+        inner.peers.close();
+        if let Err(error) = inner.ground.disk.settle().await {
+            tracing::warn!(%error, "the disk did not settle at the end");
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    pub(crate) fn node(&self) -> u64 {
+        self.ground.options.node
+    }
+
+    pub(crate) fn partition(&self, partition: PartitionId) -> Option<Arc<Group<Partition>>> {
+        self.partitions.read().get(&partition).cloned()
+    }
+
+    /// A group of this node, whatever its machine.
+    pub(crate) fn group(&self, id: GroupId) -> Option<Arc<dyn AnyGroup>> {
+        match id {
+            GroupId::Control => Some(Arc::clone(&self.control) as Arc<dyn AnyGroup>),
+            GroupId::Partition(partition) => self.partition(partition).map(|group| group as Arc<dyn AnyGroup>),
+        }
+    }
+
+    /// All groups of this node.
+    pub(crate) fn groups(&self) -> Vec<Arc<dyn AnyGroup>> {
+        let mut groups: Vec<Arc<dyn AnyGroup>> = vec![Arc::clone(&self.control) as Arc<dyn AnyGroup>];
+        groups.extend(self.partitions.read().values().map(|group| Arc::clone(group) as Arc<dyn AnyGroup>));
+        groups
+    }
+
+    fn known_on_disk(&self) -> Vec<PartitionId> {
+        let names = self.ground.disk.trees("log/");
+        let ids = names.iter().filter_map(|name| name.strip_prefix("log/")?.parse().ok());
+        ids.filter_map(|id| if let GroupId::Partition(partition) = id { Some(partition) } else { None }).collect()
+    }
+
+    /// Opens a partition's group, unless it is open.
+    pub(crate) async fn open_partition(self: &Arc<Self>, partition: PartitionId) -> Result<Arc<Group<Partition>>, OpenError> {
+        let _one_at_a_time = self.opening.lock().await;
+        if let Some(open) = self.partition(partition) {
+            return Ok(open);
+        }
+        let id = GroupId::Partition(partition);
+        let archive = Arc::new(ArchiveStore::open(&self.ground.disk, id)?);
+        let sink = Arc::clone(&archive) as Arc<dyn RecordSink<Record>>;
+        let group = Arc::new(Group::<Partition>::open(&self.ground, id, Some((archive, sink))).await?);
+        self.partitions.write().insert(partition, Arc::clone(&group));
+        self.spawn(watch_leading(Arc::downgrade(self), Arc::downgrade(&group), partition));
+        Ok(group)
+    }
+
+    pub(crate) async fn answer_ask(&self, from: u64, kind: u16, payload: Bytes) -> Result<Bytes, String> {
+        let handler = self.asked.read().clone();
+        match handler {
+            Some(handler) => handler(from, kind, payload).await,
+            None => Err("nobody answers questions on this node yet".into()),
+        }
+    }
+}
+
+fn archives_of(partitions: Weak<Partitions>) -> Arc<dyn Fn(GroupId) -> Option<Arc<ArchiveStore>> + Send + Sync> {
+    Arc::new(move |id| match id {
+        GroupId::Control => None,
+        GroupId::Partition(partition) => partitions.upgrade()?.read().get(&partition)?.archive().cloned(),
+    })
+}
+
+/// Keeps `leading` true for one partition as long as its group lives.
+async fn watch_leading(inner: Weak<Inner>, group: Weak<Group<Partition>>, partition: PartitionId) {
+    let Some(raft) = group.upgrade().map(|group| group.raft().clone()) else { return };
+    let (mut server, mut data) = (raft.server_metrics(), raft.data_metrics());
+    loop {
+        let elected = server.borrow_and_update().state.is_leader();
+        data.borrow_and_update();
+        let term = leads(&raft);
+        let Some(inner) = inner.upgrade() else { return };
+        inner.leading.send_if_modified(|leading| match term {
+            Some(term) => leading.insert(partition, term) != Some(term),
+            None => leading.remove(&partition).is_some(),
+        });
+        if term.is_some() {
+            inner.look.notify_one();
+        }
+        drop(inner);
+        // Only a new leader's first applied entry is worth waking up for; later ones change nothing here.
+        let changed = if elected && term.is_none() {
+            tokio::select! {
+                changed = server.changed() => changed,
+                changed = data.changed() => changed,
+            }
+        } else {
+            server.changed().await
+        };
+        if changed.is_err() || group.strong_count() == 0 {
+            return;
+        }
+    }
+}

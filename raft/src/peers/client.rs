@@ -1,0 +1,266 @@
+//! Connections to peers: two lanes to each, made when needed, shared by all who ask.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::handshake::{self, Identity};
+use super::wire::{ANSWER, FAILURE, Frame, Incoming, Kind, MAX_FRAME, write_all};
+
+/// Most frames that wait for one connection.
+const QUEUE: usize = 1_024;
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long a peer that could not be reached is left alone.
+const REST: Duration = Duration::from_millis(200);
+
+/// Which connection to use, so that bulk does not hold up heartbeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// Raft's small and urgent messages.
+    Raft,
+    /// Everything else.
+    Bulk,
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The peer was never asked.
+    #[error("not asked: {0}")]
+    NotSent(String),
+    /// The peer may have been asked; nothing came back.
+    #[error("no answer: {0}")]
+    NoAnswer(String),
+    /// The peer answered that it could not.
+    #[error("{0}")]
+    Failed(String),
+}
+
+type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Result<Bytes, CallError>>>>>>;
+
+struct Connection {
+    frames: mpsc::Sender<Frame>,
+    /// `None` once the connection is broken.
+    waiting: Waiting,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    connection: Option<Arc<Connection>>,
+    address: String,
+    rest_until: Option<(Instant, String)>,
+}
+
+type Slots = Mutex<HashMap<(u64, Lane), Arc<tokio::sync::Mutex<Slot>>>>;
+
+/// The peers of this node. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    me: Arc<Identity>,
+    book: RwLock<BTreeMap<u64, String>>,
+    slots: Slots,
+    numbers: AtomicU64,
+    closed: std::sync::atomic::AtomicBool,
+}
+
+impl Peers {
+    pub(crate) fn new(me: Arc<Identity>) -> Self {
+        let inner = Inner {
+            me,
+            book: RwLock::default(),
+            slots: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            closed: false.into(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn me(&self) -> &Arc<Identity> {
+        &self.inner.me
+    }
+
+    /// Where the nodes are, by the latest word of control.
+    pub(crate) fn set_book(&self, book: BTreeMap<u64, String>) {
+        *self.inner.book.write() = book;
+    }
+
+    /// Where a node is, by the address book.
+    pub(crate) fn address(&self, node: u64) -> Option<String> {
+        self.inner.book.read().get(&node).cloned()
+    }
+
+    /// Closes all connections and makes no more.
+    pub(crate) fn close(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+        self.inner.slots.lock().clear();
+    }
+
+    /// Asks a node. `known` is its address where the book has none.
+    pub(crate) async fn call(
+        &self,
+        node: u64,
+        known: Option<&str>,
+        lane: Lane,
+        kind: Kind,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<Bytes, CallError> {
+        let until = Instant::now() + within;
+        let address = self.address(node).or_else(|| known.map(str::to_owned));
+        let address = address.ok_or_else(|| CallError::NotSent(format!("no address of node {node}")))?;
+        let connection = self.connection(node, lane, &address, until).await?;
+        self.ask(&connection, kind, body, until).await
+    }
+
+    /// Asks whoever is at `address`; for joining, when no numbers are known yet.
+    pub(crate) async fn call_address(
+        &self,
+        address: &str,
+        kind: Kind,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<Bytes, CallError> {
+        let until = Instant::now() + within;
+        let connection = self.open(address, None).await.map_err(|e| CallError::NotSent(format!("{address}: {e}")))?;
+        self.ask(&connection, kind, body, until).await
+    }
+
+    async fn ask(&self, connection: &Connection, kind: Kind, body: Bytes, until: Instant) -> Result<Bytes, CallError> {
+        if body.len() + 64 > MAX_FRAME {
+            return Err(CallError::NotSent(format!("{} bytes do not fit a frame", body.len())));
+        }
+        let number = self.inner.numbers.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        match &mut *connection.waiting.lock() {
+            Some(waiting) => drop(waiting.insert(number, sender)),
+            None => return Err(CallError::NotSent("the connection broke".into())),
+        }
+        // Whichever way we leave, nobody waits for this number any more.
+        let _forget = Forget { waiting: &connection.waiting, number };
+        let frame = Frame { number, tag: kind as u8, body };
+        let sent = tokio::time::timeout_at(until, connection.frames.send(frame)).await;
+        match sent {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(CallError::NotSent("the connection broke".into())),
+            Err(_) => return Err(CallError::NotSent("too much waits for this peer".into())),
+        }
+        match tokio::time::timeout_at(until, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(CallError::NoAnswer("the connection broke".into())),
+            Err(_) => Err(CallError::NoAnswer("the time ran out".into())),
+        }
+    }
+
+    async fn connection(
+        &self,
+        node: u64,
+        lane: Lane,
+        address: &str,
+        until: Instant,
+    ) -> Result<Arc<Connection>, CallError> {
+        let slot = Arc::clone(self.inner.slots.lock().entry((node, lane)).or_default());
+        let connecting = async {
+            let mut slot = slot.lock().await;
+            if let Some(alive) = slot.connection.as_ref().filter(|c| c.waiting.lock().is_some())
+                && slot.address == address
+            {
+                return Ok(Arc::clone(alive));
+            }
+            if let Some((rest, why)) = slot.rest_until.as_ref().filter(|(rest, _)| *rest > Instant::now()) {
+                let _ = rest;
+                return Err(why.clone());
+            }
+            slot.connection = None;
+            match self.open(address, Some(node)).await {
+                Ok(connection) => {
+                    let connection = Arc::new(connection);
+                    (slot.connection, slot.rest_until) = (Some(Arc::clone(&connection)), None);
+                    address.clone_into(&mut slot.address);
+                    Ok(connection)
+                }
+                Err(error) => {
+                    let why = format!("node {node} at {address}: {error}");
+                    slot.rest_until = Some((Instant::now() + REST, why.clone()));
+                    Err(why)
+                }
+            }
+        };
+        match tokio::time::timeout_at(until, connecting).await {
+            Ok(connected) => connected.map_err(CallError::NotSent),
+            Err(_) => Err(CallError::NotSent(format!("node {node} at {address}: no connection in time"))),
+        }
+    }
+
+    async fn open(&self, address: &str, wanted: Option<u64>) -> std::io::Result<Connection> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(std::io::Error::other("this node is closing"));
+        }
+        let connected = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
+        let mut stream = connected.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+        stream.set_nodelay(true)?;
+        handshake::connect(&mut stream, &self.inner.me, wanted).await?;
+        let (read, write) = stream.into_split();
+        let (frames, queued) = mpsc::channel(QUEUE);
+        let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
+        let reader = tokio::spawn(converse(Incoming::new(read), write_all(write, queued), Arc::clone(&waiting)));
+        Ok(Connection { frames, waiting, reader })
+    }
+}
+
+struct Forget<'a> {
+    waiting: &'a Waiting,
+    number: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = &mut *self.waiting.lock() {
+            waiting.remove(&self.number);
+        }
+    }
+}
+
+/// Writes and reads one connection until either ends; then nobody waits on it any more.
+async fn converse<R: tokio::io::AsyncRead + Unpin>(
+    mut incoming: Incoming<R>,
+    writing: impl Future<Output = ()>,
+    waiting: Waiting,
+) {
+    let reading = async {
+        while let Some(frame) = incoming.next().await {
+            let asker = waiting.lock().as_mut().and_then(|waiting| waiting.remove(&frame.number));
+            let answer = match frame.tag {
+                ANSWER => Ok(frame.body),
+                FAILURE => Err(CallError::Failed(String::from_utf8_lossy(&frame.body).into_owned())),
+                _ => return,
+            };
+            if let Some(asker) = asker {
+                let _ = asker.send(answer);
+            }
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+    }
+    waiting.lock().take();
+}

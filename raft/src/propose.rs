@@ -1,0 +1,272 @@
+//! The batcher of one group: gathers concurrent proposals into log entries and tells each what became of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use openraft::error::{ClientWriteError, RaftError};
+use tidings_contract::{Clock, Time};
+use tidings_machine::Machine;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::codec::{self, CodecError};
+use crate::error::ProposeError;
+use crate::host::{HEADER, Host, Proposal};
+use crate::options::{BatchLimits, MAX_ENTRY_BYTES};
+use crate::types::{Blob, Raft};
+
+const QUEUED: u8 = 0;
+const TAKEN: u8 = 1;
+const ABANDONED: u8 = 2;
+
+/// Commands with their binary form, so that encoding is done once, by whoever asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Commands<M: Machine> {
+    typed: Option<Vec<M::Command>>,
+    count: u32,
+    encoded: Bytes,
+}
+
+impl<M: Machine> Commands<M> {
+    /// Encodes `commands`, unless they do not fit an entry.
+    pub(crate) fn new(commands: Vec<M::Command>) -> Result<Self, ProposeError> {
+        let mut encoded = Vec::new();
+        for command in &commands {
+            let bytes = codec::encode(command).map_err(|e| ProposeError::Refused(e.to_string()))?;
+            encoded.extend_from_slice(&bytes);
+        }
+        let bytes = encoded.len() + HEADER;
+        if bytes > MAX_ENTRY_BYTES {
+            return Err(ProposeError::TooLarge { bytes, limit: MAX_ENTRY_BYTES });
+        }
+        let count = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        Ok(Self { typed: Some(commands), count, encoded: encoded.into() })
+    }
+
+    /// Takes over what another node encoded, checking that it can be read.
+    pub(crate) fn from_encoded(count: u32, encoded: Bytes) -> Result<Self, CodecError> {
+        let mut commands = Self { typed: None, count, encoded };
+        commands.typed = Some(commands.decode()?);
+        Ok(commands)
+    }
+
+    pub(crate) fn encoded(&self) -> (u32, &Bytes) {
+        (self.count, &self.encoded)
+    }
+
+    fn decode(&self) -> Result<Vec<M::Command>, CodecError> {
+        let mut bytes = &self.encoded[..];
+        let commands: Result<Vec<_>, _> = (0..self.count).map(|_| codec::decode_next(&mut bytes)).collect();
+        if bytes.is_empty() { commands } else { Err(CodecError::new("bytes left over behind the last command")) }
+    }
+
+    /// The commands themselves; the first time without decoding.
+    fn take(&mut self) -> Result<Vec<M::Command>, ProposeError> {
+        match self.typed.take() {
+            Some(typed) => Ok(typed),
+            None => self.decode().map_err(|e| ProposeError::Refused(e.to_string())),
+        }
+    }
+}
+
+struct Queued<M: Machine> {
+    proposal: Proposal<M>,
+    encoded: Bytes,
+    /// Decided once: the batcher takes it, or whoever waits gives up and knows that it is not kept.
+    claim: Arc<AtomicU8>,
+}
+
+/// The queue in front of a group's batcher.
+pub(crate) struct Proposer<M: Machine> {
+    queue: mpsc::Sender<Queued<M>>,
+    hold: watch::Sender<bool>,
+    idle: watch::Receiver<bool>,
+}
+
+impl<M: Machine> Proposer<M> {
+    /// Starts the batcher of a group; it ends with the group.
+    pub(crate) fn start(raft: Raft, host: Arc<Host<M>>, clock: Arc<dyn Clock>, limits: BatchLimits) -> Self {
+        let (queue, waiting) = mpsc::channel(limits.queue.max(1));
+        let (hold, held) = watch::channel(false);
+        let (busy, idle) = watch::channel(true);
+        let limits = BatchLimits { bytes: limits.bytes.min(MAX_ENTRY_BYTES), ..limits };
+        let batcher = Batcher { raft, host, clock, limits, waiting, held, busy, stamped: Time(0), number: 0, spare: None };
+        tokio::spawn(batcher.run());
+        Self { queue, hold, idle }
+    }
+
+    /// How many proposals wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Keeps proposals in the queue (`true`) or lets them go on.
+    pub(crate) fn hold(&self, hold: bool) {
+        self.hold.send_replace(hold);
+    }
+
+    /// Whether proposals are kept in the queue.
+    pub(crate) fn held(&self) -> bool {
+        *self.hold.borrow()
+    }
+
+    /// Returns when nothing is under way.
+    pub(crate) async fn idle(&self) {
+        let _ = self.idle.clone().wait_for(|idle| *idle).await;
+    }
+
+    /// Proposes on this node. Answers come once the commands are on the disks of a majority and applied here.
+    pub(crate) async fn propose(&self, commands: &mut Commands<M>, until: Instant) -> Result<Vec<M::Answer>, ProposeError> {
+        let (reply, mut answer) = oneshot::channel();
+        let claim = Arc::new(AtomicU8::new(QUEUED));
+        let proposal = Proposal { commands: commands.take()?, reply };
+        let queued = Queued { proposal, encoded: commands.encoded.clone(), claim: Arc::clone(&claim) };
+        self.queue.try_send(queued).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => ProposeError::Full("too many proposals wait".into()),
+            mpsc::error::TrySendError::Closed(_) => ProposeError::Shutdown,
+        })?;
+        match tokio::time::timeout_at(until, &mut answer).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_)) => Err(ProposeError::Unknown("the group stopped".into())),
+            Err(_) if claim.compare_exchange(QUEUED, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok() => {
+                Err(ProposeError::Refused("it waited too long for its turn".into()))
+            }
+            // It may have been answered in this very moment.
+            Err(_) => answer.try_recv().unwrap_or_else(|_| Err(ProposeError::Unknown("no majority within the deadline".into()))),
+        }
+    }
+}
+
+struct Batcher<M: Machine> {
+    raft: Raft,
+    host: Arc<Host<M>>,
+    clock: Arc<dyn Clock>,
+    limits: BatchLimits,
+    waiting: mpsc::Receiver<Queued<M>>,
+    held: watch::Receiver<bool>,
+    busy: watch::Sender<bool>,
+    stamped: Time,
+    number: u64,
+    /// Taken from the queue but too large for the batch it came for.
+    spare: Option<Queued<M>>,
+}
+
+type Flight = BoxFuture<'static, ()>;
+
+impl<M: Machine> Batcher<M> {
+    async fn run(mut self) {
+        let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
+        loop {
+            while flights.len() >= self.limits.in_flight.max(1) {
+                flights.next().await;
+            }
+            self.busy.send_if_modified(|idle| std::mem::replace(idle, flights.is_empty()) != flights.is_empty());
+            let first = match self.spare.take() {
+                Some(spare) => spare,
+                None => tokio::select! {
+                    first = self.waiting.recv() => match first {
+                        Some(first) => first,
+                        None => break,
+                    },
+                    Some(()) = flights.next() => continue,
+                },
+            };
+            while *self.held.borrow_and_update() {
+                tokio::select! {
+                    changed = self.held.changed() => if changed.is_err() { break },
+                    Some(()) = flights.next() => {
+                        self.busy.send_replace(flights.is_empty());
+                    }
+                }
+            }
+            if let Some(flight) = self.gather(first).await {
+                self.busy.send_if_modified(|idle| std::mem::replace(idle, false));
+                flights.push(flight);
+            }
+        }
+        while flights.next().await.is_some() {}
+    }
+
+    /// Makes one entry of what waits, and sends it off.
+    async fn gather(&mut self, first: Queued<M>) -> Option<Flight> {
+        let (mut proposals, mut encoded) = (Vec::new(), Vec::new());
+        let (mut count, mut bytes) = (0, HEADER);
+        let mut next = Some(first);
+        while let Some(one) = next {
+            let full = count > 0 && (count + one.proposal.commands.len() > self.limits.commands
+                || bytes + one.encoded.len() > self.limits.bytes);
+            if full {
+                self.spare = Some(one);
+                break;
+            }
+            if one.claim.compare_exchange(QUEUED, TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                count += one.proposal.commands.len();
+                bytes += one.encoded.len();
+                proposals.push(one.proposal);
+                encoded.push(one.encoded);
+            }
+            next = self.waiting.try_recv().ok();
+        }
+        if proposals.is_empty() {
+            return None;
+        }
+        self.stamped = self.stamped.max(self.clock.now());
+        self.number += 1;
+        let number = self.number;
+        let payload = self.host.launch(number, self.stamped, proposals, &encoded);
+        let sent = self.raft.client_write_ff(Blob(payload.into())).await;
+        let host = Arc::clone(&self.host);
+        Some(Box::pin(async move {
+            let outcome = match sent {
+                Ok(receiver) => receiver.await.map_err(|_| Lost::Stopped).and_then(|written| written.map_err(Lost::of)),
+                Err(_) => Err(Lost::Stopped),
+            };
+            if let Err(lost) = outcome {
+                tell(&host, number, &lost);
+            }
+        }))
+    }
+}
+
+/// Why openraft gave a batch back.
+enum Lost {
+    Forward(Option<(u64, String)>),
+    Stopped,
+}
+
+impl Lost {
+    fn of(error: ClientWriteError<u64, crate::types::Peer>) -> Self {
+        match error {
+            ClientWriteError::ForwardToLeader(to) => {
+                Self::Forward(to.leader_id.map(|id| (id, to.leader_node.map(|n| n.api_addr).unwrap_or_default())))
+            }
+            ClientWriteError::ChangeMembershipError(_) => Self::Stopped,
+        }
+    }
+}
+
+/// Tells everybody in a batch that it came to nothing here.
+fn tell<M: Machine>(host: &Host<M>, number: u64, lost: &Lost) {
+    let Some((proposals, appended)) = host.land(number) else { return };
+    for proposal in proposals {
+        // An entry that was in our log may be in others', even if ours was cut off since.
+        let error = match lost {
+            _ if appended => ProposeError::Unknown("the leader changed while it was under way".into()),
+            Lost::Forward(leader) => ProposeError::NotLeader { leader: leader.clone() },
+            Lost::Stopped => ProposeError::Shutdown,
+        };
+        let _ = proposal.reply.send(Err(error));
+    }
+}
+
+/// The leader a Raft error points to, if it does.
+pub(crate) fn leader_in<E>(error: &RaftError<u64, E>) -> Option<u64>
+where
+    E: openraft::TryAsRef<openraft::error::ForwardToLeader<u64, crate::types::Peer>> + std::fmt::Debug,
+{
+    error.forward_to_leader().and_then(|to| to.leader_id)
+}

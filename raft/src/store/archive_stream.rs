@@ -1,0 +1,93 @@
+//! Handing an archive to a new replica, in pieces that fit a frame between peers.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::archive::{ArchiveStore, RecordSink};
+use super::archive_index::run_of;
+
+/// About how many bytes one piece holds.
+const PIECE: usize = 128 * 1024;
+
+/// Some rows of one day.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ArchivePiece {
+    day: u32,
+    index: bool,
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A walk over an archive as it stood when the walk began.
+pub(crate) struct ArchiveWalk<'a> {
+    archive: &'a ArchiveStore,
+    /// Everything of entries below this log index is part of the walk.
+    pub(crate) watermark: u64,
+    /// Day, whether its index, and the last key that was handed out.
+    at: Vec<(u32, bool)>,
+    after: Vec<u8>,
+}
+
+impl ArchiveStore {
+    /// Begins to hand out the archive. Blocks.
+    pub(crate) fn walk(&self) -> io::Result<ArchiveWalk<'_>> {
+        self.flush()?;
+        let watermark = self.fresh.lock().watermark();
+        let mut at: Vec<(u32, bool)> = self.days.read().keys().flat_map(|day| [(*day, true), (*day, false)]).collect();
+        at.reverse();
+        Ok(ArchiveWalk { archive: self, watermark, at, after: Vec::new() })
+    }
+
+    /// Begins to take over another replica's archive: its index replaces ours, its records join ours. Blocks.
+    pub(crate) fn begin_taking(&self) -> io::Result<()> {
+        for (_, day) in self.days_from(0) {
+            day.index.clear()?;
+        }
+        Ok(())
+    }
+
+    /// Takes one piece. Blocks.
+    pub(crate) fn take(&self, piece: ArchivePiece) -> io::Result<()> {
+        let day = self.day(piece.day)?;
+        let tree = if piece.index { &day.index } else { &day.records };
+        for (key, value) in piece.rows {
+            tree.insert(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Everything up to `watermark` is here now. Blocks.
+    pub(crate) fn end_taking(&self, watermark: u64) -> io::Result<()> {
+        Ok(self.set_watermark(watermark)?)
+    }
+}
+
+impl ArchiveWalk<'_> {
+    /// The next piece; `None` at the end. Blocks.
+    pub(crate) fn next_piece(&mut self) -> io::Result<Option<ArchivePiece>> {
+        while let Some((day, index)) = self.at.last().copied() {
+            let trees = self.archive.day(day)?;
+            let tree = if index { &trees.index } else { &trees.records };
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            for row in tree.range(self.after.clone()..) {
+                let (key, value) = row?;
+                self.after = [&key, &[0][..]].concat();
+                // Runs that began after the watermark belong to entries the new replica applies itself.
+                if index && run_of(&key).is_none_or(|run| run >= self.watermark) {
+                    continue;
+                }
+                bytes += key.len() + value.len();
+                rows.push((key.to_vec(), value.to_vec()));
+                if bytes >= PIECE {
+                    return Ok(Some(ArchivePiece { day, index, rows }));
+                }
+            }
+            self.at.pop();
+            self.after.clear();
+            if !rows.is_empty() {
+                return Ok(Some(ArchivePiece { day, index, rows }));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,190 @@
+//! The one database of a node: opened once, with a version, an owner and a thread that makes writes durable.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::flusher::{Flusher, Health};
+use crate::error::OpenError;
+
+/// The layout this program reads and writes. A change of it is one upgrade step from the version before.
+const VERSION: u32 = 1;
+/// See [`crate::MAX_ENTRY_BYTES`]: with this segment size no page ever becomes a file of its own.
+const SEGMENT_BYTES: usize = 16 << 20;
+/// How long to wait for a process that is just ending to let go of the database.
+const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_WAIT: Duration = Duration::from_millis(100);
+
+/// What opening a disk needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskOptions {
+    /// The node's data directory.
+    pub(crate) dir: PathBuf,
+    /// Whose data it is.
+    pub(crate) node: u64,
+    /// sled's page cache, in bytes.
+    pub(crate) cache_bytes: u64,
+    /// Free bytes below which nothing new is written.
+    pub(crate) reserve_bytes: u64,
+}
+
+/// The open database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    db: sled::Db,
+    meta: sled::Tree,
+    flusher: Arc<Flusher>,
+}
+
+impl Disk {
+    /// Opens the database, makes it ours if it is new, and checks that it is ours if it is not.
+    pub(crate) async fn open(options: &DiskOptions) -> Result<Self, OpenError> {
+        let dir = options.dir.join("ledger");
+        let options = options.clone();
+        let db = Self::open_when_free(&dir, options.cache_bytes).await?;
+        let opened = tokio::task::spawn_blocking(move || Self::adopt(db, &dir, &options)).await;
+        opened.map_err(|e| OpenError::Damaged { what: "database".into(), why: e.to_string() })?
+    }
+
+    async fn open_when_free(dir: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
+        std::fs::create_dir_all(dir).map_err(|source| OpenError::Io { path: dir.display().to_string(), source })?;
+        for attempt in 1.. {
+            let path = dir.to_owned();
+            let opened = tokio::task::spawn_blocking(move || {
+                sled::Config::new()
+                    .path(path)
+                    .cache_capacity(cache_bytes)
+                    .segment_size(SEGMENT_BYTES)
+                    .flush_every_ms(None)
+                    .open()
+            });
+            match opened.await.map_err(|e| OpenError::Damaged { what: "database".into(), why: e.to_string() })? {
+                Ok(db) => return Ok(db),
+                Err(error) if attempt < LOCK_ATTEMPTS && is_locked(&error) => tokio::time::sleep(LOCK_WAIT).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(OpenError::Option("unreachable: the loop above returns".into()))
+    }
+
+    fn adopt(db: sled::Db, dir: &Path, options: &DiskOptions) -> Result<Self, OpenError> {
+        let meta = db.open_tree("meta")?;
+        match meta.get("version")? {
+            None => {
+                meta.insert("version", &VERSION.to_be_bytes())?;
+                meta.insert("node", &options.node.to_be_bytes())?;
+            }
+            Some(found) if *found == VERSION.to_be_bytes() => {}
+            Some(found) => {
+                let number = <[u8; 4]>::try_from(&*found).map(u32::from_be_bytes);
+                let found = number.map_or_else(|_| format!("{found:?}"), |n| n.to_string());
+                return Err(OpenError::Version { found, known: VERSION });
+            }
+        }
+        let owner = meta.get("node")?.and_then(|b| <[u8; 8]>::try_from(&*b).ok()).map(u64::from_be_bytes);
+        match owner {
+            Some(found) if found == options.node => {}
+            Some(found) => return Err(OpenError::OtherNode { found, wanted: options.node }),
+            None => return Err(OpenError::Damaged { what: "meta".into(), why: "no node number".into() }),
+        }
+        let flusher = Flusher::start(db.clone(), dir, options.reserve_bytes)
+            .map_err(|source| OpenError::Io { path: dir.join("db").display().to_string(), source })?;
+        Ok(Self { db, meta, flusher: Arc::new(flusher) })
+    }
+
+    /// A tree by name, made if it is not there.
+    pub(crate) fn tree(&self, name: &str) -> Result<sled::Tree, sled::Error> {
+        self.db.open_tree(name)
+    }
+
+    /// The names of the trees that begin with `prefix`, in order.
+    pub(crate) fn trees(&self, prefix: &str) -> Vec<String> {
+        let names = self.db.tree_names();
+        let mut names: Vec<String> = names.iter().filter_map(|n| String::from_utf8(n.to_vec()).ok()).collect();
+        names.retain(|name| name.starts_with(prefix));
+        names.sort_unstable();
+        names
+    }
+
+    /// Forgets a whole tree.
+    pub(crate) fn drop_tree(&self, name: &str) -> Result<bool, sled::Error> {
+        self.db.drop_tree(name)
+    }
+
+    /// Small values of the node and of its groups.
+    pub(crate) fn meta(&self) -> &sled::Tree {
+        &self.meta
+    }
+
+    /// The thread that writes and syncs.
+    pub(crate) fn flusher(&self) -> &Arc<Flusher> {
+        &self.flusher
+    }
+
+    /// Whether the disk takes writes.
+    pub(crate) fn health(&self) -> &Health {
+        self.flusher.health()
+    }
+
+    /// Returns when everything written before is durable.
+    pub(crate) async fn settle(&self) -> std::io::Result<()> {
+        let (done, settled) = oneshot::channel();
+        self.flusher.write(Box::new(|| Ok(())), Box::new(move |result| drop(done.send(result))))?;
+        settled.await.map_err(|_| std::io::Error::other("the disk was closed"))?
+    }
+
+    /// Keeps a small value durably.
+    pub(crate) async fn keep(&self, key: String, value: Vec<u8>) -> std::io::Result<()> {
+        self.meta.insert(key, value)?;
+        self.settle().await
+    }
+
+    /// The cluster this data belongs to, once known.
+    pub(crate) fn cluster(&self) -> Option<String> {
+        let found = self.meta.get("cluster").ok().flatten()?;
+        String::from_utf8(found.to_vec()).ok()
+    }
+}
+
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.to_string().contains("lock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(dir: &Path, node: u64) -> DiskOptions {
+        DiskOptions { dir: dir.to_owned(), node, cache_bytes: 1 << 20, reserve_bytes: 0 }
+    }
+
+    #[tokio::test]
+    async fn a_disk_of_another_version_or_another_node_is_refused_with_a_clear_error() {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(Disk::open(&options(dir.path(), 1)).await.expect("a new disk"));
+
+        let error = Disk::open(&options(dir.path(), 2)).await.expect_err("it is node 1's");
+        assert!(matches!(error, OpenError::OtherNode { found: 1, wanted: 2 }), "{error}");
+
+        let disk = Disk::open(&options(dir.path(), 1)).await.expect("it is ours");
+        disk.keep("version".into(), 9_u32.to_be_bytes().to_vec()).await.expect("written");
+        drop(disk);
+        let error = Disk::open(&options(dir.path(), 1)).await.expect_err("it is of the future");
+        assert!(error.to_string().contains("disk version 9"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn values_of_the_largest_size_never_leave_the_file_that_is_synced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Disk::open(&options(dir.path(), 1)).await.expect("a new disk");
+        let tree = disk.tree("log/p0").expect("a tree");
+        for index in 0..60_u64 {
+            tree.insert(index.to_be_bytes(), vec![7; crate::MAX_ENTRY_BYTES + 256]).expect("written");
+        }
+        disk.settle().await.expect("settled");
+        let blobs = std::fs::read_dir(dir.path().join("ledger/blobs")).expect("sled's folder").count();
+        assert_eq!(blobs, 0, "sled does not sync files in `blobs`");
+    }
+}

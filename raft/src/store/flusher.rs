@@ -1,0 +1,265 @@
+//! The thread through which everything that must be durable is written: one sync serves all groups.
+//!
+//! sled 0.34 flushes with `sync_file_range` on Linux, which neither waits for the disk's own cache nor for the file's
+//! size. So a flush is followed by `fdatasync` of sled's one data file (`db` in its directory).
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// Most writes that wait. Each group has at most one append and one vote under way, so this is never reached in health.
+const QUEUE: usize = 16_384;
+/// Most writes one sync serves.
+const GATHER: usize = 1_024;
+/// How often the free space is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A change of the database.
+pub(crate) type Op = Box<dyn FnOnce() -> Result<(), sled::Error> + Send>;
+/// Told once the change is durable, or why it is not.
+pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+/// Work that may be done whenever there is time, a little at a time; `true` while there is more.
+pub(crate) type Chore = Box<dyn FnMut() -> Result<bool, sled::Error> + Send>;
+
+enum Work {
+    Write(Op, Done),
+    Chore(Chore),
+    Stop,
+}
+
+/// Whether the disk takes writes.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    full: AtomicBool,
+    failed: Mutex<Option<String>>,
+    syncs: AtomicU64,
+}
+
+impl Health {
+    /// Why nothing new should be written now; `None` while all is well.
+    pub(crate) fn refuses(&self) -> Option<String> {
+        if self.full.load(Ordering::Relaxed) {
+            return Some("the disk is full".to_owned());
+        }
+        self.failure()
+    }
+
+    /// The first error the database reported. sled cannot go on after one: the process has to start again.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failed.lock().clone()
+    }
+
+    /// How many syncs there were.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    fn fail(&self, error: &io::Error) {
+        tracing::error!(%error, "the database failed");
+        self.failed.lock().get_or_insert_with(|| error.to_string());
+    }
+}
+
+/// The door to the thread.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    queue: SyncSender<Work>,
+    health: Arc<Health>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Flusher {
+    /// Starts the thread for the database in `dir`.
+    pub(crate) fn start(db: sled::Db, dir: &Path, reserve: u64) -> io::Result<Self> {
+        let file = File::open(dir.join("db"))?;
+        let (queue, work) = sync_channel(QUEUE);
+        let health = Arc::new(Health::default());
+        let worker = Worker { db, file, dir: dir.to_owned(), reserve, health: Arc::clone(&health), looked: None };
+        let thread = std::thread::Builder::new().name("flusher".into()).spawn(move || worker.run(&work))?;
+        Ok(Self { queue, health, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Has `op` run after everything asked for before, and `done` told when it is durable.
+    pub(crate) fn write(&self, op: Op, done: Done) -> io::Result<()> {
+        self.send(Work::Write(op, done))
+    }
+
+    /// Has `chore` done bit by bit.
+    pub(crate) fn chore(&self, chore: Chore) -> io::Result<()> {
+        self.send(Work::Chore(chore))
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    fn send(&self, work: Work) -> io::Result<()> {
+        self.queue.try_send(work).map_err(|e| match e {
+            TrySendError::Full(_) => io::Error::other("too many writes wait for the disk"),
+            TrySendError::Disconnected(_) => io::Error::other("the disk was closed"),
+        })
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        let thread = self.thread.lock().take();
+        match thread {
+            Some(thread) if thread.thread().id() != std::thread::current().id() => {
+                // A full queue still empties: the thread is alive as long as we are.
+                let _ = self.queue.send(Work::Stop);
+                let _ = thread.join();
+            }
+            // The last owner was a write that just ended on the thread itself.
+            _ => drop(self.queue.try_send(Work::Stop)),
+        }
+    }
+}
+
+struct Worker {
+    db: sled::Db,
+    file: File,
+    dir: PathBuf,
+    reserve: u64,
+    health: Arc<Health>,
+    looked: Option<Instant>,
+}
+
+impl Worker {
+    fn run(mut self, work: &Receiver<Work>) {
+        let mut chores: VecDeque<Chore> = VecDeque::new();
+        let mut written: Vec<(Done, io::Result<()>)> = Vec::new();
+        loop {
+            self.look_at_space();
+            let wait = if chores.is_empty() { LOOK } else { Duration::ZERO };
+            let mut next = match work.recv_timeout(wait) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut stop = false;
+            while let Some(one) = next {
+                match one {
+                    Work::Write(op, done) => written.push((done, op().map_err(io::Error::from))),
+                    Work::Chore(chore) => chores.push_back(chore),
+                    Work::Stop => stop = true,
+                }
+                next = if written.len() < GATHER && !stop { work.try_recv().ok() } else { None };
+            }
+            self.finish(&mut written);
+            if stop {
+                return;
+            }
+            self.do_a_chore(&mut chores);
+        }
+    }
+
+    /// Makes what was written durable and tells whoever waits.
+    fn finish(&self, written: &mut Vec<(Done, io::Result<()>)>) {
+        if written.is_empty() {
+            return;
+        }
+        let synced = self.sync();
+        for (done, result) in written.drain(..) {
+            let result = result.and_then(|()| synced.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string())).copied());
+            if let Err(error) = &result {
+                self.health.fail(error);
+            }
+            done(result);
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.db.flush()?;
+        self.file.sync_data()?;
+        self.health.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn do_a_chore(&self, chores: &mut VecDeque<Chore>) {
+        let Some(mut chore) = chores.pop_front() else { return };
+        match chore() {
+            Ok(true) => chores.push_back(chore),
+            Ok(false) => {}
+            Err(error) => self.health.fail(&error.into()),
+        }
+    }
+
+    fn look_at_space(&mut self) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let Ok(stat) = rustix::fs::statvfs(&self.dir) else { return };
+        let full = stat.f_bavail.saturating_mul(stat.f_frsize) < self.reserve;
+        if self.health.full.swap(full, Ordering::Relaxed) != full {
+            tracing::warn!(full, "free space on the disk passed the reserve");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn open(dir: &Path, reserve: u64) -> (sled::Db, Flusher) {
+        let db = sled::Config::new().path(dir).flush_every_ms(None).open().expect("a database");
+        let flusher = Flusher::start(db.clone(), dir, reserve).expect("a thread");
+        (db, flusher)
+    }
+
+    #[test]
+    fn writes_that_wait_together_share_one_sync_and_are_told_in_order() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (db, flusher) = open(dir.path(), 0);
+        let (hold, held) = mpsc::channel::<()>();
+        // The first write keeps the thread busy until all the others wait.
+        flusher.write(Box::new(move || { let _ = held.recv(); Ok(()) }), Box::new(drop)).expect("queued");
+        let (told, order) = mpsc::channel();
+        for n in 0..100_u32 {
+            let (tree, told) = (db.clone(), told.clone());
+            let op = Box::new(move || tree.insert(n.to_be_bytes(), b"x").map(drop));
+            flusher.write(op, Box::new(move |r| told.send((n, r.is_ok())).unwrap_or_default())).expect("queued");
+        }
+        hold.send(()).expect("the thread waits");
+        let seen: Vec<_> = order.iter().take(100).collect();
+        assert_eq!(seen, (0..100).map(|n| (n, true)).collect::<Vec<_>>());
+        assert!(flusher.health().syncs() <= 2, "{} syncs for one crowd", flusher.health().syncs());
+        assert_eq!(db.len(), 100);
+    }
+
+    #[test]
+    fn a_chore_is_done_bit_by_bit_beside_the_writes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (_db, flusher) = open(dir.path(), 0);
+        let (told, seen) = mpsc::channel();
+        let mut left = 3;
+        let chore = move || {
+            left -= 1;
+            let _ = told.send(left);
+            Ok(left > 0)
+        };
+        flusher.chore(Box::new(chore)).expect("queued");
+        assert_eq!(seen.iter().take(3).collect::<Vec<_>>(), [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_disk_with_less_free_than_the_reserve_refuses() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (_db, flusher) = open(dir.path(), u64::MAX);
+        let (told, seen) = mpsc::channel();
+        flusher.write(Box::new(|| Ok(())), Box::new(move |r| told.send(r.is_ok()).unwrap_or_default())).expect("queued");
+        assert_eq!(seen.recv(), Ok(true), "what is under way still ends");
+        assert_eq!(flusher.health().refuses().as_deref(), Some("the disk is full"));
+        assert_eq!(flusher.health().failure(), None);
+    }
+}

@@ -1,0 +1,23 @@
+//! What a node keeps: one sled database, a log, a machine, snapshots and an archive per group.
+
+mod archive;
+mod archive_index;
+mod archive_stream;
+mod disk;
+mod flusher;
+mod log;
+mod machine;
+#[cfg(test)]
+mod memory;
+mod snapshot;
+#[cfg(test)]
+mod suite;
+
+pub use archive::{Archive, ArchiveError};
+pub use archive_index::{Cursor, Page, Query};
+pub(crate) use archive::{ArchiveStore, RecordSink};
+pub(crate) use archive_stream::ArchivePiece;
+pub(crate) use disk::{Disk, DiskOptions};
+pub(crate) use log::{AppendWatch, DiskLog};
+pub(crate) use machine::MachineStore;
+pub(crate) use snapshot::{ChunkWriter, SnapshotBody, SnapshotStore};
