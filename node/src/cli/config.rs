@@ -23,7 +23,7 @@ pub(super) enum Config {
 impl Config {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
-            Self::Default => context.out.line(DEFAULT_TOML),
+            Self::Default => context.out.line(DEFAULT_TOML.trim_end()),
             Self::Check { file } => {
                 let config = Settings::load(Some(&file), environment()).map_err(|e| Failure::Failed(e.to_string()))?;
                 if context.out.json {

@@ -30,20 +30,18 @@ impl Out {
 
     /// Prints `text` and ends the line.
     pub(super) fn line(&self, text: impl AsRef<str>) -> Result<(), Failure> {
-        self.bytes(text.as_ref().as_bytes())
+        self.bytes(text.as_ref().as_bytes(), b"\n")
     }
 
     /// Prints the answer as it is where `--json` asks for that, else what `draw` makes of it.
     pub(super) fn answer(&self, reply: &Reply, draw: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
-        if self.json { self.bytes(&reply.raw) } else { self.line(draw(&reply.value)) }
+        let end: &[u8] = if reply.raw.ends_with(b"\n") { b"" } else { b"\n" };
+        if self.json { self.bytes(&reply.raw, end) } else { self.line(draw(&reply.value)) }
     }
 
-    fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+    fn bytes(&self, bytes: &[u8], end: &[u8]) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
-        let written = stdout
-            .write_all(bytes)
-            .and_then(|()| if bytes.ends_with(b"\n") || bytes.is_empty() { Ok(()) } else { stdout.write_all(b"\n") });
-        match written.and_then(|()| stdout.flush()) {
+        match stdout.write_all(bytes).and_then(|()| stdout.write_all(end)).and_then(|()| stdout.flush()) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::Closed),
             Err(error) => Err(Failure::Failed(format!("cannot print: {error}"))),
