@@ -1,0 +1,104 @@
+//! Several nodes in one process: any of them answers for all, and without a majority none pretends.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidings_channels::http::Client;
+use tidings_node::{Running, serve};
+
+use crate::lone::{CLUSTER_SECRET, Got, call, client, config, until};
+
+struct Three {
+    nodes: Vec<Option<Running>>,
+    key: String,
+    http: Client,
+    _dir: TempDir,
+}
+
+impl Three {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let mut nodes = Vec::new();
+        for id in 1..=3 {
+            let mut config = config(id, dir.path().join(id.to_string()));
+            config.cluster.replication = 3;
+            config.intake.deadline_ms = 3_000;
+            nodes.push(Some(serve(config).await.expect("the node starts")));
+        }
+        let mut three = Self { nodes, key: String::new(), http: client(), _dir: dir };
+        let init = three.with(0, "POST", "/v1/cluster/init", Some(CLUSTER_SECRET), None).await.expect(201);
+        three.key = init["key"].as_str().expect("a key").to_owned();
+        for (at, id) in [(1, 2), (2, 3)] {
+            let node = three.nodes[at].as_ref().expect("it runs");
+            let body = json!({"id": id, "peer_addr": node.peer_addr.to_string(), "api_addr": node.api_addr.to_string()});
+            until("the first node takes another", async || {
+                let got = three.ask(0, "POST", "/v1/cluster/nodes", Some(body.clone())).await;
+                (got.status == 202).then_some(())
+            })
+            .await;
+        }
+        until("every node is ready and every group has three replicas", async || {
+            let cluster = three.ask(0, "GET", "/v1/cluster", None).await.body;
+            let groups = cluster["groups"].as_array()?;
+            let whole = |group: &Value| group["replicas"].as_array().is_some_and(|r| r.len() == 3) && group["leader"].is_u64();
+            let mut ready = groups.iter().all(whole) && cluster["nodes"].as_array().is_some_and(|n| n.iter().all(|n| n["up"] == true));
+            for at in 0..3 {
+                ready &= three.ask(at, "GET", "/readyz", None).await.status == 200;
+            }
+            ready.then_some(())
+        })
+        .await;
+        three
+    }
+
+    async fn ask(&self, at: usize, method: &str, path: &str, body: Option<Value>) -> Got {
+        self.with(at, method, path, Some(&self.key), body).await
+    }
+
+    async fn with(&self, at: usize, method: &str, path: &str, key: Option<&str>, body: Option<Value>) -> Got {
+        let addr = self.nodes[at].as_ref().expect("it runs").api_addr;
+        call(&self.http, addr, method, path, key, &[], body.map(|body| body.to_string())).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_node_answers_for_all_and_without_a_majority_none_pretends() {
+    let mut three = Three::start().await;
+    three.ask(1, "PUT", "/v1/accounts/demo", Some(json!({"provider": "sandbox"}))).await.expect(200);
+    let template = json!({"channel": "sms", "account": "demo", "content": {"text": "Hello"}});
+    three.ask(2, "PUT", "/v1/templates/hello", Some(template)).await.expect(200);
+    // A template written on one node a moment ago is known on every other.
+    let to: Vec<String> = (0..20).map(|n| format!("+86138001380{n:02}")).collect();
+    for at in 0..3 {
+        let sent = three.ask(at, "POST", "/v1/messages", Some(json!({"template": "hello", "to": to}))).await.expect(202);
+        assert_eq!(sent["rejected"], json!([]), "{sent}");
+        let path = format!("/v1/messages/{}", sent["message_id"].as_str().expect("an id"));
+        for reader in 0..3 {
+            until("all are delivered", async || {
+                let message = three.ask(reader, "GET", &path, None).await.body;
+                (message["states"] == json!({"delivered": 20})).then_some(())
+            })
+            .await;
+        }
+    }
+    let inbox = three.ask(0, "GET", "/v1/sandbox?limit=500", None).await.expect(200);
+    assert_eq!(inbox["messages"].as_array().map(Vec::len), Some(60), "each node's inbox is in the answer");
+
+    for at in [1, 2] {
+        three.nodes[at].take().expect("it runs").stop().await;
+    }
+    let body = json!({"template": "hello", "to": ["+8613800138000"]});
+    let got = three.ask(0, "POST", "/v1/messages", Some(body)).await;
+    // Either nobody leads, or a leader that does not know yet cannot tell; never a 202.
+    assert_eq!(got.status, 503, "{}", got.body);
+    assert!(matches!(got.problem(503), "no_leader" | "timeout"), "{}", got.body);
+    assert!(got.header("retry-after").is_some());
+    let refused = until("the node knows that nobody leads", async || {
+        let got = three.ask(0, "POST", "/v1/messages", Some(json!({"template": "hello", "to": ["+8613800138000"]}))).await;
+        (got.problem(503) == "no_leader").then_some(got)
+    })
+    .await;
+    assert_eq!(refused.body["rejected"][0]["code"], "no_leader");
+    assert_eq!(refused.body["rejected"][0]["retryable"], true);
+    assert_eq!(three.ask(0, "GET", "/readyz", None).await.status, 503);
+    three.nodes[0].take().expect("it runs").stop().await;
+}

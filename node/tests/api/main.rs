@@ -1,0 +1,15 @@
+//! The API of a node, asked over HTTP: real groups on a real disk, started in this process.
+
+mod bad_input;
+mod cancel;
+mod cluster;
+mod content;
+mod dead_letters;
+mod first_message;
+mod idempotency;
+mod lists;
+mod lone;
+mod people;
+mod process;
+mod restart;
+mod secrets;

@@ -1,0 +1,81 @@
+//! Secrets: masked in every answer, sealed on disk, absent from logs.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::lone::{CLUSTER_SECRET, Lone};
+
+const PASSWORD: &str = "correct-horse-battery-staple";
+const OTHER: &str = "another-horse-another-battery";
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn holds(bytes: &[u8], secret: &str) -> bool {
+    bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
+}
+
+fn files(dir: &Path, look: &mut impl FnMut(&Path, &[u8])) {
+    for entry in std::fs::read_dir(dir).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            files(&path, look);
+        } else {
+            look(&path, &std::fs::read(&path).expect("it can be read"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_secret_is_in_no_answer_no_log_and_no_file() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    // One thread runs the whole node, so its default subscriber sees all of it.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let node = Lone::start().await;
+    let settings = |password: &str| json!({"host": "mail.example.com", "from": "a@example.com", "username": "ann", "password": password});
+    let body = |password: &str| json!({"provider": "email/smtp", "settings": settings(password)});
+    let mut answers = vec![node.put("/v1/accounts/mail", body(PASSWORD)).await.expect(200)];
+    assert_eq!(answers[0]["settings"]["password"], "***");
+    // Stars keep what is stored, also when something else changes.
+    let mut kept = body("***");
+    kept["limit"] = json!({"permits": 5, "window_ms": 1_000});
+    answers.push(node.put("/v1/accounts/mail", kept).await.expect(200));
+    answers.push(node.put("/v1/accounts/other", body("***")).await.body);
+    assert_eq!(answers[2]["code"], "invalid_request");
+    let mut wrong = body(OTHER);
+    wrong["settings"]["port"] = json!("not a number");
+    answers.push(node.put("/v1/accounts/mail", wrong).await.body);
+    answers.push(node.get("/v1/accounts").await.expect(200));
+    answers.push(node.get("/v1/audit").await.expect(200));
+    for answer in &answers {
+        assert!(!holds(answer.to_string().as_bytes(), PASSWORD) && !holds(answer.to_string().as_bytes(), OTHER), "{answer}");
+    }
+    let key = node.key.clone();
+    let dir = node.stop().await;
+    let log = lines.0.lock().clone();
+    assert!(!log.is_empty(), "nothing was logged at all");
+    for secret in [PASSWORD, OTHER, CLUSTER_SECRET, key.as_str()] {
+        assert!(!holds(&log, secret), "a secret is in the log");
+        files(dir.path(), &mut |path, bytes| assert!(!holds(bytes, secret), "a secret is in {}", path.display()));
+    }
+}
