@@ -91,6 +91,19 @@ impl DiskLog {
         Ok(log)
     }
 
+    /// Forgets that `node` led when it ended, so that it has to be elected again, in a new term.
+    ///
+    /// openraft lets a leader that restarts go on in its old term. But a term is the epoch of an owner, and a restarted
+    /// process is another owner: in the old term nobody would take its takeover. The vote itself stays.
+    pub(crate) fn resign(&self, node: u64) -> Result<(), StorageError> {
+        let (meta, key) = (self.inner.disk.meta(), &self.inner.keys.vote);
+        let vote: Option<Vote> = get(meta, key)?;
+        let Some(led) = vote.filter(|vote| vote.committed && vote.leader_id.node_id == node) else { return Ok(()) };
+        let resigned = codec::encode(&Vote { committed: false, ..led }).map_err(writing)?;
+        // It need not be on the disk before the election writes a newer vote: a crash until then only brings it back here.
+        meta.insert(key, resigned).map(drop).map_err(writing)
+    }
+
     /// The name of the tree that holds the log of `group`.
     pub(crate) fn tree_name(group: GroupId) -> String {
         format!("log/{group}")
