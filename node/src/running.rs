@@ -95,8 +95,7 @@ async fn assemble(
     ledgers: Ledgers,
 ) -> Result<Running, StartError> {
     let addr = config.node.api_listen;
-    let (listener, api_addr) =
-        listener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    let (listener, api_addr) = listener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
     let peer_addr = ledgers.peer_addr();
     let boot = ledgers.boot();
     let ledger = Arc::new(NodeLedger::new(ledgers));

@@ -64,6 +64,7 @@ pub(crate) fn requests(config: &Config) -> Limits {
         deadline: Duration::from_millis(intake.deadline_ms),
         idempotency_ms: intake.idempotency_hours.saturating_mul(3_600_000),
         max_delay_ms: intake.max_delay_days.saturating_mul(DAY_MS),
+        election: Duration::from_millis(config.raft.election_max_ms * 2),
         retry: RetryPolicy {
             max_attempts: retry.max_attempts,
             first_ms: retry.first_ms,

@@ -72,7 +72,9 @@ pub(crate) async fn cancel(
             incomplete.push(partition.to_string());
         }
     }
-    if states.is_empty() || (!pending.is_empty() && incomplete.len() >= pending.len() && states.values().all(|s| !s.is_final())) {
+    if states.is_empty()
+        || (!pending.is_empty() && incomplete.len() >= pending.len() && states.values().all(|s| !s.is_final()))
+    {
         return Err(Problem::new(Code::NoLeader, format!("{} cannot be asked", incomplete.join(", "))));
     }
     let states = wait(app, message, pending.into_keys().collect(), one, states).await;

@@ -52,10 +52,9 @@ pub(super) async fn claim(
         // Our own claim, whose first answer was lost.
         Answer::Claimed(Claimed::Again(header)) if header.message == plan.message => Ok((plan, false)),
         Answer::Claimed(Claimed::Again(header)) => Ok((repeat(app, &claiming, &header).await?, true)),
-        Answer::Claimed(Claimed::OtherBody(message)) => Err(Problem::new(
-            Code::IdempotencyMismatch,
-            format!("the key was used with another body, for {message}"),
-        )),
+        Answer::Claimed(Claimed::OtherBody(message)) => {
+            Err(Problem::new(Code::IdempotencyMismatch, format!("the key was used with another body, for {message}")))
+        }
         Answer::Refused(Refusal::Full) => {
             Err(Problem::new(Code::Full, format!("{home} holds as many idempotency keys as it may")))
         }

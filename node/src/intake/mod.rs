@@ -144,7 +144,13 @@ impl Plan {
     }
 
     /// Has every part kept and says what became of each recipient.
-    async fn carry_out(mut self, app: &App, deadline: Instant, repeatable_until: Time, carry_header: bool) -> Result<Taken, Problem> {
+    async fn carry_out(
+        mut self,
+        app: &App,
+        deadline: Instant,
+        repeatable_until: Time,
+        carry_header: bool,
+    ) -> Result<Taken, Problem> {
         let accept_by = app.now().after_ms(app.accept_within());
         let accepts = self.accepts(accept_by, repeatable_until, carry_header);
         let mut tally = Tally { rejected: self.rejected, ..Tally::default() };
@@ -234,7 +240,9 @@ impl Tally {
         self.rejected.sort_by_key(|rejected| rejected.index);
         metrics::counter!("tidings_recipients_accepted_total").increment(self.deliveries.len() as u64);
         match self.worst {
-            Some((code, why)) if self.deliveries.is_empty() => Err(Problem::new(code, why).with_rejected(self.rejected)),
+            Some((code, why)) if self.deliveries.is_empty() => {
+                Err(Problem::new(code, why).with_rejected(self.rejected))
+            }
             _ => Ok(Taken { message, deliveries: self.deliveries, rejected: self.rejected, replayed: false }),
         }
     }
