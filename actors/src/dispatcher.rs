@@ -1,12 +1,14 @@
 //! The dispatcher of a partition this node leads: makes the node its owner, walks what is pending, listens to hints, and
 //! hands out what is due, in the order of the lanes and never more than the pools can hold.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidings_contract::{DeliveryId, Time};
+use tidings_contract::{DeliveryId, PartitionId, Time};
 use tidings_machine::partition::{Answer, Closing, Command, Delivery, Hint, Owner, Sheet};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -53,6 +55,7 @@ pub(crate) struct Dispatching {
     gauge: Arc<Gauge>,
     epoch: u64,
     queue: Queue,
+    leading: watch::Receiver<BTreeMap<PartitionId, u64>>,
     owns: bool,
     walking: bool,
     checked: Instant,
@@ -76,7 +79,9 @@ impl Actor for Dispatcher {
         let listening = listen(&board, &desk, myself.clone());
         desk.dispatcher.move_in(myself.clone());
         myself.send_message(DispatcherMsg::Own)?;
+        let leading = board.parts.ledger.leading();
         Ok(Dispatching {
+            leading,
             board,
             desk,
             gauge,
@@ -149,7 +154,7 @@ impl Dispatching {
     }
 
     fn leads(&self) -> bool {
-        self.board.parts.ledger.leading().borrow().get(&self.desk.partition) == Some(&self.epoch)
+        self.leading.borrow().get(&self.desk.partition) == Some(&self.epoch)
     }
 
     /// Reads one page of what is pending.
@@ -179,6 +184,9 @@ impl Dispatching {
                 _ => {}
             }
         }
+        for delivery in &asked {
+            self.desk.flights.call_back(delivery);
+        }
         if self.owns {
             self.take_up(asked);
         }
@@ -188,7 +196,8 @@ impl Dispatching {
     fn wait_for(&mut self, delivery: &Delivery, sheet: &Sheet) {
         let now = self.board.now();
         let pool = self.board.pools.id(&sheet.channel, sheet.message_type);
-        let at = if delivery.cancel_requested || delivery.begun.is_some() { delivery.due.min(now) } else { delivery.due };
+        let at =
+            if delivery.cancel_requested || delivery.begun.is_some() { delivery.due.min(now) } else { delivery.due };
         self.queue.add(delivery.id, pool, sheet.lane, at, now);
         if let Some(expires_at) = sheet.expires_at {
             self.queue.runs_out(delivery.id, expires_at);

@@ -19,9 +19,16 @@ pub(crate) struct Flights(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    live: HashMap<DeliveryId, PoolId>,
+    live: HashMap<DeliveryId, Flight>,
     per_pool: Vec<usize>,
     back: Vec<Back>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    pool: PoolId,
+    /// Somebody asked to cancel it meanwhile.
+    called_back: bool,
 }
 
 /// A delivery that came back and is not known to have ended.
@@ -55,6 +62,14 @@ impl Flights {
         self.0.lock().per_pool.get(pool.0 as usize).copied().unwrap_or(0)
     }
 
+    /// Somebody asked to cancel a delivery in motion: it comes back as soon as whoever holds it sees that, unless its
+    /// attempt has begun.
+    pub(crate) fn call_back(&self, delivery: &DeliveryId) {
+        if let Some(flight) = self.0.lock().live.get_mut(delivery) {
+            flight.called_back = true;
+        }
+    }
+
     /// Takes what came back since the last time.
     pub(crate) fn take_back(&self) -> Vec<Back> {
         std::mem::take(&mut self.0.lock().back)
@@ -65,7 +80,7 @@ impl Flights {
         if table.live.contains_key(&delivery) {
             return false;
         }
-        table.live.insert(delivery, pool);
+        table.live.insert(delivery, Flight { pool, called_back: false });
         let slot = pool.0 as usize;
         if table.per_pool.len() <= slot {
             table.per_pool.resize(slot + 1, 0);
@@ -76,8 +91,9 @@ impl Flights {
 
     fn land(&self, ticket: &Ticket, when: Option<When>) {
         let mut table = self.0.lock();
-        table.live.remove(&ticket.delivery);
-        if let Some(count) = table.per_pool.get_mut(ticket.pool.0 as usize) {
+        if let Some(flight) = table.live.remove(&ticket.delivery)
+            && let Some(count) = table.per_pool.get_mut(flight.pool.0 as usize)
+        {
             *count = count.saturating_sub(1);
         }
         if let Some(when) = when {
@@ -123,6 +139,11 @@ impl Ticket {
     /// The desk the delivery belongs to.
     pub(crate) fn desk(&self) -> &Arc<Desk> {
         &self.desk
+    }
+
+    /// Whether somebody asked to cancel the delivery meanwhile.
+    pub(crate) fn is_called_back(&self) -> bool {
+        self.desk.flights.0.lock().live.get(&self.delivery).is_some_and(|flight| flight.called_back)
     }
 
     /// Nothing more is to be done about it, or somebody else has it in a queue.

@@ -22,6 +22,7 @@ pub mod render;
 mod room;
 mod sender;
 mod settings;
+mod slot;
 mod status;
 mod supervisor;
 mod switchboard;

@@ -61,9 +61,8 @@ pub struct Motion {
 /// When not even the supervisor can be started.
 pub async fn start(parts: Parts) -> Result<Motion, StartError> {
     let board = Arc::new(Switchboard::new(parts));
-    let (first, mut handle) = Actor::spawn(None, Supervisor, Arc::clone(&board))
-        .await
-        .map_err(|error| StartError(error.to_string()))?;
+    let (first, mut handle) =
+        Actor::spawn(None, Supervisor, Arc::clone(&board)).await.map_err(|error| StartError(error.to_string()))?;
     let root = Arc::new(Mutex::new(Some(first)));
     let (here, switchboard) = (Arc::clone(&root), Arc::clone(&board));
     let watching = tokio::spawn(async move {

@@ -11,11 +11,11 @@ use tidings_machine::partition::{Answer, Command, Lease};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::LedgerError;
 use crate::room::Room;
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::work::Letter;
-use crate::LedgerError;
 
 /// The shortest and the longest wait before an account is looked at again.
 const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));

@@ -8,7 +8,7 @@ use crate::work::Letter;
 
 /// A wait longer than this is waited in the state, in milliseconds.
 const LONG_MS: u64 = 5_000;
-/// The longest time a letter is sent home for, in milliseconds: permits may come back earlier than they seemed to.
+/// The longest time a letter is sent home for, in milliseconds: the limit may be raised meanwhile.
 const HOME_MS: u64 = 60_000;
 
 /// The letters of one account that wait, and the permits there are.
@@ -25,7 +25,7 @@ pub(crate) struct Room {
     /// Whether somebody will look again by itself.
     pub(crate) looked: bool,
     lanes: [VecDeque<Letter>; 3],
-    /// When the turn of the last letter sent home comes, as far as can be told.
+    /// When the letter that was sent home last comes back.
     turn: Time,
 }
 
@@ -66,9 +66,14 @@ impl Room {
             let last = self.lanes.iter_mut().rev().find_map(|lane| lane.pop_back_if(|letter| !letter.begun));
             let spacing = (self.limit.window_ms / u64::from(self.limit.permits.max(1))).max(1);
             let waiting = (most as u64).saturating_mul(spacing);
-            self.turn = self.turn.max(now.after_ms(waiting)).after_ms(spacing);
+            let (soonest, latest) = (now.after_ms(waiting.min(HOME_MS / 2)), now.after_ms(HOME_MS));
+            self.turn = self.turn.max(soonest).after_ms(spacing);
+            if self.turn > latest {
+                // Once more from the front: in every lap as many come back in any time as there will be permits.
+                self.turn = soonest;
+            }
             if let Some(letter) = last {
-                letter.work.ticket.not_before(self.turn.min(now.after_ms(HOME_MS)));
+                letter.work.ticket.not_before(self.turn);
             }
         }
     }

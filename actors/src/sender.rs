@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::Outcome;
@@ -17,6 +16,7 @@ use crate::outbox::Entry;
 use crate::pool::PoolId;
 use crate::rate_limiter::RateLimiterMsg;
 use crate::recorder::came_back;
+use crate::slot::Slots;
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::work::Letter;
@@ -42,18 +42,12 @@ pub(crate) struct Sending {
     name: String,
     /// Letters that wait for a free call, by lane. Bounded by their tickets.
     waiting: [VecDeque<Letter>; 3],
+    /// Letters whose attempt stands in the log and that have their place already.
+    begun: VecDeque<Letter>,
     accounts: OpenAccounts,
-    started: usize,
-    ends: Arc<Ends>,
+    slots: Slots,
     /// The calls under way; aborted when the actor dies.
     calls: JoinSet<()>,
-}
-
-/// Counts ended calls; many ends before the actor looks are one message.
-#[derive(Debug, Default)]
-struct Ends {
-    count: AtomicUsize,
-    told: AtomicBool,
 }
 
 #[async_trait::async_trait]
@@ -74,9 +68,9 @@ impl Actor for Sender {
             gauge,
             name,
             waiting: Default::default(),
+            begun: VecDeque::new(),
             accounts: OpenAccounts::default(),
-            started: 0,
-            ends: Arc::default(),
+            slots: Slots::default(),
             calls: JoinSet::new(),
         })
     }
@@ -90,7 +84,7 @@ impl Actor for Sender {
         match message {
             SenderMsg::Letters(letters) => state.receive(letters),
             SenderMsg::Ended => {
-                state.ends.told.store(false, Ordering::SeqCst);
+                state.slots.heard();
                 while state.calls.try_join_next().is_some() {}
             }
         }
@@ -100,48 +94,58 @@ impl Actor for Sender {
 }
 
 impl Sending {
-    /// Sorts letters into lanes; those whose attempt must stand in the log first go there and come back.
     fn receive(&mut self, letters: Vec<Letter>) {
         for letter in letters {
-            if self.board.is_stopping() && !letter.begun {
-                continue;
-            }
-            if letter.wants_begin() {
-                let desk = Arc::clone(letter.work.ticket.desk());
-                self.board.record(&desk, [Entry::Begin(Box::new(letter))]);
-            } else {
-                self.waiting[letter.work.sheet.lane as usize].push_back(letter);
+            match &letter {
+                Letter { begun: true, slot: Some(_), .. } => self.begun.push_back(letter),
+                Letter { begun: true, .. } => self.waiting[letter.work.sheet.lane as usize].push_front(letter),
+                _ => self.waiting[letter.work.sheet.lane as usize].push_back(letter),
             }
         }
     }
 
-    fn under_way(&self) -> usize {
-        self.started - self.ends.count.load(Ordering::SeqCst)
-    }
-
-    /// Starts as many calls as there may be.
+    /// Starts as many calls as there may be. A letter whose attempt must stand in the log first takes its place, goes there
+    /// and comes back: it is not claimed before it can be made.
     fn work(&mut self, myself: &ActorRef<SenderMsg>) {
         if self.board.is_stopping() {
             self.waiting.iter_mut().for_each(|lane| lane.retain(|letter| letter.begun));
         }
         let mut lapsed = Vec::new();
-        while self.under_way() < self.board.parts.settings.pool_size {
-            let Some(letter) = self.waiting.iter_mut().find_map(VecDeque::pop_front) else { break };
-            if !letter.may_go(self.board.now()) {
-                lapsed.push(Letter { permit: None, ..letter });
-                continue;
+        while let Some(letter) = self.next() {
+            let now = self.board.now();
+            if letter.is_stale(now) {
+                letter.work.ticket.look_again();
+            } else if !letter.may_go(now) {
+                lapsed.push(Letter { permit: None, slot: None, ..letter });
+            } else {
+                let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
+                let letter = Letter { slot, ..letter };
+                if letter.wants_begin() {
+                    let desk = Arc::clone(letter.work.ticket.desk());
+                    self.board.record(&desk, [Entry::Begin(Box::new(letter))]);
+                } else {
+                    self.send(letter);
+                }
             }
-            self.send(letter, myself);
         }
         if !lapsed.is_empty() {
             self.board.rate_limiter.send(RateLimiterMsg::Letters(lapsed));
         }
-        let under_way = self.under_way();
-        self.gauge.set(self.waiting.iter().map(VecDeque::len).sum(), under_way);
-        meters::in_flight(&self.name, under_way);
+        let in_use = self.slots.in_use();
+        self.gauge.set(self.waiting.iter().map(VecDeque::len).sum(), in_use);
+        meters::in_flight(&self.name, in_use);
     }
 
-    fn send(&mut self, letter: Letter, myself: &ActorRef<SenderMsg>) {
+    /// The next letter that has a place, or can have one.
+    fn next(&mut self) -> Option<Letter> {
+        if let Some(letter) = self.begun.pop_front() {
+            return Some(letter);
+        }
+        let free = self.slots.in_use() < self.board.parts.settings.pool_size;
+        free.then(|| self.waiting.iter_mut().find_map(VecDeque::pop_front)).flatten()
+    }
+
+    fn send(&mut self, letter: Letter) {
         let account = match self.accounts.get(&self.board, &letter) {
             Ok(account) => account,
             Err(reason) => {
@@ -152,26 +156,23 @@ impl Sending {
                 return;
             }
         };
-        let letters = self.gather(letter, account.opened.info.max_recipients);
-        let (board, ends, myself) = (Arc::clone(&self.board), Arc::clone(&self.ends), myself.clone());
-        self.started += 1;
+        let mut letters = self.gather(letter, account.opened.info.max_recipients);
+        let slots: Vec<_> = letters.iter_mut().map(|letter| letter.slot.take()).collect();
+        let slot = slots.into_iter().next();
+        let board = Arc::clone(&self.board);
         self.calls.spawn(async move {
             call(board, account, letters).await;
-            ends.count.fetch_add(1, Ordering::SeqCst);
-            if !ends.told.swap(true, Ordering::SeqCst) {
-                // The actor may be gone already; then nobody needs to know.
-                let _ = myself.send_message(SenderMsg::Ended);
-            }
+            drop(slot);
         });
     }
 
     /// Adds the letters behind `first` that the same call can carry.
     fn gather(&mut self, first: Letter, most: usize) -> Vec<Letter> {
         let now = self.board.now();
-        let lane = &mut self.waiting[first.work.sheet.lane as usize];
+        let queue = if first.begun { &mut self.begun } else { &mut self.waiting[first.work.sheet.lane as usize] };
         let mut letters = vec![first];
         while letters.len() < most
-            && let Some(next) = lane.pop_front_if(|next| next.may_go(now) && fits(&letters[0], next))
+            && let Some(next) = queue.pop_front_if(|next| next.may_go(now) && fits(&letters[0], next, now))
         {
             letters.push(next);
         }
@@ -180,10 +181,12 @@ impl Sending {
 }
 
 /// Whether one call can carry both.
-fn fits(one: &Letter, other: &Letter) -> bool {
+fn fits(one: &Letter, other: &Letter, now: tidings_contract::Time) -> bool {
     let version = |letter: &Letter| letter.work.sheet.version;
     one.account_name == other.account_name
         && one.account.revision == other.account.revision
         && version(one) == version(other)
         && one.work.sheet.template == other.work.sheet.template
+        && !other.is_stale(now)
+        && !other.wants_begin()
 }

@@ -41,9 +41,12 @@ pub(crate) struct Rendering {
     gauge: Arc<Gauge>,
     control: watch::Receiver<u64>,
     compiled: HashMap<(String, u32), Result<Arc<Compiled>, Reason>>,
-    accounts: HashMap<String, (Arc<str>, Arc<Account>)>,
+    accounts: HashMap<String, Named>,
     sheets: HashMap<usize, Prepared>,
 }
+
+/// An account with its name.
+type Named = (Arc<str>, Arc<Account>);
 
 /// What one sheet gives for all its recipients.
 #[derive(Clone, Debug)]
@@ -171,7 +174,7 @@ impl Rendering {
         let filled = self.fill(&work);
         match filled {
             Ok((content, (account_name, account))) => {
-                Some(Letter { work, content, account_name, account, permit: None, begun: false })
+                Some(Letter { work, content, account_name, account, permit: None, begun: false, slot: None })
             }
             Err(stuck) => {
                 self.stuck(work, stuck);
@@ -180,7 +183,7 @@ impl Rendering {
         }
     }
 
-    fn fill(&mut self, work: &Work) -> Result<(Arc<Value>, (Arc<str>, Arc<Account>)), Stuck> {
+    fn fill(&mut self, work: &Work) -> Result<(Arc<Value>, Named), Stuck> {
         let name = account_of(work);
         let account = self.accounts.get(name).cloned();
         let account = account

@@ -8,6 +8,7 @@ use tidings_machine::control::Account;
 use tidings_machine::partition::{Delivery, OnUnknown, Sheet};
 
 use crate::flight::Ticket;
+use crate::slot::Slot;
 
 /// A delivery that wants an attempt now.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Letter {
     pub(crate) permit: Option<Time>,
     /// Whether the attempt stands in the log already.
     pub(crate) begun: bool,
+    /// The place that its call has in the sender, from before its attempt is claimed to the end of the call.
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Letter {
@@ -39,6 +42,13 @@ impl Letter {
     /// Whether the attempt must stand in the log before it is made.
     pub(crate) fn wants_begin(&self) -> bool {
         self.work.sheet.policy.on_unknown == OnUnknown::Stop && !self.begun
+    }
+
+    /// Whether there is no sense in an attempt any more: it was cancelled meanwhile, or its time ran out. An attempt that
+    /// stands in the log already is made nevertheless: whoever reads the log must believe that it was.
+    pub(crate) fn is_stale(&self, now: Time) -> bool {
+        let expired = self.work.sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
+        !self.begun && (expired || self.work.ticket.is_called_back())
     }
 
     /// Whether the permit it needs, if it needs one, holds at `now`.

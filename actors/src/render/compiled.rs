@@ -18,6 +18,10 @@ const CONTENT_LIMIT: usize = 256 * 1024;
 const TEXTS_LIMIT: usize = 1_000;
 /// The work that filling one string may cost: about as many instructions, or 64 times as many bytes (1.3 MB).
 const FUEL: u64 = 20_000;
+/// Most fillings that finding out which variables are optional may cost; beyond, all of them count as required.
+const PROBES: usize = 2_000;
+/// Most missing variables that are named.
+const MISSING_LIMIT: usize = 20;
 /// How deep calls inside a template may nest.
 const DEPTH: usize = 32;
 /// The start of the inner name of a string whose values are escaped for HTML.
@@ -50,9 +54,8 @@ impl Compiled {
     /// # Errors
     /// Everything that is wrong with it, string by string.
     pub fn new(content: &str) -> Result<Self, Vec<SyntaxError>> {
-        let whole = |detail: String, line, column| {
-            vec![SyntaxError { field: "content".to_owned(), line, column, detail }]
-        };
+        let whole =
+            |detail: String, line, column| vec![SyntaxError { field: "content".to_owned(), line, column, detail }];
         if content.len() > CONTENT_LIMIT {
             return Err(whole(format!("is longer than {CONTENT_LIMIT} bytes"), 1, 1));
         }
@@ -84,7 +87,9 @@ impl Compiled {
         let globals: BTreeSet<String> = compiled.env.globals().map(|(name, _)| name.to_owned()).collect();
         compiled.paths = paths.into_iter().filter(|path| !globals.contains(first(path))).collect();
         compiled.check_names(&builder.texts)?;
-        compiled.roots = (&roots - &globals).into_iter().filter(|name| compiled.requires(name)).collect();
+        let roots = &roots - &globals;
+        let may_probe = roots.len() * builder.texts.len() <= PROBES;
+        compiled.roots = roots.into_iter().filter(|name| !may_probe || compiled.requires(name)).collect();
         Ok(compiled)
     }
 
@@ -135,8 +140,8 @@ impl Compiled {
         self.fill(&self.root, &Inner::from_object(layers))
     }
 
-    /// The variables that are missing, exactly as rendering would miss them: `code`, `user.name`. Empty also where
-    /// rendering fails for another reason.
+    /// The variables that are missing, exactly as rendering would miss them: `code`, `user.name`; the first twenty. Empty
+    /// also where rendering fails for another reason.
     pub fn missing(&self, shared: &Map<String, Value>, own: &Map<String, Value>) -> Vec<String> {
         self.missing_with(&Variables::new(shared), &Variables::new(own))
     }
@@ -148,10 +153,11 @@ impl Compiled {
             return Vec::new();
         }
         let mut missing = Vec::new();
-        // Each round finds one more; there cannot be more than there are names.
-        for _ in 0..=self.paths.len() {
+        // Each round finds one more.
+        for _ in 0..MISSING_LIMIT {
             let attempt = Layers { own: own.clone(), shared: shared.clone(), assumed: layers.assumed.clone() };
-            let Err(RenderError { variable: Some(name), .. }) = self.fill(&self.root, &Inner::from_object(attempt)) else {
+            let Err(RenderError { variable: Some(name), .. }) = self.fill(&self.root, &Inner::from_object(attempt))
+            else {
                 break;
             };
             let root = first(&name).to_owned();
@@ -329,7 +335,11 @@ fn render_error(name: &str, error: &minijinja::Error) -> RenderError {
     let seen = || {
         let undefined = error.kind() == ErrorKind::UndefinedError;
         let range = error.range().filter(|_| undefined);
-        error.template_source().zip(range).and_then(|(source, range)| source.get(range)).map(|text| text.trim().to_owned())
+        error
+            .template_source()
+            .zip(range)
+            .and_then(|(source, range)| source.get(range))
+            .map(|text| text.trim().to_owned())
     };
     match named.or_else(seen) {
         Some(variable) => {

@@ -35,7 +35,8 @@ fn placeholders_are_filled_in_any_string_at_any_depth() {
 
 #[test]
 fn a_string_stays_a_string_whatever_fills_it() {
-    for (value, wanted) in [(json!(5), "5"), (json!(true), "true"), (json!(u64::MAX), "18446744073709551615"), (json!(0.1), "0.1")]
+    for (value, wanted) in
+        [(json!(5), "5"), (json!(true), "true"), (json!(u64::MAX), "18446744073709551615"), (json!(0.1), "0.1")]
     {
         let content = text("{{ x }}").render(&map(json!({"x": value})), &Map::new());
         assert_eq!(content, Ok(json!({"text": wanted})));
@@ -129,7 +130,8 @@ fn every_wrong_string_is_told_at_once() {
 
 #[test]
 fn a_template_can_neither_run_for_ever_nor_fill_the_memory() {
-    let doubling = "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
+    let doubling =
+        "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
     for template in [
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "{{ 'a' * 99999999 }}",

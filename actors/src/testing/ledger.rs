@@ -53,8 +53,8 @@ impl FakeLedger {
     /// A ledger of `partitions` partitions, all led by this node in term 1.
     pub fn new(clock: Arc<dyn Clock>, partitions: u16, latency: Duration) -> Self {
         let ids: Vec<_> = (0..partitions).map(PartitionId).collect();
-        let mut state = State::default();
-        state.partitions = ids.iter().map(|id| (*id, Partition::default())).collect();
+        let machines = ids.iter().map(|id| (*id, Partition::default())).collect();
+        let state = State { partitions: machines, ..State::default() };
         let leading = ids.iter().map(|id| (*id, 1)).collect();
         let (leading, version) = (watch::Sender::new(leading), watch::Sender::new(1));
         Self { clock, latency, state: Mutex::new(state), leading, version }

@@ -59,9 +59,11 @@ async fn what_is_refused_for_ever_is_tried_once() {
 #[tokio::test(start_paused = true)]
 async fn the_provider_may_ask_for_a_longer_wait() {
     let later = Outcome::Later { reason: tidings_contract::Reason::new("http_429", ""), after_ms: Some(30_000) };
-    let world = world(move |_, target| {
-        if target.attempt == 1 { Step::Give(Duration::ZERO, later.clone()) } else { Step::deliver() }
-    })
+    let world = world(
+        move |_, target| {
+            if target.attempt == 1 { Step::Give(Duration::ZERO, later.clone()) } else { Step::deliver() }
+        },
+    )
     .await;
     world.send(&Spec::default(), 1);
     world.until_ended(1, LONG).await;

@@ -24,7 +24,7 @@ async fn survive(names: &[&str], spec: &Spec) -> World {
         }
     }
     assert_eq!(world.until_ended(COUNT.into(), LONG).await, usize::from(COUNT));
-    assert_eq!(world.channel.violations(), [String::new(); 0]);
+    assert_eq!(world.channel.violations(), Vec::<String>::new());
     let restarts: u64 = world.motion.observe().iter().map(|actor| actor.restarts).sum();
     assert!(restarts > 0, "nothing was killed");
     let cut: BTreeSet<_> = world.channel.seen().iter().filter(|seen| seen.cut).map(|seen| seen.delivery).collect();

@@ -31,6 +31,24 @@ async fn cancelled_in_flight_it_ends_as_the_attempt_does_and_is_not_tried_again(
 }
 
 #[tokio::test(start_paused = true)]
+async fn cancelled_while_it_waits_for_a_free_call_it_is_not_sent() {
+    for on_unknown in [OnUnknown::Retry, OnUnknown::Stop] {
+        let world = world(|_, _| after(1_000, delivered())).await;
+        let sent = world.send(&Spec { on_unknown, ..Spec::default() }, 200);
+        sleep(Duration::from_millis(100)).await;
+        let begun: Vec<_> = world.channel.seen().iter().map(|seen| seen.delivery).collect();
+        sent.iter().for_each(|delivery| drop(world.cancel(*delivery)));
+        assert_eq!(world.until_ended(200, LONG).await, 200);
+        assert_eq!(world.channel.seen().len(), 64);
+        for delivery in sent {
+            let made = world.channel.seen().iter().any(|seen| seen.delivery == delivery);
+            assert_eq!(world.state(&delivery), if made { State::Delivered } else { State::Cancelled });
+            assert!(made || !begun.contains(&delivery));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_for_its_time_is_cancelled_at_once() {
     let world = world(|_, _| Step::deliver()).await;
     let send_at = Some(world.clock.now().after_ms(3_600_000));

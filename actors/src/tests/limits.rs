@@ -86,6 +86,18 @@ async fn who_waits_long_waits_in_the_state_and_holds_up_no_other_account() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_queue_uses_what_the_limit_allows() {
+    let limit = AccountLimit { permits: 20, window_ms: 1_000 };
+    let world = limited(limit).await;
+    world.send(&spec(), 4_000);
+    assert_eq!(world.until_ended(4_000, LONG).await, 4_000);
+    check(&world.channel.seen(), limit);
+    let seen = world.channel.seen();
+    let took = seen[seen.len() - 1].at.0 - seen[0].at.0;
+    assert!(took < 230_000, "4,000 at 20 a second took {took} ms");
+}
+
+#[tokio::test(start_paused = true)]
 async fn permits_go_to_the_higher_lane_first() {
     let limit = AccountLimit { permits: 5, window_ms: 1_000 };
     let world = limited(limit).await;

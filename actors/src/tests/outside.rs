@@ -46,9 +46,8 @@ async fn more_fingerprints_than_there_is_room_for_are_refused_and_the_room_comes
     let settings = Settings { fingerprints: 3, ..Settings::default() };
     let world = World::new(1, LATENCY, settings, FakeChannel::new(|_, _| Step::deliver())).await.expect("it starts");
     let hello = version(&world, "hello");
-    let ask = |names: &'static [&'static str]| {
-        world.motion.fingerprints("hello", &hello, Variables::default(), items(names))
-    };
+    let ask =
+        |names: &'static [&'static str]| world.motion.fingerprints("hello", &hello, Variables::default(), items(names));
     assert_eq!(ask(&["a", "b", "c", "d"]).await, Err(FingerprintError::Busy));
     let (one, two) = tokio::join!(ask(&["a", "b"]), ask(&["c", "d"]));
     assert!(one.is_ok());
@@ -94,8 +93,17 @@ async fn every_actor_can_be_seen() {
     let seen = world.motion.observe();
     let names: Vec<_> = seen.iter().map(|actor| actor.name.as_str()).collect();
     let wanted = [
-        "dedup", "dispatcher/p0", "dispatcher/p1", "rate_limiter", "recorder/p0", "recorder/p1", "sender/sms/notice",
-        "supervisor", "template", "timers/p0", "timers/p1",
+        "dedup",
+        "dispatcher/p0",
+        "dispatcher/p1",
+        "rate_limiter",
+        "recorder/p0",
+        "recorder/p1",
+        "sender/sms/notice",
+        "supervisor",
+        "template",
+        "timers/p0",
+        "timers/p1",
     ];
     assert_eq!(names, wanted);
     let sender = seen.iter().find(|actor| actor.name.starts_with("sender")).expect("it is there");

@@ -47,10 +47,9 @@ async fn no_answer_within_the_deadline_is_unknown() {
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_panics_costs_only_that_attempt() {
-    let world = world(|_, target| {
-        if target.attempt == 1 && target.to.ends_with('7') { Step::Panic } else { Step::deliver() }
-    })
-    .await;
+    let world =
+        world(|_, target| if target.attempt == 1 && target.to.ends_with('7') { Step::Panic } else { Step::deliver() })
+            .await;
     let sent = world.send(&Spec::default(), 20);
     assert_eq!(world.until_ended(20, LONG).await, 20);
     assert!(sent.iter().all(|delivery| world.state(delivery) == State::Delivered));
