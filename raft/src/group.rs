@@ -82,7 +82,7 @@ impl<M: Machine> Group<M> {
         let opened = tokio::task::spawn_blocking(move || {
             let log = DiskLog::open(&disk, id, tail, Some(Arc::clone(&machine) as Arc<dyn AppendWatch>));
             let log = log.map_err(|e| e.to_string())?;
-            log.resign(node).map_err(|e| e.to_string())?;
+            log.resign(node)?;
             let snapshots = SnapshotStore::open(&disk, id).map_err(|e| e.to_string())?;
             let machine = MachineStore::open(machine, snapshots.clone()).map_err(|e| e.to_string())?;
             Ok::<_, String>((log, snapshots, machine))
