@@ -194,7 +194,6 @@ impl Problem {
     }
 
     /// The code.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
         self.0.code
     }

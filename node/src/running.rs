@@ -131,7 +131,7 @@ async fn assemble(
     });
     look::answer_peers(&app);
     let (stop, stopped) = watch::channel(false);
-    let patience = Duration::from_millis(config.node.stop_deadline_ms / 2);
+    let patience = Duration::from_millis(config.node.stop_deadline_ms / 3);
     let serving = tokio::spawn(listener::serve(listener, api::router(Arc::clone(&app)), stopped, patience));
     let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
     Ok(Running { api_addr, peer_addr, app, motion, stop, serving, upkeep })

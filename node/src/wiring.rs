@@ -39,8 +39,8 @@ pub(crate) fn actors(config: &Config) -> tidings_actors::Settings {
     tidings_actors::Settings {
         pool_size: config.dispatch.pool_size,
         in_motion: config.dispatch.max_outstanding,
-        // Stopping has two halves: requests first, then calls under way.
-        stop_within: Duration::from_millis(config.node.stop_deadline_ms / 2),
+        // Stopping has three parts: requests, calls under way, and the groups.
+        stop_within: Duration::from_millis(config.node.stop_deadline_ms / 3),
         ..tidings_actors::Settings::default()
     }
 }

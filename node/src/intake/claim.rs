@@ -42,10 +42,7 @@ pub(super) async fn claim(
     let command = Command::Claim(Box::new(Claim { key, body_hash, header: plan.header(), until }));
     let answer = match insist(app, home, &command, deadline).await {
         End::Kept(answer) => answer,
-        End::NoLeader(why) => return Err(Problem::new(Code::NoLeader, why)),
-        End::Full(why) => return Err(Problem::new(Code::Full, why)),
-        End::Unknown(why) => return Err(Problem::new(Code::Timeout, why)),
-        End::Stopping => return Err(Problem::new(Code::Stopping, "the node is stopping")),
+        lost => return Err(lost.problem()),
     };
     match answer {
         Answer::Claimed(Claimed::Fresh) => Ok((plan, false)),
