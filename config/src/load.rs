@@ -23,7 +23,7 @@ impl Default for Config {
 
 impl Config {
     /// Loads a node's configuration: the defaults, then the file at `path`, then `env` (name and value of every
-    /// environment variable), then the cluster's secret from its file; and checks the whole with [`Config::validate`].
+    /// environment variable; the later one wins), then the cluster's secret from its file; and checks the whole with [`Config::validate`].
     ///
     /// # Errors
     /// Every mistake at once: unreadable files, unknown keys, values of the wrong kind, values that do not fit together.
@@ -118,7 +118,8 @@ impl Layers {
 
     fn put_env(&mut self, env: impl IntoIterator<Item = (String, String)>, mistakes: &mut Vec<Mistake>) {
         let mut ours: Vec<_> = env.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
-        ours.sort();
+        // Stable: where a name is given twice, the later one wins.
+        ours.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (name, text) in ours {
             // Names outside the sections (TIDINGS_URL, TIDINGS_KEY) belong to the command line.
             let found = self.known.keys().find_map(|section| {
@@ -146,9 +147,10 @@ impl Layers {
         let mut trial = self.known.clone();
         set(&mut trial, section, key, value.clone());
         if let Err(error) = trial.try_into::<Config>() {
-            let shown = if is_secret(key) { "***".to_owned() } else { value.to_string() };
-            let words = error.message().to_owned();
-            return Err(Mistake::new(name, shown, format!("{words}; the default is {default}")));
+            return Err(match is_secret(key) {
+                true => Mistake::new(name, "***", "must be a text"),
+                false => Mistake::new(name, value, format!("{}; the default is {default}", error.message())),
+            });
         }
         set(&mut self.whole, section, key, value);
         Ok(())

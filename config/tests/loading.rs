@@ -71,7 +71,7 @@ fn every_key_can_be_set_by_an_environment_variable() {
             Value::Table(_) => String::new(),
             value => value.to_string(),
         };
-        // The last one wins: the secret's default is empty, the one default that is refused.
+        // The secret's default is empty, the one default that is refused.
         let text = if name == SECRET.0 { SECRET.1.to_owned() } else { text };
         assert!(load(None, &[SECRET, (name, &text)]).is_ok(), "{name} = {text}");
     }
@@ -106,6 +106,7 @@ fn values_that_do_not_fit_together_are_refused() {
         ("node", "id = 0", "node.id = 0: must be between 1 and"),
         ("cluster", "partitions = 70000", "cluster.partitions = 70000: invalid value"),
         ("cluster", "secret = \"short\"", "cluster.secret = ***: is too short"),
+        ("cluster", "secret = 1234567890123456", "cluster.secret = ***: must be a text"),
         ("cluster", "secret_file = \"/nowhere\"", "cluster.secret_file = /nowhere: "),
         ("raft", "election_max_ms = 1000", "raft.election_max_ms = 1000: must be above"),
         ("raft", "queue = 100", "raft.queue = 100: must hold at least one batch"),

@@ -22,7 +22,10 @@ impl SealedAccounts {
     pub(crate) fn settings(&self, name: &str, account: &Account) -> Result<(&dyn Provider, Settings), Reason> {
         let wrong = |code: &str, words: String| Reason::new(code, words);
         let provider = self.registry.get(&account.provider).ok_or_else(|| {
-            wrong("unknown_provider", format!("account {name} names the provider {}, which is not built in", account.provider))
+            wrong(
+                "unknown_provider",
+                format!("account {name} names the provider {}, which is not built in", account.provider),
+            )
         })?;
         let plain: BTreeMap<String, Value> = serde_json::from_str(&account.settings)
             .map_err(|_| wrong("account_settings", format!("the settings of account {name} cannot be read")))?;
@@ -37,7 +40,8 @@ impl SealedAccounts {
 impl Accounts for SealedAccounts {
     fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason> {
         let (provider, settings) = self.settings(name, account)?;
-        let channel = provider.open(name, &settings).map_err(|errors| Reason::new("account_settings", words(&errors)))?;
+        let channel =
+            provider.open(name, &settings).map_err(|errors| Reason::new("account_settings", words(&errors)))?;
         Ok(Opened { channel, info: provider.info() })
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Limits {
     pub idempotency_ms: u64,
     /// How far ahead a message may be scheduled.
     pub max_delay_ms: u64,
+    /// How long a leader may hear nothing of its majority before it counts as none.
+    pub election: Duration,
     /// When templates that say nothing try again.
     pub retry: RetryPolicy,
 }

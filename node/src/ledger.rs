@@ -9,7 +9,7 @@ use tidings_actors::{Ledger, LedgerError};
 use tidings_contract::PartitionId;
 use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
-use tidings_raft::{Archive, AskHandler, GroupStatus, Ledgers, ProposeError};
+use tidings_raft::{Archive, AskHandler, GroupStatus, Ledgers, ProposeError, Role};
 use tokio::sync::{mpsc, watch};
 
 use crate::look::GroupView;
@@ -126,6 +126,21 @@ impl NodeLedger {
     /// The node that leads a partition, as far as is known here.
     pub(crate) fn leader_of(&self, partition: PartitionId) -> Option<u64> {
         self.ledgers.leader_of(partition)
+    }
+
+    /// Those of `partitions` that nobody leads, as well as this node can tell: a leader that has heard no majority for
+    /// `patience` is none, and neither is one that the local replica has given up.
+    pub(crate) fn leaderless(&self, partitions: &[PartitionId], patience: Duration) -> Vec<PartitionId> {
+        let here: BTreeMap<String, GroupStatus> =
+            self.ledgers.status().into_iter().map(|status| (status.group.to_string(), status)).collect();
+        let led = |partition: &PartitionId| match here.get(&partition.to_string()) {
+            Some(GroupStatus { role: Role::Leader, since_majority_ms, replicas, .. }) => {
+                replicas.len() == 1 || since_majority_ms.is_some_and(|ms| u128::from(ms) <= patience.as_millis())
+            }
+            Some(status) => status.leader.is_some(),
+            None => self.ledgers.leader_of(*partition).is_some(),
+        };
+        partitions.iter().filter(|partition| !led(partition)).copied().collect()
     }
 
     /// How the groups of this node stand.

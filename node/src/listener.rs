@@ -36,14 +36,17 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             taken = listener.accept() => taken,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let (Ok(place), (stream, _)) = (place, match taken {
-            Ok(taken) => taken,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be taken");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        }) else {
+        let (Ok(place), (stream, _)) = (
+            place,
+            match taken {
+                Ok(taken) => taken,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be taken");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            },
+        ) else {
             break;
         };
         let service = TowerToHyperService::new(router.clone());

@@ -35,7 +35,8 @@ pub(crate) async fn count(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let status = response.status().as_u16().to_string();
-    metrics::counter!("tidings_http_requests_total", "method" => method, "route" => route, "status" => status).increment(1);
+    metrics::counter!("tidings_http_requests_total", "method" => method, "route" => route, "status" => status)
+        .increment(1);
     response
 }
 

@@ -194,7 +194,6 @@ impl Problem {
     }
 
     /// The code.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
         self.0.code
     }
@@ -256,7 +255,9 @@ mod tests {
             let row = format!("| `{}` | {} | {} | {} |", code.name(), code.status(), code.title(), code.what_to_do());
             assert!(readme.contains(&row), "README.md has no row like this:\n{row}");
         }
-        let rows = readme.lines().filter(|line| line.starts_with("| `") && line.contains("` | ") && line.matches('|').count() == 5);
+        let rows = readme
+            .lines()
+            .filter(|line| line.starts_with("| `") && line.contains("` | ") && line.matches('|').count() == 5);
         let listed: BTreeSet<_> = rows.filter_map(|row| row.split('`').nth(1)).collect();
         assert_eq!(listed, names, "README.md lists codes that do not exist");
     }

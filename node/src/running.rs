@@ -95,8 +95,7 @@ async fn assemble(
     ledgers: Ledgers,
 ) -> Result<Running, StartError> {
     let addr = config.node.api_listen;
-    let (listener, api_addr) =
-        listener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    let (listener, api_addr) = listener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
     let peer_addr = ledgers.peer_addr();
     let boot = ledgers.boot();
     let ledger = Arc::new(NodeLedger::new(ledgers));
@@ -132,7 +131,7 @@ async fn assemble(
     });
     look::answer_peers(&app);
     let (stop, stopped) = watch::channel(false);
-    let patience = Duration::from_millis(config.node.stop_deadline_ms / 2);
+    let patience = Duration::from_millis(config.node.stop_deadline_ms / 3);
     let serving = tokio::spawn(listener::serve(listener, api::router(Arc::clone(&app)), stopped, patience));
     let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
     Ok(Running { api_addr, peer_addr, app, motion, stop, serving, upkeep })

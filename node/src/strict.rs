@@ -67,6 +67,14 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 /// # Errors
 /// `bad_json` with line and column, `unknown_field`, or `invalid_request` naming the path.
 pub(crate) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    // serde would read a list as an object by position.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        let read: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(body);
+        return Err(match read {
+            Ok(_) => Problem::field("body", "must be an object, not a list"),
+            Err(error) => Problem::new(Code::BadJson, error.to_string()),
+        });
+    }
     // The path costs time, so it is looked for only once something is known to be wrong.
     serde_json::from_slice(body).map_err(|error| explain::<T>(body, error))
 }
@@ -112,7 +120,7 @@ mod tests {
             ("{\"list\": [], \"lost\": 1}", "unknown_field", "`lost`"),
             ("{\"list\": [1, \"two\"]}", "invalid_request", "\"field\":\"list[1]\""),
             ("{}", "invalid_request", "missing field `list`"),
-            ("[]", "invalid_request", "list"),
+            ("[]", "invalid_request", "must be an object"),
         ];
         for (text, code, part) in cases {
             let (found, body) = code_and_body(text);

@@ -39,8 +39,8 @@ pub(crate) fn actors(config: &Config) -> tidings_actors::Settings {
     tidings_actors::Settings {
         pool_size: config.dispatch.pool_size,
         in_motion: config.dispatch.max_outstanding,
-        // Stopping has two halves: requests first, then calls under way.
-        stop_within: Duration::from_millis(config.node.stop_deadline_ms / 2),
+        // Stopping has three parts: requests, calls under way, and the groups.
+        stop_within: Duration::from_millis(config.node.stop_deadline_ms / 3),
         ..tidings_actors::Settings::default()
     }
 }
@@ -64,6 +64,7 @@ pub(crate) fn requests(config: &Config) -> Limits {
         deadline: Duration::from_millis(intake.deadline_ms),
         idempotency_ms: intake.idempotency_hours.saturating_mul(3_600_000),
         max_delay_ms: intake.max_delay_days.saturating_mul(DAY_MS),
+        election: Duration::from_millis(config.raft.election_max_ms * 2),
         retry: RetryPolicy {
             max_attempts: retry.max_attempts,
             first_ms: retry.first_ms,

@@ -81,9 +81,11 @@ impl<M: Machine> Group<M> {
         let (archive, sink) = archive.unzip();
         let host = Arc::new(Host::<M>::new(ground.boot, sink));
         let (disk, machine, tail) = (ground.disk.clone(), Arc::clone(&host), ground.options.log.tail_bytes);
+        let node = ground.options.node;
         let opened = tokio::task::spawn_blocking(move || {
             let log = DiskLog::open(&disk, id, tail, Some(Arc::clone(&machine) as Arc<dyn AppendWatch>));
             let log = log.map_err(|e| e.to_string())?;
+            log.resign(node)?;
             let snapshots = SnapshotStore::open(&disk, id).map_err(|e| e.to_string())?;
             let machine = MachineStore::open(machine, snapshots.clone()).map_err(|e| e.to_string())?;
             Ok::<_, String>((log, snapshots, machine))

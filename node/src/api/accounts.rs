@@ -99,11 +99,15 @@ fn settings(app: &App, name: &str, written: Written) -> Result<Settings, Problem
         let stored = stored.and_then(|account| sealed.settings(name, &account).ok()).map(|(_, settings)| settings);
         for (secret, value) in settings.secret.iter_mut().filter(|(_, value)| value.expose() == MASK) {
             let kept = stored.as_ref().and_then(|stored| stored.secret(secret)).cloned();
-            *value = kept.ok_or_else(|| Problem::field(format!("settings.{secret}"), "is *** but no secret is stored"))?;
+            *value =
+                kept.ok_or_else(|| Problem::field(format!("settings.{secret}"), "is *** but no secret is stored"))?;
         }
     }
     if let Some(limit) = written.limit.filter(|limit| limit.permits == 0 || limit.window_ms < 1_000) {
-        return Err(Problem::field("limit", format!("{limit:?}: permits must be at least 1, window_ms at least 1,000")));
+        return Err(Problem::field(
+            "limit",
+            format!("{limit:?}: permits must be at least 1, window_ms at least 1,000"),
+        ));
     }
     provider.open(name, &settings).map_err(wrong)?;
     Ok(settings)

@@ -59,23 +59,28 @@ pub(crate) async fn cancel(
     one: Option<DeliveryId>,
 ) -> Result<Cancelled, Problem> {
     let (states, mut incomplete) = look(app, message, partitions, one).await;
+    let unreachable = |names: &[String]| Problem::new(Code::NoLeader, format!("{} cannot be asked", names.join(", ")));
     if states.is_empty() && incomplete.is_empty() {
         return Err(Problem::new(Code::NotFound, "there is no such delivery"));
+    }
+    if states.is_empty() {
+        return Err(unreachable(&incomplete));
     }
     let mut pending: BTreeMap<PartitionId, Vec<DeliveryId>> = BTreeMap::new();
     for id in states.iter().filter(|(_, state)| !state.is_final()).map(|(id, _)| *id) {
         pending.entry(id.partition()).or_default().push(id);
     }
+    let mut asked = Vec::with_capacity(pending.len());
     for (partition, ids) in &pending {
-        if let Err(problem) = request(app, caller, *partition, ids).await {
-            tracing::debug!(%partition, ?problem, "a cancel could not be asked for");
-            incomplete.push(partition.to_string());
+        match request(app, caller, *partition, ids).await {
+            Ok(()) => asked.push(*partition),
+            Err(_) => incomplete.push(partition.to_string()),
         }
     }
-    if states.is_empty() || (!pending.is_empty() && incomplete.len() >= pending.len() && states.values().all(|s| !s.is_final())) {
-        return Err(Problem::new(Code::NoLeader, format!("{} cannot be asked", incomplete.join(", "))));
+    if asked.is_empty() && !pending.is_empty() {
+        return Err(unreachable(&incomplete));
     }
-    let states = wait(app, message, pending.into_keys().collect(), one, states).await;
+    let states = wait(app, message, asked, one, states).await;
     let count = |wanted: fn(&State) -> bool| states.values().filter(|state| wanted(state)).count();
     Ok(Cancelled {
         message_id: message,
@@ -117,13 +122,12 @@ async fn wait(
     mut states: States,
 ) -> States {
     let deadline = Instant::now() + PATIENCE;
-    while states.values().any(|state| !state.is_final()) && Instant::now() < deadline {
-        let (newer, _) = look(app, message, partitions.clone(), one).await;
-        states.extend(newer);
-        if states.values().all(|state| state.is_final()) {
-            break;
+    loop {
+        let waits = |(id, state): (&DeliveryId, &State)| !state.is_final() && partitions.contains(&id.partition());
+        if !states.iter().any(waits) || Instant::now() >= deadline {
+            return states;
         }
         tokio::time::sleep(PAUSE).await;
+        states.extend(look(app, message, partitions.clone(), one).await.0);
     }
-    states
 }

@@ -104,7 +104,8 @@ fn wanted(control: &Control) -> Vec<(String, Vec<u64>)> {
 /// A group, as the one who leads it in the newest term sees it, or else as whoever knows the newest term does.
 fn group(name: String, wanted: Vec<u64>, views: &BTreeMap<u64, Option<Vec<GroupView>>>) -> GroupShape {
     let all = views.iter().flat_map(|(node, views)| views.iter().flatten().map(move |view| (*node, view)));
-    let best = all.filter(|(_, view)| view.name == name).max_by_key(|(node, view)| (view.term, view.leader == Some(*node)));
+    let best =
+        all.filter(|(_, view)| view.name == name).max_by_key(|(node, view)| (view.term, view.leader == Some(*node)));
     let Some((_, view)) = best else {
         let (replicas, lag) = (Vec::new(), BTreeMap::new());
         return GroupShape { name, leader: None, term: 0, replicas, wanted, applied: None, last_log: None, lag };

@@ -166,9 +166,10 @@ pub(crate) async fn get_delivery(
     if !app.partitions().contains(&id.partition()) {
         return Err(missing());
     }
-    let found = app.ask(id.partition(), Find(id)).await.map_err(|Unreachable(partition)| {
-        Problem::new(Code::NoLeader, format!("{partition} cannot be asked"))
-    })?;
+    let found = app
+        .ask(id.partition(), Find(id))
+        .await
+        .map_err(|Unreachable(partition)| Problem::new(Code::NoLeader, format!("{partition} cannot be asked")))?;
     let found = found.ok_or_else(missing)?;
     let account = found.delivery.last_account().map(str::to_owned).or_else(|| found.sheet.account.clone());
     Ok(Answer(Trace {

@@ -195,9 +195,10 @@ pub(crate) async fn outline(app: &Shared, message: MessageId) -> Result<Outline,
     if !all.contains(&message.home()) {
         return Err(Problem::new(Code::NotFound, format!("there is no {message}")));
     }
-    let header = app.ask(message.home(), HeaderOf(message)).await.map_err(|Unreachable(partition)| {
-        Problem::new(Code::NoLeader, format!("{partition} cannot be asked"))
-    })?;
+    let header = app
+        .ask(message.home(), HeaderOf(message))
+        .await
+        .map_err(|Unreachable(partition)| Problem::new(Code::NoLeader, format!("{partition} cannot be asked")))?;
     let partitions = header.as_ref().map_or(all, |h| h.partitions.iter().map(|(partition, _)| *partition).collect());
     Ok(Outline { header, partitions })
 }

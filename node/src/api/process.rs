@@ -43,8 +43,8 @@ fn in_the_way(app: &App) -> Vec<String> {
     if partitions.is_empty() {
         reasons.push("the node is of no cluster yet".to_owned());
     }
-    let leaderless = partitions.into_iter().filter(|partition| app.ledger.leader_of(*partition).is_none());
-    reasons.extend(leaderless.map(|partition| format!("{partition} has no known leader")));
+    let leaderless = app.ledger.leaderless(&partitions, app.settings.election);
+    reasons.extend(leaderless.into_iter().map(|partition| format!("{partition} has no known leader")));
     reasons.extend(app.ledger.disk_trouble().map(|trouble| format!("the disk takes no writes: {trouble}")));
     reasons
 }

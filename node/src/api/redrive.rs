@@ -110,7 +110,8 @@ async fn propose(app: &Shared, partition: PartitionId, redrives: Vec<Redrive>, d
     while redrives.peek().is_some() {
         let mut piece = Vec::new();
         let mut bytes = 0;
-        while let Some(next) = redrives.next_if(|r| piece.is_empty() || (piece.len() < COMMANDS && bytes + size(r) <= BYTES))
+        while let Some(next) =
+            redrives.next_if(|r| piece.is_empty() || (piece.len() < COMMANDS && bytes + size(r) <= BYTES))
         {
             bytes += size(&next);
             piece.push(next);

@@ -118,9 +118,7 @@ impl From<Event> for EventShape {
         match what {
             What::Accepted => named("accepted"),
             What::Scheduled { due } => Self { due: Some(due), ..named("scheduled") },
-            What::Suppressed { rule, detail } => {
-                Self { rule: Some(rule), detail: Some(detail), ..named("suppressed") }
-            }
+            What::Suppressed { rule, detail } => Self { rule: Some(rule), detail: Some(detail), ..named("suppressed") },
             What::Begun { attempt, account } => {
                 Self { attempt: Some(attempt), account: Some(account), ..named("begun") }
             }

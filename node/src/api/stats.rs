@@ -83,7 +83,9 @@ pub(crate) async fn get_template_stats(
 ) -> Result<Answer<CountsShape>, Problem> {
     let day = match wanted.day {
         None => app.now().day(),
-        Some(day) => Time::parse(&format!("{day}T00:00:00Z")).map_err(|_| Problem::field("day", "must be YYYY-MM-DD"))?.day(),
+        Some(day) => {
+            Time::parse(&format!("{day}T00:00:00Z")).map_err(|_| Problem::field("day", "must be YYYY-MM-DD"))?.day()
+        }
     };
     let ask = |partition| Day { partition, template: name.clone(), day };
     let (given, incomplete) = app.ask_all(app.partitions(), ask).await;

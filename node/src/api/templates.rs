@@ -268,8 +268,9 @@ pub(crate) async fn list_versions(
     _: Viewer,
     Path(name): Path<String>,
 ) -> Result<Answer<Templates>, Problem> {
-    let versions: Option<Vec<u32>> =
-        app.ledger.control(|c| c.templates.get(&name).map(|template| template.versions.keys().rev().copied().collect()));
+    let versions: Option<Vec<u32>> = app
+        .ledger
+        .control(|c| c.templates.get(&name).map(|template| template.versions.keys().rev().copied().collect()));
     let versions = versions.ok_or_else(|| unknown_template(&name))?;
     let templates = versions.into_iter().map(|version| shape(&app, &name, version)).collect::<Result<_, _>>()?;
     Ok(Answer(Templates { templates }))

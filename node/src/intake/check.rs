@@ -41,7 +41,8 @@ pub(crate) fn check_shape(submission: &Submission<'_>, limits: &Limits, now: Tim
         return Err(Problem::new(Code::NoRecipients, "`to` is empty"));
     }
     if submission.to.len() > limits.max_recipients {
-        let detail = format!("`to` has {} recipients; a message has at most {}", submission.to.len(), limits.max_recipients);
+        let detail =
+            format!("`to` has {} recipients; a message has at most {}", submission.to.len(), limits.max_recipients);
         return Err(Problem::new(Code::TooManyRecipients, detail));
     }
     if submission.biz_id.as_ref().is_some_and(|id| id.len() > MAX_BIZ_ID_BYTES) {
@@ -131,7 +132,11 @@ fn address(
         Err(detail) => return Ok(Err(("invalid_recipient", detail))),
     };
     let missing = compiled.missing(shared, &own);
-    if missing.is_empty() { Ok(Ok(address)) } else { Ok(Err(("missing_variable", format!("needs: {}", missing.join(", "))))) }
+    if missing.is_empty() {
+        Ok(Ok(address))
+    } else {
+        Ok(Err(("missing_variable", format!("needs: {}", missing.join(", ")))))
+    }
 }
 
 fn sheet(submission: &Submission<'_>, compiled: &Compiled, key_id: &str, accepted_at: Time) -> Sheet {

@@ -42,20 +42,16 @@ pub(super) async fn claim(
     let command = Command::Claim(Box::new(Claim { key, body_hash, header: plan.header(), until }));
     let answer = match insist(app, home, &command, deadline).await {
         End::Kept(answer) => answer,
-        End::NoLeader(why) => return Err(Problem::new(Code::NoLeader, why)),
-        End::Full(why) => return Err(Problem::new(Code::Full, why)),
-        End::Unknown(why) => return Err(Problem::new(Code::Timeout, why)),
-        End::Stopping => return Err(Problem::new(Code::Stopping, "the node is stopping")),
+        lost => return Err(lost.problem()),
     };
     match answer {
         Answer::Claimed(Claimed::Fresh) => Ok((plan, false)),
         // Our own claim, whose first answer was lost.
         Answer::Claimed(Claimed::Again(header)) if header.message == plan.message => Ok((plan, false)),
         Answer::Claimed(Claimed::Again(header)) => Ok((repeat(app, &claiming, &header).await?, true)),
-        Answer::Claimed(Claimed::OtherBody(message)) => Err(Problem::new(
-            Code::IdempotencyMismatch,
-            format!("the key was used with another body, for {message}"),
-        )),
+        Answer::Claimed(Claimed::OtherBody(message)) => {
+            Err(Problem::new(Code::IdempotencyMismatch, format!("the key was used with another body, for {message}")))
+        }
         Answer::Refused(Refusal::Full) => {
             Err(Problem::new(Code::Full, format!("{home} holds as many idempotency keys as it may")))
         }

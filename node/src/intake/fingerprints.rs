@@ -18,7 +18,8 @@ pub(super) async fn fingerprint(app: &App, compiled: &Compiled, checked: &mut Ch
     }
     let shared = parse(&checked.sheet.variables)?;
     let all = checked.recipients.iter().chain(&checked.absent);
-    let items = all.map(|recipient| item(&recipient.to, recipient.variables.as_deref())).collect::<Result<Vec<_>, _>>()?;
+    let items =
+        all.map(|recipient| item(&recipient.to, recipient.variables.as_deref())).collect::<Result<Vec<_>, _>>()?;
     let fingerprints = ask(app, compiled, shared, items).await?;
     let all = checked.recipients.iter_mut().chain(&mut checked.absent);
     for (recipient, fingerprint) in all.zip(fingerprints) {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use tidings_contract::PartitionId;
-use tidings_machine::partition::{Accept, Answer, Command, Refusal, Verdict};
+use tidings_machine::partition::{Accept, Answer, Command, Recipient, Refusal, Verdict};
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::ledger::Setback;
+use crate::problem::{Code, Problem};
 
 /// Parts of one request that are under way at once.
 const AT_ONCE: usize = 16;
@@ -61,8 +62,21 @@ pub(crate) async fn insist(app: &App, partition: PartitionId, command: &Command,
     }
 }
 
+impl<T> End<T> {
+    /// What a caller is told about something that is not known to be kept.
+    pub(super) fn problem(self) -> Problem {
+        match self {
+            Self::NoLeader(why) => Problem::new(Code::NoLeader, why),
+            Self::Full(why) => Problem::new(Code::Full, why),
+            Self::Unknown(why) => Problem::new(Code::Timeout, why),
+            Self::Stopping => Problem::new(Code::Stopping, "the node is stopping"),
+            Self::Kept(_) => Problem::new(Code::Internal, "it was kept, but the answer cannot be read"),
+        }
+    }
+}
+
 /// Has one part kept.
-async fn keep_part(app: &App, accept: Accept, deadline: Instant) -> (Accept, End<Vec<Verdict>>) {
+async fn keep_part(app: &App, accept: Accept, deadline: Instant) -> (Vec<Recipient>, End<Vec<Verdict>>) {
     let partition = accept.partition;
     let command = Command::Accept(Box::new(accept));
     let end = match insist(app, partition, &command, deadline).await {
@@ -79,18 +93,20 @@ async fn keep_part(app: &App, accept: Accept, deadline: Instant) -> (Accept, End
         End::Unknown(why) => End::Unknown(why),
         End::Stopping => End::Stopping,
     };
-    let Command::Accept(accept) = command else { unreachable!("it was made above") };
-    (*accept, end)
+    let recipients = if let Command::Accept(accept) = command { accept.recipients } else { Vec::new() };
+    (recipients, end)
 }
 
 /// Has all parts kept, some at once. The order of the answers is not the order of the parts.
-pub(crate) async fn keep(app: &App, mut parts: Vec<Accept>, deadline: Instant) -> Vec<(Accept, End<Vec<Verdict>>)> {
-    match parts.pop() {
-        Some(only) if parts.is_empty() => vec![keep_part(app, only, deadline).await],
-        Some(last) => {
-            parts.push(last);
-            stream::iter(parts).map(|part| keep_part(app, part, deadline)).buffer_unordered(AT_ONCE).collect().await
-        }
-        None => Vec::new(),
+pub(crate) async fn keep(
+    app: &App,
+    mut parts: Vec<Accept>,
+    deadline: Instant,
+) -> Vec<(Vec<Recipient>, End<Vec<Verdict>>)> {
+    if parts.len() == 1
+        && let Some(only) = parts.pop()
+    {
+        return vec![keep_part(app, only, deadline).await];
     }
+    stream::iter(parts).map(|part| keep_part(app, part, deadline)).buffer_unordered(AT_ONCE).collect().await
 }

@@ -6,12 +6,13 @@ mod fingerprints;
 mod keep;
 mod request;
 mod split;
+mod tally;
 mod templates;
 
 use std::sync::Arc;
 
 use tidings_contract::{DeliveryId, MessageId, PartitionId, Time, partition_of};
-use tidings_machine::partition::{Accept, Header, State, Verdict};
+use tidings_machine::partition::{Accept, Header, Sheet, State};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -25,6 +26,7 @@ pub(crate) use fingerprints::fingerprint_of;
 use keep::{End, keep};
 pub(crate) use request::{Batch, Submission};
 use split::{Part, census, split};
+use tally::Tally;
 pub(crate) use templates::{Compiled, Templates, check_syntax, unknown_template};
 
 /// How much later than its deadline a part may still be applied, for clocks that differ.
@@ -100,7 +102,7 @@ struct Plan {
     message: MessageId,
     accepted_at: Time,
     parts: Vec<Part>,
-    sheet: Arc<tidings_machine::partition::Sheet>,
+    sheet: Arc<Sheet>,
     rejected: Vec<Rejected>,
     count: u16,
 }
@@ -144,98 +146,22 @@ impl Plan {
     }
 
     /// Has every part kept and says what became of each recipient.
-    async fn carry_out(mut self, app: &App, deadline: Instant, repeatable_until: Time, carry_header: bool) -> Result<Taken, Problem> {
+    async fn carry_out(
+        mut self,
+        app: &App,
+        deadline: Instant,
+        repeatable_until: Time,
+        carry_header: bool,
+    ) -> Result<Taken, Problem> {
         let accept_by = app.now().after_ms(app.accept_within());
         let accepts = self.accepts(accept_by, repeatable_until, carry_header);
-        let mut tally = Tally { rejected: self.rejected, ..Tally::default() };
-        for (accept, end) in keep(app, accepts, deadline).await {
+        let mut tally = Tally::new(self.rejected);
+        for (recipients, end) in keep(app, accepts, deadline).await {
             match end {
-                End::Kept(verdicts) => tally.keep(accept, verdicts),
-                End::NoLeader(why) => tally.lose(accept, Code::NoLeader, "no_leader", why),
-                End::Stopping => tally.lose(accept, Code::Stopping, "no_leader", "the node is stopping".to_owned()),
-                End::Full(why) => tally.lose(accept, Code::Full, "full", why),
-                End::Unknown(why) => tally.lose(accept, Code::Timeout, "unknown", why),
+                End::Kept(verdicts) => tally.keep(recipients, verdicts),
+                lost => tally.lose(recipients, lost.problem()),
             }
         }
         tally.finish(self.message)
-    }
-}
-
-/// What became of the recipients.
-#[derive(Debug, Default)]
-struct Tally {
-    deliveries: Vec<Placed>,
-    rejected: Vec<Rejected>,
-    /// The worst thing that befell a part.
-    worst: Option<(Code, String)>,
-}
-
-impl Tally {
-    fn keep(&mut self, accept: Accept, verdicts: Vec<Verdict>) {
-        // The verdicts are those of the part when it was first applied. A recipient who could not be taken then, or who
-        // can no longer be taken now, makes the two differ, so they are matched by index.
-        let mut given = accept.recipients.into_iter().peekable();
-        for Verdict { delivery, state } in verdicts {
-            let index = delivery.index();
-            while given.peek().is_some_and(|recipient| recipient.index < index) {
-                self.refuse_latecomer(given.next());
-            }
-            let to = match given.peek() {
-                Some(recipient) if recipient.index == index => given.next().map(|recipient| recipient.to),
-                _ => None,
-            };
-            let at = self.rejected.iter().position(|rejected| rejected.index == index);
-            let to = match (to, at) {
-                (Some(to), _) => to,
-                (None, Some(at)) => self.rejected.swap_remove(at).to,
-                (None, None) => String::new(),
-            };
-            self.deliveries.push(Placed { id: delivery, to, state });
-        }
-        while let Some(recipient) = given.next() {
-            self.refuse_latecomer(Some(recipient));
-        }
-    }
-
-    fn refuse_latecomer(&mut self, recipient: Option<tidings_machine::partition::Recipient>) {
-        if let Some(recipient) = recipient {
-            self.rejected.push(Rejected {
-                index: recipient.index,
-                to: recipient.to,
-                code: "unknown_account",
-                detail: "there was no such account when the message was taken first".to_owned(),
-                retryable: false,
-            });
-        }
-    }
-
-    fn lose(&mut self, accept: Accept, problem: Code, code: &'static str, why: String) {
-        let rejected = |r: tidings_machine::partition::Recipient| Rejected {
-            index: r.index,
-            to: r.to,
-            code,
-            detail: why.clone(),
-            retryable: true,
-        };
-        self.rejected.extend(accept.recipients.into_iter().map(rejected));
-        let graver = match &self.worst {
-            // Doubt outweighs everything: the caller must not take it for a refusal.
-            Some((Code::Timeout, _)) => false,
-            Some(_) => problem == Code::Timeout,
-            None => true,
-        };
-        if graver {
-            self.worst = Some((problem, why));
-        }
-    }
-
-    fn finish(mut self, message: MessageId) -> Result<Taken, Problem> {
-        self.deliveries.sort_by_key(|placed| placed.id.index());
-        self.rejected.sort_by_key(|rejected| rejected.index);
-        metrics::counter!("tidings_recipients_accepted_total").increment(self.deliveries.len() as u64);
-        match self.worst {
-            Some((code, why)) if self.deliveries.is_empty() => Err(Problem::new(code, why).with_rejected(self.rejected)),
-            _ => Ok(Taken { message, deliveries: self.deliveries, rejected: self.rejected, replayed: false }),
-        }
     }
 }

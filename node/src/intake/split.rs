@@ -42,7 +42,8 @@ pub(crate) fn split(recipients: Vec<Recipient>, absent: Vec<Recipient>, partitio
     let budget = MAX_BYTES.saturating_sub(SHEET_EXTRA + sheet.variables.len());
     let mut filling: BTreeMap<PartitionId, Filling> = BTreeMap::new();
     let mut parts = Vec::new();
-    let mut all: Vec<_> = recipients.into_iter().map(|r| (r, true)).chain(absent.into_iter().map(|r| (r, false))).collect();
+    let mut all: Vec<_> =
+        recipients.into_iter().map(|r| (r, true)).chain(absent.into_iter().map(|r| (r, false))).collect();
     all.sort_by_key(|(recipient, _)| recipient.index);
     for (recipient, present) in all {
         let partition = partition_of(&recipient.to, partitions);
@@ -130,7 +131,11 @@ mod tests {
     #[test]
     fn large_recipients_make_small_parts() {
         let parts = split(recipients(0..40, 60_000), vec![], 2, &sheet(60_000));
-        assert!(parts.iter().all(|p| p.recipients.len() <= 2), "{:?}", parts.iter().map(|p| p.recipients.len()).collect::<Vec<_>>());
+        assert!(
+            parts.iter().all(|p| p.recipients.len() <= 2),
+            "{:?}",
+            parts.iter().map(|p| p.recipients.len()).collect::<Vec<_>>()
+        );
     }
 
     #[test]

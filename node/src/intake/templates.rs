@@ -118,7 +118,8 @@ impl App {
 
 fn build(registry: &Registry, name: &str, version: Arc<TemplateVersion>) -> Result<Compiled, Problem> {
     let broken = |what: &str| Problem::new(Code::Internal, format!("version {} of {name} {what}", version.version));
-    let channel = registry.channel(&version.spec.channel).ok_or_else(|| broken("names a channel that does not exist"))?;
+    let channel =
+        registry.channel(&version.spec.channel).ok_or_else(|| broken("names a channel that does not exist"))?;
     let content = render::Compiled::new(&version.spec.content).map_err(|_| broken("does not compile"))?;
     let variables = content.variables().into_iter().collect();
     Ok(Compiled { name: name.to_owned(), channel, variables, content, version: Arc::clone(&version) })

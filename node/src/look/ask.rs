@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
 use futures::stream;
+use futures::{FutureExt, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_contract::PartitionId;
@@ -38,7 +38,11 @@ pub(crate) struct Unreachable(pub PartitionId);
 
 impl App {
     /// Asks the leader of `partition`; a local replica stands in for a leader that does not answer.
-    pub(crate) async fn ask<Q: Question>(self: &Shared, partition: PartitionId, question: Q) -> Result<Q::Answer, Unreachable> {
+    pub(crate) async fn ask<Q: Question>(
+        self: &Shared,
+        partition: PartitionId,
+        question: Q,
+    ) -> Result<Q::Answer, Unreachable> {
         let here = self.ledger.node();
         if let Some(leader) = self.ledger.leader_of(partition).filter(|leader| *leader != here) {
             match self.ask_node(leader, question.clone()).await {

@@ -61,7 +61,8 @@ impl Question for Day {
     type Answer = Tallied;
 
     async fn answer(self, app: Shared) -> Result<Tallied, String> {
-        let look = |p: &tidings_machine::partition::Partition| p.day_counts(&self.template, self.day).map(Tallied::from);
+        let look =
+            |p: &tidings_machine::partition::Partition| p.day_counts(&self.template, self.day).map(Tallied::from);
         Ok(app.ledger.partition(self.partition, look).ok_or("no replica here")?.unwrap_or_default())
     }
 }

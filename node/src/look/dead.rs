@@ -119,7 +119,8 @@ fn groups(partition: &Partition, filter: &DeadFilter) -> Vec<DeadGroup> {
     let mut groups: BTreeMap<Key<'_>, DeadGroup> = BTreeMap::new();
     for (id, letter) in partition.dead_letters().filter(|(_, letter)| filter.takes(letter)) {
         let account = letter.account.as_deref();
-        let key = (letter.reason.code.as_str(), letter.state, letter.template.as_str(), letter.channel.as_str(), account);
+        let key =
+            (letter.reason.code.as_str(), letter.state, letter.template.as_str(), letter.channel.as_str(), account);
         let group = groups.entry(key).or_insert_with(|| DeadGroup {
             code: letter.reason.code.clone(),
             state: letter.state,
@@ -226,7 +227,8 @@ fn oldest(partition: &Partition, asked: &DeadRecords) -> Vec<DeliveryId> {
         let mut ids: Vec<_> = asked.ids.iter().copied().filter(|id| wanted(id)).collect();
         ids.sort_unstable();
         ids.dedup();
-        let here = ids.into_iter().filter(|id| partition.dead_letter(id).is_some_and(|letter| asked.filter.takes(letter)));
+        let here =
+            ids.into_iter().filter(|id| partition.dead_letter(id).is_some_and(|letter| asked.filter.takes(letter)));
         return here.take(asked.limit).collect();
     }
     let letters = partition.dead_letters().filter(|(id, letter)| wanted(id) && asked.filter.takes(letter));

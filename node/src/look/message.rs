@@ -39,7 +39,13 @@ impl Question for OfMessage {
     async fn answer(self, app: Shared) -> Result<Siblings, String> {
         let mut found = BTreeMap::new();
         let wanted = |id: DeliveryId| self.after.is_none_or(|after| id > after);
-        app.ledger.partition(self.partition, |p| pending(p, self.message, |s| { found.insert(s.id, s); })).ok_or("no replica here")?;
+        app.ledger
+            .partition(self.partition, |p| {
+                pending(p, self.message, |s| {
+                    found.insert(s.id, s);
+                })
+            })
+            .ok_or("no replica here")?;
         let archive = app.ledger.archive(self.partition).ok_or("no archive here")?;
         let mut states: BTreeMap<DeliveryId, State> = found.iter().map(|(id, s)| (*id, s.state)).collect();
         found.retain(|id, _| wanted(*id));

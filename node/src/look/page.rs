@@ -130,8 +130,10 @@ impl Question for Recent {
         let mut page = Page { pending, pending_reached, ended: Vec::new(), archive_next: None };
         if !place.archive_done && filter.state != Some(State::Pending) {
             let archive = app.ledger.archive(partition).ok_or("no archive here")?;
-            let from = place.archive_from.map(|text| text.parse().map_err(|_| "not a cursor".to_owned())).transpose()?;
-            let found = archive.scan(filter.query(), from, limit + place.archive_skip).await.map_err(|e| e.to_string())?;
+            let from =
+                place.archive_from.map(|text| text.parse().map_err(|_| "not a cursor".to_owned())).transpose()?;
+            let found =
+                archive.scan(filter.query(), from, limit + place.archive_skip).await.map_err(|e| e.to_string())?;
             page.ended =
                 found.items.iter().skip(place.archive_skip).map(|e| Summary::new(&e.delivery, &e.sheet)).collect();
             page.archive_next = found.next.map(|cursor| cursor.to_string());
@@ -231,7 +233,11 @@ impl Stream {
         let (pending, ended) = self.heads();
         let from_pending = pending.map(|s| s.id) > ended.map(|s| s.id);
         let taken = if from_pending { pending.cloned() } else { ended.cloned() };
-        if from_pending { self.taken.0 += 1 } else { self.taken.1 += 1 }
+        if from_pending {
+            self.taken.0 += 1
+        } else {
+            self.taken.1 += 1
+        }
         taken
     }
 

@@ -49,8 +49,16 @@ async fn a_bad_message_is_refused_with_its_own_code_and_nothing_is_kept() {
         (json!({"template": "hello", "to": [ANN], "variables": [1]}), 422, "invalid_request"),
         (json!({"template": "hello", "to": [5], "variables": name}), 422, "invalid_request"),
         (json!({"template": "hello", "to": [ANN], "variables": name, "send_at": "soon"}), 422, "invalid_request"),
-        (json!({"template": "hello", "to": [ANN], "variables": name, "send_at": "2099-01-01T00:00:00Z"}), 422, "invalid_request"),
-        (json!({"template": "hello", "to": [ANN], "variables": name, "biz_id": "x".repeat(129)}), 422, "invalid_request"),
+        (
+            json!({"template": "hello", "to": [ANN], "variables": name, "send_at": "2099-01-01T00:00:00Z"}),
+            422,
+            "invalid_request",
+        ),
+        (
+            json!({"template": "hello", "to": [ANN], "variables": name, "biz_id": "x".repeat(129)}),
+            422,
+            "invalid_request",
+        ),
         (json!({"template": "hello", "to": [ANN], "variables": name, "priority": "now"}), 422, "invalid_request"),
     ];
     for (body, status, code) in cases {
@@ -96,15 +104,28 @@ async fn a_bad_template_or_account_is_refused_field_by_field() {
         (template(json!({"txet": "x"})), 422, "invalid_request", "content.text"),
         (json!({"channel": "sms", "content": {"text": "x"}}), 422, "invalid_request", "account"),
         (json!({"channel": "sms", "account": "nobody", "content": {"text": "x"}}), 422, "unknown_account", "account"),
-        (json!({"channel": "sms", "account": "demo", "content": {"text": "x"}, "retry": {"max_attempts": 0}}), 422, "invalid_request", "retry.max_attempts"),
-        (json!({"channel": "sms", "account": "demo", "content": {"text": "x"}, "dedup": {"window_ms": 1}}), 422, "invalid_request", "dedup.window_ms"),
+        (
+            json!({"channel": "sms", "account": "demo", "content": {"text": "x"}, "retry": {"max_attempts": 0}}),
+            422,
+            "invalid_request",
+            "retry.max_attempts",
+        ),
+        (
+            json!({"channel": "sms", "account": "demo", "content": {"text": "x"}, "dedup": {"window_ms": 1}}),
+            422,
+            "invalid_request",
+            "dedup.window_ms",
+        ),
     ];
     for (body, status, code, field) in cases {
         let got = node.put("/v1/templates/bad", body.clone()).await;
         assert_eq!(got.problem(status), code, "{body}");
         assert_eq!(got.body["errors"][0]["field"], field, "{body}: {}", got.body);
     }
-    assert_eq!(node.put("/v1/templates/Bad%20Name", template(json!({"text": "x"}))).await.problem(422), "invalid_request");
+    assert_eq!(
+        node.put("/v1/templates/Bad%20Name", template(json!({"text": "x"}))).await.problem(422),
+        "invalid_request"
+    );
     assert_eq!(node.get("/v1/templates/bad").await.problem(404), "unknown_template");
 
     let got = node.put("/v1/accounts/bad", json!({"provider": "pigeon"})).await;
@@ -134,7 +155,8 @@ async fn what_is_not_there_or_not_allowed_is_a_problem_too() {
         let got = node.call(method, path, key.as_deref(), &[], None).await;
         assert_eq!(got.problem(status), code, "{method} {path}");
     }
-    let got = node.call("POST", "/v1/messages", key.as_deref(), &[("content-type", "text/plain")], Some("{}".into())).await;
+    let got =
+        node.call("POST", "/v1/messages", key.as_deref(), &[("content-type", "text/plain")], Some("{}".into())).await;
     assert_eq!(got.problem(415), "unsupported_media_type");
     let body = json!({"template": "hello", "to": [ANN], "variables": {"name": "Ann"}});
     let got = node.post_once(&"k".repeat(256), &body).await;

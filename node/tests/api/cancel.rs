@@ -18,7 +18,8 @@ async fn a_scheduled_message_can_be_cancelled_and_is_never_sent() {
     let node = Lone::ready_to_send().await;
     let send_at = later(&node).await;
     let to = ["13800138000", "13800138001", "13800138002"];
-    let sent = node.send(json!({"template": "hello", "to": to, "variables": {"name": "Ann"}, "send_at": send_at})).await;
+    let sent =
+        node.send(json!({"template": "hello", "to": to, "variables": {"name": "Ann"}, "send_at": send_at})).await;
     let message = sent["message_id"].as_str().expect("an id");
     let cancelled = node.post(&format!("/v1/messages/{message}/cancel"), json!({})).await.expect(200);
     assert_eq!((&cancelled["cancelled"], &cancelled["too_late"]), (&json!(3), &json!(0)), "{cancelled}");
@@ -27,7 +28,8 @@ async fn a_scheduled_message_can_be_cancelled_and_is_never_sent() {
         assert_eq!(delivery["state"], "cancelled");
     }
     let trace = node.ended(sent["deliveries"][0]["id"].as_str().expect("an id")).await;
-    let events: Vec<_> = trace["events"].as_array().expect("a list").iter().filter_map(|e| e["what"].as_str()).collect();
+    let events: Vec<_> =
+        trace["events"].as_array().expect("a list").iter().filter_map(|e| e["what"].as_str()).collect();
     assert_eq!(events, ["accepted", "scheduled", "cancel_requested", "ended"]);
     // Once more changes nothing.
     let again = node.post(&format!("/v1/messages/{message}/cancel"), json!({})).await.expect(200);
@@ -40,7 +42,8 @@ async fn one_delivery_of_many_can_be_cancelled() {
     let node = Lone::ready_to_send().await;
     let send_at = later(&node).await;
     let to = ["13800138000", "13800138001"];
-    let sent = node.send(json!({"template": "hello", "to": to, "variables": {"name": "Ann"}, "send_at": send_at})).await;
+    let sent =
+        node.send(json!({"template": "hello", "to": to, "variables": {"name": "Ann"}, "send_at": send_at})).await;
     let id = |n: usize| sent["deliveries"][n]["id"].as_str().expect("an id").to_owned();
     let cancelled = node.post(&format!("/v1/deliveries/{}/cancel", id(0)), json!({})).await.expect(200);
     assert_eq!(cancelled["deliveries"], json!([{"id": id(0), "state": "cancelled"}]));

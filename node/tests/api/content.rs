@@ -15,12 +15,16 @@ async fn a_template_has_versions_and_can_be_previewed_and_taken_out_of_use() {
     assert_eq!(node.template("hello", spec("Hello {{ name }}")).await["version"], 1);
     assert_eq!(node.template("hello", spec("Bye {{ name }}")).await["version"], 2);
     assert_eq!(node.get("/v1/templates/hello").await.expect(200)["version"], 2);
-    assert_eq!(node.get("/v1/templates/hello?version=1").await.expect(200)["content"], json!({"text": "Hello {{ name }}"}));
+    assert_eq!(
+        node.get("/v1/templates/hello?version=1").await.expect(200)["content"],
+        json!({"text": "Hello {{ name }}"})
+    );
     let versions = node.get("/v1/templates/hello/versions").await.expect(200);
     assert_eq!(versions["templates"].as_array().map(Vec::len), Some(2));
     assert_eq!(node.get("/v1/templates").await.expect(200)["templates"].as_array().map(Vec::len), Some(1));
 
-    let preview = node.post("/v1/templates/hello/preview", json!({"to": "13800138000", "variables": {"name": "Ann"}})).await;
+    let preview =
+        node.post("/v1/templates/hello/preview", json!({"to": "13800138000", "variables": {"name": "Ann"}})).await;
     assert_eq!(preview.expect(200)["content"], json!({"text": "Bye Ann"}));
     let missing = node.post("/v1/templates/hello/preview", json!({"variables": {}})).await;
     assert_eq!(missing.problem(422), "invalid_request");
@@ -29,7 +33,9 @@ async fn a_template_has_versions_and_can_be_previewed_and_taken_out_of_use() {
     assert_eq!(in_use.problem(409), "conflict");
     assert_eq!(node.delete("/v1/templates/hello").await.status, 204);
     assert_eq!(node.delete("/v1/templates/nobody").await.problem(404), "unknown_template");
-    let gone = node.post("/v1/messages", json!({"template": "hello", "to": ["13800138000"], "variables": {"name": "n"}})).await;
+    let gone = node
+        .post("/v1/messages", json!({"template": "hello", "to": ["13800138000"], "variables": {"name": "n"}}))
+        .await;
     assert_eq!(gone.problem(404), "unknown_template");
     assert_eq!(node.delete("/v1/accounts/demo").await.status, 204);
     assert_eq!(node.delete("/v1/accounts/demo").await.problem(404), "unknown_account");

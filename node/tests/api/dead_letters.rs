@@ -26,8 +26,14 @@ async fn failed_deliveries_are_grouped_by_reason_and_listed() {
     let groups = node.get("/v1/dead-letters").await.expect(200);
     assert_eq!(groups["total"], 7);
     let group = &groups["groups"][0];
-    assert_eq!((&group["code"], &group["count"], &group["state"]), (&json!("sandbox_never"), &json!(7), &json!("failed")));
-    assert_eq!((&group["template"], &group["channel"], &group["account"]), (&json!("hello"), &json!("sms"), &json!("broken")));
+    assert_eq!(
+        (&group["code"], &group["count"], &group["state"]),
+        (&json!("sandbox_never"), &json!(7), &json!("failed"))
+    );
+    assert_eq!(
+        (&group["template"], &group["channel"], &group["account"]),
+        (&json!("hello"), &json!("sms"), &json!("broken"))
+    );
     assert!(ids.contains(&group["sample"].as_str().expect("an id").to_owned()));
     assert_eq!(node.get("/v1/dead-letters?code=other").await.expect(200)["total"], 0);
 
@@ -35,7 +41,9 @@ async fn failed_deliveries_are_grouped_by_reason_and_listed() {
     let mut next = String::new();
     loop {
         let page = node.get(&format!("/v1/dead-letters/list?limit=3{next}")).await.expect(200);
-        listed.extend(page["deliveries"].as_array().expect("a list").iter().map(|d| d["id"].as_str().expect("an id").to_owned()));
+        listed.extend(
+            page["deliveries"].as_array().expect("a list").iter().map(|d| d["id"].as_str().expect("an id").to_owned()),
+        );
         match page["next"].as_str() {
             Some(cursor) => next = format!("&cursor={cursor}"),
             None => break,
@@ -68,7 +76,8 @@ async fn a_redrive_with_an_edit_delivers_and_both_lives_point_at_each_other() {
     let again = node.post("/v1/dead-letters/redrive", one).await.expect(202);
     assert_eq!((&again["redriven"], &again["skipped"]), (&json!(0), &json!(1)));
 
-    let all = node.post("/v1/dead-letters/redrive", json!({"filter": {"template": "hello"}, "edit": edit})).await.expect(202);
+    let all =
+        node.post("/v1/dead-letters/redrive", json!({"filter": {"template": "hello"}, "edit": edit})).await.expect(202);
     assert_eq!(all["redriven"], 2);
     for made in all["deliveries"].as_array().expect("a list") {
         assert_eq!(node.ended(made["id"].as_str().expect("an id")).await["state"], "delivered");
@@ -80,7 +89,8 @@ async fn a_redrive_with_an_edit_delivers_and_both_lives_point_at_each_other() {
 #[tokio::test]
 async fn a_redrive_can_use_the_template_as_it_is_now() {
     let (node, _) = node_with_dead_letters(1).await;
-    node.template("hello", json!({"channel": "sms", "account": "good", "content": {"text": "Better, {{ name }}"}})).await;
+    node.template("hello", json!({"channel": "sms", "account": "good", "content": {"text": "Better, {{ name }}"}}))
+        .await;
     let body = json!({"filter": {}, "edit": {"template_version": "latest"}});
     let done = node.post("/v1/dead-letters/redrive", body).await.expect(202);
     let trace = node.ended(done["deliveries"][0]["id"].as_str().expect("an id")).await;

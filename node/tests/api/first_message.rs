@@ -21,7 +21,8 @@ async fn a_message_is_delivered_and_its_whole_life_can_be_read() {
     assert_eq!(trace["biz_id"], "order-7");
     assert_eq!(trace["account"], "demo");
     assert_eq!(trace["attempts"], 1);
-    let events: Vec<&str> = trace["events"].as_array().expect("a list").iter().filter_map(|e| e["what"].as_str()).collect();
+    let events: Vec<&str> =
+        trace["events"].as_array().expect("a list").iter().filter_map(|e| e["what"].as_str()).collect();
     assert_eq!(events, ["accepted", "attempted", "ended"]);
     assert_eq!(trace["events"][1]["outcome"]["class"], "delivered");
     assert_eq!(trace["events"][1]["outcome"]["provider_id"], trace["provider_id"]);
@@ -34,7 +35,10 @@ async fn a_message_is_delivered_and_its_whole_life_can_be_read() {
     let message = node.get(&format!("/v1/messages/{}", sent["message_id"].as_str().expect("an id"))).await.expect(200);
     assert_eq!(message["states"], json!({"delivered": 1}));
     assert_eq!(message["deliveries"][0]["id"], delivery.as_str());
-    assert_eq!((&message["template"], &message["version"], &message["recipients"]), (&json!("hello"), &json!(1), &json!(1)));
+    assert_eq!(
+        (&message["template"], &message["version"], &message["recipients"]),
+        (&json!("hello"), &json!(1), &json!(1))
+    );
 
     let stats = node.get("/v1/stats/templates/hello").await.expect(200);
     assert_eq!(stats, json!({"accepted": 1, "pending": 0, "ended": {"delivered": 1}}));
@@ -53,7 +57,8 @@ async fn every_recipient_is_answered_for_itself() {
             {"to": "13800138000", "variables": {"name": "Eve"}},
         ]}))
         .await;
-    let indexes: Vec<u64> = sent["deliveries"].as_array().expect("a list").iter().filter_map(|d| d["index"].as_u64()).collect();
+    let indexes: Vec<u64> =
+        sent["deliveries"].as_array().expect("a list").iter().filter_map(|d| d["index"].as_u64()).collect();
     assert_eq!(indexes, [0, 4]);
     let rejected: Vec<(u64, &str)> = sent["rejected"]
         .as_array()
@@ -73,7 +78,8 @@ async fn a_batch_is_taken_or_refused_message_by_message() {
     let good = json!({"template": "hello", "to": ["13800138000"], "variables": {"name": "Ann"}});
     let body = json!({"messages": [good, {"template": "nobody", "to": ["13800138000"]}, {"template": "hello"}]});
     let results = node.post("/v1/messages/batch", body).await.expect(200);
-    let statuses: Vec<u64> = results["results"].as_array().expect("a list").iter().filter_map(|r| r["status"].as_u64()).collect();
+    let statuses: Vec<u64> =
+        results["results"].as_array().expect("a list").iter().filter_map(|r| r["status"].as_u64()).collect();
     assert_eq!(statuses, [202, 404, 422]);
     assert!(results["results"][0]["message_id"].is_string());
     assert_eq!(results["results"][1]["problem"]["code"], "unknown_template");

@@ -107,7 +107,8 @@ impl Lone {
     pub(crate) async fn ready_to_send() -> Self {
         let node = Self::start().await;
         node.account("demo", json!({})).await;
-        node.template("hello", json!({"channel": "sms", "account": "demo", "content": {"text": "Hello {{ name }}"}})).await;
+        node.template("hello", json!({"channel": "sms", "account": "demo", "content": {"text": "Hello {{ name }}"}}))
+            .await;
         node
     }
 

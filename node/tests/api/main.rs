@@ -1,5 +1,7 @@
 //! The API of a node, asked over HTTP: real groups on a real disk, started in this process.
 
+#![allow(clippy::expect_used, reason = "these are tests; clippy only sees that in test functions")]
+
 mod bad_input;
 mod cancel;
 mod cluster;

@@ -26,7 +26,11 @@ async fn a_key_may_do_what_its_role_says_until_it_is_revoked() {
         keys.push((made["id"].as_str().expect("an id").to_owned(), made["key"].as_str().expect("a key").to_owned()));
     }
     let message = json!({"template": "hello", "to": ["13800138000"], "variables": {"name": "Ann"}}).to_string();
-    let cases = [("GET", "/v1/templates", None, 0, 200), ("POST", "/v1/messages", Some(message), 1, 202), ("GET", "/v1/audit", None, 2, 200)];
+    let cases = [
+        ("GET", "/v1/templates", None, 0, 200),
+        ("POST", "/v1/messages", Some(message), 1, 202),
+        ("GET", "/v1/audit", None, 2, 200),
+    ];
     for (method, path, body, least, good) in cases {
         for (at, (_, key)) in keys.iter().enumerate() {
             let got = node.call(method, path, Some(key), &[], body.clone()).await;
@@ -67,6 +71,9 @@ async fn every_change_stands_in_the_audit_log() {
     assert!(entries[0]["by"].as_str().is_some_and(|by| by.starts_with("key_")));
     let page = node.get("/v1/audit?limit=1").await.expect(200);
     let before = page["next"].as_u64().expect("there is more");
-    assert_eq!(node.get(&format!("/v1/audit?limit=1&before={before}")).await.expect(200)["entries"][0]["action"], "put_account");
+    assert_eq!(
+        node.get(&format!("/v1/audit?limit=1&before={before}")).await.expect(200)["entries"][0]["action"],
+        "put_account"
+    );
     node.stop().await;
 }

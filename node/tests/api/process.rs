@@ -19,7 +19,10 @@ async fn a_node_of_no_cluster_says_so_until_it_is_founded() {
     let wrong = node.call("POST", "/v1/cluster/init", Some("wrong"), &[], None).await;
     assert_eq!(wrong.problem(401), "unauthorized");
     let bad = Some(json!({"partitions": 0}).to_string());
-    assert_eq!(node.call("POST", "/v1/cluster/init", Some(CLUSTER_SECRET), &[], bad).await.problem(422), "invalid_request");
+    assert_eq!(
+        node.call("POST", "/v1/cluster/init", Some(CLUSTER_SECRET), &[], bad).await.problem(422),
+        "invalid_request"
+    );
     let three = Some(json!({"partitions": 3}).to_string());
     let founded = node.call("POST", "/v1/cluster/init", Some(CLUSTER_SECRET), &[], three).await.expect(201);
     node.key = founded["key"].as_str().expect("a key").to_owned();
@@ -27,7 +30,8 @@ async fn a_node_of_no_cluster_says_so_until_it_is_founded() {
     let cluster = node.get("/v1/cluster").await.expect(200);
     assert_eq!((&cluster["id"], &cluster["partitions"]), (&founded["cluster"], &json!(3)));
     assert_eq!(cluster["nodes"][0]["up"], true);
-    let names: Vec<_> = cluster["groups"].as_array().expect("a list").iter().filter_map(|g| g["name"].as_str()).collect();
+    let names: Vec<_> =
+        cluster["groups"].as_array().expect("a list").iter().filter_map(|g| g["name"].as_str()).collect();
     assert_eq!(names, ["control", "p0", "p1", "p2"]);
     assert!(cluster["groups"].as_array().expect("a list").iter().all(|g| g["leader"] == 1), "{cluster}");
     let again = node.call("POST", "/v1/cluster/init", Some(CLUSTER_SECRET), &[], None).await;

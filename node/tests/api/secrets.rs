@@ -45,10 +45,8 @@ fn files(dir: &Path, look: &mut impl FnMut(&Path, &[u8])) {
 async fn a_secret_is_in_no_answer_no_log_and_no_file() {
     let lines = Lines::default();
     let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
     // One thread runs the whole node, so its default subscriber sees all of it.
     let _guard = tracing::subscriber::set_default(subscriber);
     let node = Lone::start().await;
@@ -68,7 +66,10 @@ async fn a_secret_is_in_no_answer_no_log_and_no_file() {
     answers.push(node.get("/v1/accounts").await.expect(200));
     answers.push(node.get("/v1/audit").await.expect(200));
     for answer in &answers {
-        assert!(!holds(answer.to_string().as_bytes(), PASSWORD) && !holds(answer.to_string().as_bytes(), OTHER), "{answer}");
+        assert!(
+            !holds(answer.to_string().as_bytes(), PASSWORD) && !holds(answer.to_string().as_bytes(), OTHER),
+            "{answer}"
+        );
     }
     let key = node.key.clone();
     let dir = node.stop().await;

@@ -99,6 +99,19 @@ impl DiskLog {
         Ok(log)
     }
 
+    /// Forgets that `node` led when it ended, so that it has to be elected again, in a new term.
+    ///
+    /// openraft lets a leader that restarts go on in its old term. But a term is the epoch of an owner, and a restarted
+    /// process is another owner: in the old term nobody would take its takeover. The vote itself stays.
+    pub(crate) fn resign(&self, node: u64) -> Result<(), String> {
+        let (meta, key) = (self.inner.disk.meta(), &self.inner.keys.vote);
+        let vote: Option<Vote> = get(meta, key).map_err(|e| e.to_string())?;
+        let Some(led) = vote.filter(|vote| vote.committed && vote.leader_id.node_id == node) else { return Ok(()) };
+        let resigned = codec::encode(&Vote { committed: false, ..led }).map_err(|e| e.to_string())?;
+        // It need not be on the disk before the election writes a newer vote: a crash until then only brings it back here.
+        meta.insert(key, resigned).map(drop).map_err(|e| e.to_string())
+    }
+
     /// The name of the tree that holds the log of `group`.
     pub(crate) fn tree_name(group: GroupId) -> String {
         format!("log/{group}")

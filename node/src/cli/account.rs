@@ -1,0 +1,79 @@
+//! `tidings account`: with whom it is sent.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::client::Ask;
+use super::failure::Failure;
+use super::output::{Column, rows};
+use super::template::pretty;
+use super::{Context, document};
+
+const LIST: &[Column] = &[("NAME", "/name"), ("PROVIDER", "/provider"), ("LIMIT", "/limit"), ("SETTINGS", "/settings")];
+
+const PUT_HELP: &str = "\
+A file, in TOML or JSON; `tidings providers NAME` shows the settings there are:
+
+  name = \"mail\"
+  provider = \"email/smtp\"
+  [settings]
+  host = \"smtp.example.com\"
+  [limit]
+  permits = 50
+  window_ms = 1000
+
+A secret that reads \"***\" keeps the one that is stored.";
+
+/// The commands of `tidings account`.
+#[derive(Subcommand)]
+pub(super) enum Account {
+    /// List the accounts; secrets are masked
+    List,
+    /// Show an account; secrets are masked
+    Get {
+        /// Its name
+        name: String,
+    },
+    /// Write an account from a file
+    #[command(visible_alias = "apply", after_help = PUT_HELP)]
+    Put {
+        /// Its name [default: `name` in the file]
+        name: Option<String>,
+        /// A JSON or TOML file; - is standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Remove an account that no template uses
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+impl Account {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let (api, out) = (context.api()?, &context.out);
+        match self {
+            Self::List => {
+                let reply = api.ask(Ask::get(&["v1", "accounts"])).await?;
+                out.answer(&reply, |value| out.table(rows(value, "accounts"), LIST, "There are no accounts."))
+            }
+            Self::Get { name } => {
+                let reply = api.ask(Ask::get(&["v1", "accounts", &name])).await?;
+                out.answer(&reply, pretty)
+            }
+            Self::Put { name, file } => {
+                let mut spec = document::read(&file)?;
+                let name = document::name(name, &mut spec)?;
+                let reply = api.ask(Ask::put(&["v1", "accounts", &name], Value::Object(spec))).await?;
+                out.answer(&reply, |_| format!("account {name} is written"))
+            }
+            Self::Delete { name } => {
+                let reply = api.ask(Ask::delete(&["v1", "accounts", &name])).await?;
+                out.answer(&reply, |_| format!("account {name} is removed"))
+            }
+        }
+    }
+}
