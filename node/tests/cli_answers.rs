@@ -223,7 +223,7 @@ fn a_rejected_recipient_is_told_and_ends_with_1() {
     let output = node.run(&["send", "otp", "--to", "a", "--to", "x"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stdout(&output).contains("1       x          invalid_recipient   is no number"), "{}", stdout(&output));
-    assert_eq!(stderr(&output), "error: 1 recipients were rejected; the others were kept\n");
+    assert_eq!(stderr(&output), "error: recipients rejected: 1; the others were kept\n");
 }
 
 #[test]

@@ -31,7 +31,7 @@ A secret that reads \"***\" keeps the one that is stored.";
 pub(super) enum Account {
     /// List the accounts; secrets are masked
     List,
-    /// Show an account; secrets are masked
+    /// Show an account, in a form that `put` takes; secrets are masked
     Get {
         /// Its name
         name: String,
@@ -67,6 +67,8 @@ impl Account {
             Self::Put { name, file } => {
                 let mut spec = document::read(&file)?;
                 let name = document::name(name, &mut spec)?;
+                // What `get` tells beside the account itself; a file may have been made from it.
+                spec.retain(|field, _| !["revision", "updated_at"].contains(&field.as_str()));
                 let reply = api.ask(Ask::put(&["v1", "accounts", &name], Value::Object(spec))).await?;
                 out.answer(&reply, |_| format!("account {name} is written"))
             }

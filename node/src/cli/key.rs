@@ -8,8 +8,13 @@ use super::client::Ask;
 use super::failure::Failure;
 use super::output::{Column, flat, rows};
 
-const LIST: &[Column] =
-    &[("ID", "/id"), ("NAME", "/name"), ("ROLE", "/role"), ("CREATED (UTC)", "/created_at"), ("BY", "/created_by")];
+const LIST: &[Column] = &[
+    ("ID", "/id"),
+    ("NAME", "/name"),
+    ("ROLE", "/role"),
+    ("CREATED (UTC)", "/created_at"),
+    ("REVOKED (UTC)", "/revoked_at"),
+];
 
 /// The commands of `tidings key`.
 #[derive(Subcommand)]

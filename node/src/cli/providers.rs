@@ -29,7 +29,8 @@ impl Providers {
         let Some(name) = self.name else {
             return out.answer(&reply, |value| {
                 let providers = out.table(rows(value, "providers"), LIST, "There are no providers.");
-                let channels = out.table(rows(value, "channels"), CHANNELS, "There are no channels.");
+                let channels: Vec<Value> = rows(value, "channels").iter().map(example_as_text).collect();
+                let channels = out.table(&channels, CHANNELS, "There are no channels.");
                 format!("{providers}\n\n{channels}")
             });
         };
@@ -42,13 +43,16 @@ impl Providers {
     }
 }
 
+/// The same with its example as JSON on one line, ready to be copied into a template.
+fn example_as_text(channel: &Value) -> Value {
+    let mut channel = channel.clone();
+    channel["example"] = Value::String(channel["example"].to_string());
+    channel
+}
+
 fn one(out: &Out, provider: &Value) -> String {
     let settings = out.table(rows(provider, "settings"), SETTINGS, "It has no settings.");
-    let example = match &provider["example"] {
-        Value::String(text) => serde_json::from_str(text).unwrap_or(Value::Null),
-        other => other.clone(),
-    };
-    let account = json!({"name": "my-account", "provider": provider["name"], "settings": example});
+    let account = json!({"name": "my-account", "provider": provider["name"], "settings": provider["example"]});
     format!(
         "{}: {}\nChannel {}. After: {}\n\n{settings}\n\nAn account, for `tidings account put -f FILE`:\n{}",
         out.bold(&flat(&provider["name"])),

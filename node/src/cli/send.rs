@@ -178,11 +178,9 @@ fn refused(out: &Out, value: &Value) -> String {
 fn finish(rejected: usize, undelivered: u64) -> Result<(), Failure> {
     match (rejected, undelivered) {
         (0, 0) => Ok(()),
-        (0, n) => Err(Failure::Failed(format!("{n} deliveries did not end as delivered"))),
-        (n, 0) => Err(Failure::Failed(format!("{n} recipients were rejected; the others were kept"))),
-        (n, m) => {
-            Err(Failure::Failed(format!("{n} recipients were rejected; {m} deliveries did not end as delivered")))
-        }
+        (0, n) => Err(Failure::Failed(format!("not delivered: {n}"))),
+        (n, 0) => Err(Failure::Failed(format!("recipients rejected: {n}; the others were kept"))),
+        (n, m) => Err(Failure::Failed(format!("recipients rejected: {n}; not delivered: {m}"))),
     }
 }
 

@@ -28,7 +28,8 @@ const ALONE: &[(&str, &str)] = &[
     ("TIDINGS_CLUSTER_REPLICATION", "1"),
     // Nobody connects to it; a free port keeps two of them apart.
     ("TIDINGS_NODE_PEER_LISTEN", "127.0.0.1:0"),
-    ("TIDINGS_LOG_LEVEL", "warn"),
+    // The consensus library reports as errors what its caller takes care of.
+    ("TIDINGS_LOG_LEVEL", "warn,openraft=off"),
 ];
 
 /// Where a node for trying out lives.
@@ -141,6 +142,14 @@ async fn ready(api: &Api) -> Result<(), Failure> {
         match api.ask(Ask::get(&["readyz"])).await {
             Ok(_) => return Ok(()),
             Err(Failure::Refused { .. }) if Instant::now() < deadline => sleep(Duration::from_millis(20)).await,
+            Err(Failure::Refused { body, .. }) => {
+                let reasons = String::from_utf8_lossy(&body).into_owned();
+                return Err(Failure::Failed(format!(
+                    "the node is not ready after {} s: {reasons}\nWhat to do: if the directory was emptied, remove its \
+                     {KEY_FILE} too.",
+                    READY_WITHIN.as_secs()
+                )));
+            }
             Err(failure) => return Err(failure),
         }
     }

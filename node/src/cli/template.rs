@@ -36,7 +36,7 @@ A file, in TOML or JSON:
 pub(super) enum Template {
     /// List the templates
     List,
-    /// Show a template as it would be written back
+    /// Show a template, in a form that `put` takes
     Get {
         /// Its name
         name: String,
@@ -89,7 +89,7 @@ impl Template {
             }
             Self::Versions { name } => {
                 let reply = api.ask(Ask::get(&["v1", "templates", &name, "versions"])).await?;
-                out.answer(&reply, |value| out.table(rows(value, "versions"), LIST, "There are no versions."))
+                out.answer(&reply, |value| out.table(rows(value, "templates"), LIST, "There are no versions."))
             }
             Self::Get { name, version } => {
                 let reply = api.ask(Ask::get(&["v1", "templates", &name]).query("version", version)).await?;
@@ -98,6 +98,8 @@ impl Template {
             Self::Put { name, file } => {
                 let mut spec = document::read(&file)?;
                 let name = document::name(name, &mut spec)?;
+                // What `get` tells beside the template itself; a file may have been made from it.
+                spec.retain(|field, _| !["version", "variables", "created_at", "created_by"].contains(&field.as_str()));
                 let reply = api.ask(Ask::put(&["v1", "templates", &name], Value::Object(spec))).await?;
                 out.answer(&reply, |value| format!("template {name} is at version {}", value["version"]))
             }
