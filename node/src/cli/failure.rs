@@ -56,7 +56,9 @@ fn refusal(status: u16, body: &[u8]) -> String {
     lines.extend(Some(format!("  {}", text("detail"))).filter(|line| !line.trim().is_empty()));
     let entries = |name: &str| problem[name].as_array().cloned().unwrap_or_default();
     let field = |entry: &Value, name: &str| clean(entry[name].as_str().unwrap_or_default());
-    lines.extend(entries("errors").iter().map(|e| format!("  {}: {}", field(e, "field"), field(e, "detail"))));
+    // The detail repeats the first of them, which then need not be told twice.
+    let errors = entries("errors").into_iter().map(|e| format!("{} {}", field(&e, "field"), field(&e, "detail")));
+    lines.extend(errors.filter(|error| *error != text("detail")).map(|error| format!("  {error}")));
     lines.extend(
         entries("rejected")
             .iter()
@@ -98,11 +100,12 @@ mod tests {
     #[test]
     fn a_problem_is_told_with_title_code_detail_and_what_to_do() {
         let body = br#"{"type":"/docs/problems#invalid_request","title":"A field is missing or wrong","status":422,
-            "code":"invalid_request","detail":"to[1] is empty","errors":[{"field":"to[1]","detail":"is empty"}],
+            "code":"invalid_request","detail":"to[1] is empty","errors":[{"field":"to[1]","detail":"is empty"},
+            {"field":"send_at","detail":"is past"}],
             "retry_after_ms":1500}"#;
         assert_eq!(
             refusal(422, body),
-            "A field is missing or wrong (invalid_request, 422)\n  to[1] is empty\n  to[1]: is empty\n  \
+            "A field is missing or wrong (invalid_request, 422)\n  to[1] is empty\n  send_at is past\n  \
              Try again in 2 s.\nWhat to do: mend what is named and run the command again."
         );
     }

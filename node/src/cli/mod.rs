@@ -53,14 +53,14 @@ Start here: `tidings demo`, or `tidings dev` and the lines it prints.";
 #[command(name = "tidings", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 120)]
 struct Cli {
     #[command(flatten)]
-    common: Common,
+    everywhere: Everywhere,
     #[command(subcommand)]
     command: Command,
 }
 
 /// What every command takes.
 #[derive(Args)]
-struct Common {
+struct Everywhere {
     /// The node's API [default: http://127.0.0.1:7400]
     #[arg(long, global = true, env = "TIDINGS_URL", value_name = "URL", help_heading = "Everywhere")]
     url: Option<String>,
@@ -143,10 +143,10 @@ fn stored_key(data: &Path) -> Option<Secret> {
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     // clap itself ends the process: 0 after help and version, 2 after wrong usage.
-    let Cli { common, command } = Cli::parse();
-    let out = Out::new(common.json);
-    let key = common.key.filter(|key| !key.is_empty()).map(Secret::new);
-    let context = Context { url: common.url.filter(|url| !url.is_empty()), key, out };
+    let Cli { everywhere, command } = Cli::parse();
+    let out = Out::new(everywhere.json);
+    let key = everywhere.key.filter(|key| !key.is_empty()).map(Secret::new);
+    let context = Context { url: everywhere.url.filter(|url| !url.is_empty()), key, out };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::Failed(format!("the runtime does not start: {error}")).report(&context.out),
