@@ -114,6 +114,7 @@ impl Config {
             format!("must hold at least one batch: raft.batch_commands is {}", raft.batch_commands)
         });
         checks.within("raft.queue", raft.queue, 1..=1_000_000);
+        checks.within("raft.linger_ms", raft.linger_ms, 0..=100);
     }
 
     fn check_flow(&self, checks: &mut Checks) {

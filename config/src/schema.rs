@@ -99,6 +99,8 @@ pub struct Raft {
     pub batch_bytes: usize,
     /// Most commands waiting for one group.
     pub queue: usize,
+    /// Longest wait of a log entry for company, in milliseconds, and only in a crowd.
+    pub linger_ms: u64,
 }
 
 /// The database.

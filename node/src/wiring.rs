@@ -27,6 +27,7 @@ pub(crate) fn raft(config: &Config) -> Options {
         commands: raft.batch_commands,
         bytes: raft.batch_bytes.min(MAX_ENTRY_BYTES),
         queue: raft.queue,
+        linger: Duration::from_millis(raft.linger_ms),
         ..options.batch
     };
     options.log = LogLimits { snapshot_after: raft.snapshot_entries, ..options.log };

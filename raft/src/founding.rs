@@ -106,6 +106,7 @@ impl Inner {
     /// marked on the disk, so that a node which lost a replica never starts a second, empty one.
     pub(crate) async fn bear_partitions(self: &Arc<Self>, count: u16, peer: &Peer) -> Result<(), ProposeError> {
         let refused = |e: &dyn std::fmt::Display| ProposeError::Refused(e.to_string());
+        let _alone = self.bearing.lock().await;
         for partition in (0..count).map(PartitionId) {
             let mark = format!("born/{}", GroupId::Partition(partition));
             if self.ground.disk.meta().contains_key(&mark).map_err(|e| refused(&e))? {

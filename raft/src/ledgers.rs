@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) arrivals: Arrivals,
     pub(crate) asked: RwLock<Option<AskHandler>>,
     pub(crate) opening: tokio::sync::Mutex<()>,
+    /// Partitions are started by one at a time: whoever founds, or the keeper.
+    pub(crate) bearing: tokio::sync::Mutex<()>,
     /// Wakes the keeper before its time.
     pub(crate) look: Notify,
     peer_addr: SocketAddr,
@@ -98,6 +100,7 @@ impl Ledgers {
             arrivals: Arrivals::default(),
             asked: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
+            bearing: tokio::sync::Mutex::default(),
             look: Notify::new(),
             peer_addr,
             tasks: Mutex::new(JoinSet::new()),

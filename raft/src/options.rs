@@ -114,7 +114,7 @@ impl Timing {
     }
 }
 
-/// How commands are gathered into entries while earlier ones are in flight.
+/// How commands are gathered into entries: while an earlier one is in flight, and, in a crowd, a little longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Most commands of one entry.
@@ -125,11 +125,13 @@ pub struct BatchLimits {
     pub queue: usize,
     /// Most entries of one group under way at once. One gathers the most and costs the least.
     pub in_flight: usize,
+    /// Longest time an entry waits for company, and only in a crowd: when the entry before had several proposals.
+    pub linger: Duration,
 }
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self { commands: 512, bytes: MAX_ENTRY_BYTES, queue: 8_192, in_flight: 1 }
+        Self { commands: 512, bytes: MAX_ENTRY_BYTES, queue: 8_192, in_flight: 1, linger: Duration::from_millis(2) }
     }
 }
 

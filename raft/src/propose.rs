@@ -94,8 +94,19 @@ impl<M: Machine> Proposer<M> {
         let (hold, held) = watch::channel(false);
         let (busy, idle) = watch::channel(true);
         let limits = BatchLimits { bytes: limits.bytes.min(MAX_ENTRY_BYTES), ..limits };
-        let batcher =
-            Batcher { raft, host, clock, limits, waiting, held, busy, stamped: Time(0), number: 0, spare: None };
+        let batcher = Batcher {
+            raft,
+            host,
+            clock,
+            limits,
+            waiting,
+            held,
+            busy,
+            stamped: Time(0),
+            number: 0,
+            spare: None,
+            crowd: 0,
+        };
         tokio::spawn(batcher.run());
         Self { queue, hold, idle }
     }
@@ -160,6 +171,8 @@ struct Batcher<M: Machine> {
     number: u64,
     /// Taken from the queue but too large for the batch it came for.
     spare: Option<Queued<M>>,
+    /// Proposals in the newest entry.
+    crowd: usize,
 }
 
 type Flight = BoxFuture<'static, ()>;
@@ -190,12 +203,27 @@ impl<M: Machine> Batcher<M> {
                     }
                 }
             }
+            self.linger(&mut flights).await;
             if let Some(flight) = self.gather(first).await {
                 self.busy.send_if_modified(|idle| std::mem::replace(idle, false));
                 flights.push(flight);
             }
         }
         while flights.next().await.is_some() {}
+    }
+
+    /// In a crowd, waits for more of it: an entry costs the same for one proposal as for many. Who proposes alone never waits.
+    async fn linger(&mut self, flights: &mut FuturesUnordered<Flight>) {
+        if self.crowd < 2 || self.limits.linger.is_zero() || self.waiting.len() >= self.crowd * 2 {
+            return;
+        }
+        let mut over = std::pin::pin!(tokio::time::sleep(self.limits.linger));
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                Some(()) = flights.next() => {}
+            }
+        }
     }
 
     /// Makes one entry of what waits, and sends it off.
@@ -222,6 +250,7 @@ impl<M: Machine> Batcher<M> {
         if proposals.is_empty() {
             return None;
         }
+        self.crowd = proposals.len();
         self.stamped = self.stamped.max(self.clock.now());
         self.number += 1;
         let number = self.number;

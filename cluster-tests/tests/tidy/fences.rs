@@ -28,7 +28,7 @@ const FENCES: [(&str, &[&str]); 12] = [
     ("clap", &["node"]),
     ("reqwest", &["channels", "cluster-tests"]),
     ("lettre", &["channels"]),
-    ("nix", &["cluster-tests"]),
+    ("nix", &["cluster-tests", "node"]),
 ];
 
 /// Libraries whose names may stand in these files alone, wherever their crate uses them.
