@@ -3,6 +3,7 @@
 # Everything a change must pass; writes nothing but target/.
 verify:
     cargo fmt --all --check
+    rustfmt --edition 2024 --config-path . --check channels/src/providers/*.rs
     cargo clippy --workspace --all-targets -- -D warnings
     cargo test --workspace
 

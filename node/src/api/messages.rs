@@ -189,7 +189,8 @@ pub(crate) struct Outline {
     pub partitions: Vec<PartitionId>,
 }
 
-/// The header of a message. Where its home never kept one, all partitions are asked for its deliveries.
+/// The header of a message. Where its home never kept one, because the message has one recipient or because the part with
+/// the header was lost, all partitions are asked for its deliveries.
 pub(crate) async fn outline(app: &Shared, message: MessageId) -> Result<Outline, Problem> {
     let all = app.partitions();
     if !all.contains(&message.home()) {

@@ -126,9 +126,10 @@ impl Plan {
         }
     }
 
-    /// The commands; the first part of the home partition carries the header unless a claim did.
+    /// The commands; the first part of the home partition carries the header unless a claim did, or the message has one
+    /// recipient, whose delivery tells as much.
     fn accepts(&mut self, accept_by: Time, repeatable_until: Time, carry_header: bool) -> Vec<Accept> {
-        let mut header = carry_header.then(|| Box::new(self.header()));
+        let mut header = (carry_header && self.count > 1).then(|| Box::new(self.header()));
         let home: PartitionId = self.message.home();
         let repeatable_until = repeatable_until.max(accept_by);
         let parts = std::mem::take(&mut self.parts);
