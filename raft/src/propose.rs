@@ -195,6 +195,8 @@ impl<M: Machine> Batcher<M> {
                     Some(()) = flights.next() => continue,
                 },
             };
+            // Before looking whether to hold: a hand-over that begins meanwhile must find the batch not sent.
+            self.linger(&mut flights).await;
             while *self.held.borrow_and_update() {
                 tokio::select! {
                     changed = self.held.changed() => if changed.is_err() { break },
@@ -203,7 +205,6 @@ impl<M: Machine> Batcher<M> {
                     }
                 }
             }
-            self.linger(&mut flights).await;
             if let Some(flight) = self.gather(first).await {
                 self.busy.send_if_modified(|idle| std::mem::replace(idle, false));
                 flights.push(flight);
