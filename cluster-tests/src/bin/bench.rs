@@ -1,4 +1,5 @@
-//! `bench`: prints the table of rates; `bench receiver`, `bench relay` and `bench load KEY PLAN` are its parts.
+//! `bench`: prints the table of rates, `bench only NODES BATCH` one row of it; `bench receiver`, `bench relay` and
+//! `bench load KEY PLAN` are its parts.
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::net::Ipv4Addr;
@@ -29,6 +30,7 @@ async fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let ended = match args.as_slice() {
         [] => table().await,
+        ["only", nodes, batch] => only(nodes, batch).await,
         ["receiver"] => receive().await,
         ["relay"] => bare_relay().await,
         ["load", key, plan] => load(key, plan).await,
@@ -54,6 +56,15 @@ async fn table() -> Proof {
     println!(
         "4 KiB append and fdatasync: {syncs}/s. {cores} cores for load, nodes and receiver together; 64 connections."
     );
+    Ok(())
+}
+
+/// One row, for whoever tunes: `0` nodes are the bare relay.
+async fn only(count: &str, batch: &str) -> Proof {
+    let count: usize = count.parse().when("reading how many nodes")?;
+    let amount = if batch == "1" { SINGLE } else { HUNDRED };
+    let rows = if count == 0 { vec![relay(amount).await?] } else { nodes(count, PARTITIONS, &[amount]).await? };
+    println!("{}", markdown(&rows));
     Ok(())
 }
 
