@@ -68,6 +68,9 @@ pub struct Group {
     pub replicas: Vec<u64>,
     /// The nodes that should.
     pub wanted: Vec<u64>,
+    /// How many entries each replica is behind the leader, as far as the leader knows.
+    #[serde(default)]
+    pub lag: BTreeMap<u64, u64>,
 }
 
 /// What `GET /v1/stats` says.
@@ -99,14 +102,27 @@ impl Cluster {
             nodes.push(Node::start(&binary, dir.path(), &plan)?);
         }
         let mut cluster = Self { nodes, admin: Client::new(""), key: String::new(), dir };
-        if let Err(failure) = cluster.found(&secret, shape).await {
+        if let Err(failure) = cluster.form(&secret, shape).await {
             let tails: Vec<_> = cluster.nodes.iter().map(|node| format!("[{}] {}", node.id, node.log_tail())).collect();
             return Err(Failure::new(format!("{failure}\n{}", tails.join("\n"))));
         }
         Ok(cluster)
     }
 
-    async fn found(&mut self, secret: &str, shape: &Shape) -> Proof {
+    /// Nodes that run already, and are of no cluster yet.
+    ///
+    /// # Errors
+    /// When no temporary folder can be made.
+    pub fn over(nodes: Vec<Node>) -> Proof<Self> {
+        let dir = TempDir::with_prefix("tidings-proof-").when("making a temporary folder")?;
+        Ok(Self { nodes, admin: Client::new(""), key: String::new(), dir })
+    }
+
+    /// Founds the cluster on the first node, joins the others, and waits until all is in place.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn form(&mut self, secret: &str, shape: &Shape) -> Proof {
         for node in &self.nodes {
             let url = format!("{}/healthz", node.url());
             let anyone = Client::new("");
@@ -122,13 +138,38 @@ impl Cluster {
         self.key = founded["key"].as_str().when("reading the admin key")?.to_owned();
         self.admin = Client::new(&self.key);
         for node in &self.nodes[1..] {
-            let body = json!({"id": node.id, "peer_addr": node.peer_addr(), "api_addr": node.api_addr()});
-            let url = format!("{}/v1/cluster/nodes", self.nodes[0].url());
-            eventually("a node is taken in", PATIENCE, async || {
-                self.admin.send(Method::POST, &url, &body).await?.expect_status(202)
-            })
-            .await?;
+            self.join(node).await?;
         }
+        self.wait_placed(shape).await?;
+        self.wait_ready().await
+    }
+
+    /// Lets a running node join, asking the first that takes it in.
+    ///
+    /// # Errors
+    /// When none does within [`PATIENCE`].
+    pub async fn join(&self, node: &Node) -> Proof {
+        let body = json!({"id": node.id, "peer_addr": node.peer_addr(), "api_addr": node.api_addr()});
+        eventually("a node is taken in", PATIENCE, async || {
+            let mut last = Failure::new("no node runs");
+            for asked in self.nodes.iter().filter(|node| node.answers()) {
+                let url = format!("{}/v1/cluster/nodes", asked.url());
+                let answer = self.admin.send(Method::POST, &url, &body).await;
+                match answer.and_then(|answer| answer.expect_status(202)) {
+                    Ok(_) => return Ok(()),
+                    Err(failure) => last = failure,
+                }
+            }
+            Err(last)
+        })
+        .await
+    }
+
+    /// Waits until every group has a leader and as many replicas as it should.
+    ///
+    /// # Errors
+    /// When one has not within [`PATIENCE`].
+    pub async fn wait_placed(&self, shape: &Shape) -> Proof {
         let groups = usize::from(shape.partitions) + 1;
         let replicas = usize::from(shape.replication).min(shape.nodes);
         eventually("every group has its replicas and a leader", PATIENCE, async || {
@@ -142,8 +183,7 @@ impl Cluster {
             let ready = status.groups.iter().filter(placed).count();
             ensure(ready == groups, || format!("{ready} of {groups} are: {:?}", status.groups))
         })
-        .await?;
-        self.wait_ready().await
+        .await
     }
 
     /// The URL of the node at `index`, counted from 0.

@@ -8,6 +8,7 @@ pub mod binary;
 pub mod client;
 pub mod cluster;
 pub mod failure;
+pub mod faults;
 pub mod load;
 pub mod mta;
 pub mod oracle;
@@ -15,5 +16,6 @@ pub mod process;
 pub mod receiver;
 pub mod report;
 pub mod scenarios;
+pub mod testbed;
 
 pub use failure::{Failure, Proof, When};

@@ -1,8 +1,10 @@
-//! One real `tidings node`: its own loopback address, its config file, its log, and the signals it can be sent.
+//! One real `tidings node`: its own loopback address, its config file, its log, and the signals it can be sent. It is a
+//! process, or stands for one in a container of the testbed.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::failure::ensure;
+use crate::testbed::container::Container;
 use crate::{Proof, When};
 
 /// The ports of the documentation. Every node has an address of its own, so they never meet.
@@ -38,6 +41,7 @@ pub struct Node {
     binary: PathBuf,
     dir: PathBuf,
     child: Option<Child>,
+    container: Option<Container>,
     paused: bool,
 }
 
@@ -50,25 +54,48 @@ impl Node {
         let host = free_host()?;
         let dir = dir.join(format!("node-{}", plan.id));
         fs::create_dir_all(&dir).when("making the node's folder")?;
-        let mut node = Self { id: plan.id, host, binary: binary.to_path_buf(), dir, child: None, paused: false };
+        let binary = binary.to_path_buf();
+        let mut node = Self { id: plan.id, host, binary, dir, child: None, container: None, paused: false };
         fs::write(node.config_path(), node.config(plan)?).when("writing the node's config")?;
         node.restart()?;
         Ok(node)
     }
 
-    /// Where callers reach it: `http://host:port`.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.api_addr())
+    /// The node in a running container, which brings its own binary, config and data.
+    ///
+    /// # Errors
+    /// None at present; a container that does not run is found when it is asked.
+    pub fn contained(id: u64, container: Container) -> Proof<Self> {
+        let (binary, dir) = (PathBuf::new(), PathBuf::new());
+        let host = Ipv4Addr::LOCALHOST;
+        Ok(Self { id, host, binary, dir, child: None, container: Some(container), paused: false })
     }
 
-    /// Its API address.
+    /// The container it is in, if it is.
+    pub fn container(&self) -> Option<&Container> {
+        self.container.as_ref()
+    }
+
+    /// Where callers reach it: `http://host:port`.
+    pub fn url(&self) -> String {
+        match &self.container {
+            Some(container) => format!("http://{}", container.published),
+            None => format!("http://{}", self.api_addr()),
+        }
+    }
+
+    /// Its API address, as it tells it to others.
     pub fn api_addr(&self) -> String {
-        format!("{}:{API_PORT}", self.host)
+        format!("{}:{API_PORT}", self.name())
     }
 
     /// Where the other nodes reach it.
     pub fn peer_addr(&self) -> String {
-        format!("{}:{PEER_PORT}", self.host)
+        format!("{}:{PEER_PORT}", self.name())
+    }
+
+    fn name(&self) -> String {
+        self.container.as_ref().map_or_else(|| self.host.to_string(), |container| container.service.clone())
     }
 
     /// The file it logs to.
@@ -78,6 +105,9 @@ impl Node {
 
     /// The end of its log, for a person who reads a failure.
     pub fn log_tail(&self) -> String {
+        if let Some(container) = &self.container {
+            return container.log_tail();
+        }
         let text = fs::read(self.log_path()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().collect();
@@ -89,6 +119,9 @@ impl Node {
     /// # Errors
     /// When it still runs or cannot be started.
     pub fn restart(&mut self) -> Proof {
+        if let Some(container) = &mut self.container {
+            return container.start();
+        }
         ensure(self.child.is_none(), || format!("node {} already runs", self.id))?;
         let log = File::options().create(true).append(true).open(self.log_path()).when("opening the node's log")?;
         let same = log.try_clone().when("opening the node's log")?;
@@ -107,11 +140,15 @@ impl Node {
 
     /// Whether it can be asked: it was started, and neither killed nor frozen since.
     pub fn answers(&self) -> bool {
-        self.child.is_some() && !self.paused
+        let started = self.container.as_ref().map_or(self.child.is_some(), |container| container.up);
+        started && !self.paused
     }
 
     /// Whether the process is there. One that ended by itself counts as gone.
     pub fn runs(&mut self) -> bool {
+        if let Some(container) = &self.container {
+            return container.runs();
+        }
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
@@ -120,7 +157,7 @@ impl Node {
     /// # Errors
     /// When it does not run.
     pub fn kill(&mut self) -> Proof {
-        self.signal(Signal::SIGKILL)?;
+        self.hit()?;
         self.reap()
     }
 
@@ -129,7 +166,7 @@ impl Node {
     /// # Errors
     /// When it does not run.
     pub fn hit(&self) -> Proof {
-        self.signal(Signal::SIGKILL)
+        self.container.as_ref().map_or_else(|| self.signal(Signal::SIGKILL), Container::kill)
     }
 
     /// Waits for a process that was hit.
@@ -137,6 +174,9 @@ impl Node {
     /// # Errors
     /// When it cannot be waited for.
     pub fn reap(&mut self) -> Proof {
+        if let Some(container) = &mut self.container {
+            return container.reap();
+        }
         if let Some(mut child) = self.child.take() {
             child.wait().when("waiting for a killed node")?;
         }
@@ -149,7 +189,7 @@ impl Node {
     /// When it does not run.
     pub fn pause(&mut self) -> Proof {
         self.paused = true;
-        self.signal(Signal::SIGSTOP)
+        self.container.as_ref().map_or_else(|| self.signal(Signal::SIGSTOP), Container::pause)
     }
 
     /// Lets a frozen one go on.
@@ -158,7 +198,7 @@ impl Node {
     /// When it does not run.
     pub fn resume(&mut self) -> Proof {
         self.paused = false;
-        self.signal(Signal::SIGCONT)
+        self.container.as_ref().map_or_else(|| self.signal(Signal::SIGCONT), Container::unpause)
     }
 
     /// Asks it to stop (SIGTERM) and waits for its end.
@@ -166,6 +206,10 @@ impl Node {
     /// # Errors
     /// When it has not ended within `patience`; it is killed then.
     pub async fn stop(&mut self, patience: Duration) -> Proof<ExitStatus> {
+        if let Some(container) = &mut self.container {
+            // The status of wait(2) carries an exit code in its second byte.
+            return Ok(ExitStatus::from_raw(container.stop(patience)? << 8));
+        }
         self.signal(Signal::SIGTERM)?;
         let mut child = self.child.take().when("stopping a node")?;
         let began = Instant::now();
@@ -185,6 +229,9 @@ impl Node {
     /// # Errors
     /// When it does not run.
     pub fn pid(&self) -> Proof<u32> {
+        if let Some(container) = &self.container {
+            return container.pid();
+        }
         Ok(self.child.as_ref().when(format!("looking for the process of node {}", self.id))?.id())
     }
 
@@ -245,7 +292,10 @@ pub fn resident(pid: u32) -> Proof<u64> {
 /// A loopback address nobody else uses: it is made of this process's id, and both ports are tried.
 ///
 /// An address of its own spares each node the race for a free port, which it must keep over restarts.
-fn free_host() -> Proof<Ipv4Addr> {
+///
+/// # Errors
+/// When all are taken.
+pub fn free_host() -> Proof<Ipv4Addr> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     for _ in 0..250 {

@@ -81,6 +81,17 @@ pub struct Counts {
     pub span_us: u64,
 }
 
+/// Everything that a receiver in another process has seen, at `GET /seen`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Calls that came.
+    pub calls: u64,
+    /// Calls that should not have come.
+    pub wrong: Vec<String>,
+    /// Deliveries: id, number, and how long ago each copy came, in microseconds.
+    pub arrivals: Vec<(String, u64, Vec<u64>)>,
+}
+
 /// A running receiver. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Receiver {
@@ -94,6 +105,13 @@ impl Seen {
     /// Copies beyond the first of each delivery.
     pub fn duplicates(&self) -> u64 {
         self.calls - self.arrivals.len() as u64 - self.wrong.len() as u64
+    }
+
+    fn report(&self) -> Report {
+        let age = |at: &Instant| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let arrivals = self.arrivals.iter();
+        let arrivals = arrivals.map(|(id, seen)| (id.clone(), seen.n, seen.copies.iter().map(age).collect()));
+        Report { calls: self.calls, wrong: self.wrong.clone(), arrivals: arrivals.collect() }
     }
 
     fn counts(&self) -> Counts {
@@ -200,8 +218,10 @@ async fn take(
         Ok(response)
     };
     if request.method() == Method::GET {
-        let counts = serde_json::to_vec(&seen.lock().counts()).unwrap_or_default();
-        return reply(StatusCode::OK, counts.into());
+        let seen = seen.lock();
+        let whole = request.uri().path() == "/seen";
+        let body = if whole { serde_json::to_vec(&seen.report()) } else { serde_json::to_vec(&seen.counts()) };
+        return reply(StatusCode::OK, body.unwrap_or_default().into());
     }
     if request.method() == Method::DELETE {
         *seen.lock() = Seen::default();

@@ -11,6 +11,7 @@ mod dlq;
 mod document;
 mod failure;
 mod filter;
+mod health;
 mod key;
 mod life;
 mod logging;
@@ -108,6 +109,8 @@ enum Command {
     /// Found a cluster, let nodes join, see how it stands
     #[command(subcommand)]
     Cluster(cluster::Cluster),
+    /// Ask a node whether it is ready, or only alive
+    Health(health::Health),
     /// Show the providers there are, or one with its settings and an example
     Providers(providers::Providers),
     /// Show what the sandbox was given to send
@@ -184,6 +187,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Dlq(dlq) => dlq.run(context).await,
         Command::Key(key) => key.run(context).await,
         Command::Cluster(cluster) => cluster.run(context).await,
+        Command::Health(health) => health.run(context).await,
         Command::Providers(providers) => providers.run(context).await,
         Command::Sandbox(sandbox) => sandbox.run(context).await,
         Command::Dev(_) | Command::Node(_) | Command::Demo(_) | Command::Config(_) => Ok(()),

@@ -1,0 +1,37 @@
+//! Bytes at the tail of one node's database are flipped while it is down.
+
+use super::course::under_load;
+use super::table::Row;
+use crate::Proof;
+use crate::testbed::stand::Setup;
+
+/// Runs it.
+///
+/// # Errors
+/// When the testbed cannot be run or does not heal.
+pub async fn run() -> Proof<Row> {
+    under_load(Setup::default(), async |scene| {
+        let index = scene.leader_of_fewest().await?;
+        scene.strike().await?;
+        scene.stand.cluster.nodes[index].kill()?;
+        scene.wait_led_by_others(index).await?;
+        let data = scene.stand.data(scene.stand.cluster.nodes[index].id);
+        let (at, length) = flip_tail(&data.join("ledger/db"), 4_096)?;
+        scene.note(format!("4096 bytes at {at} of {length} flipped"));
+        scene.stand.cluster.nodes[index].restart()?;
+        scene.mended();
+        Ok(())
+    })
+    .await
+}
+
+/// Flips so many bytes before the end of what was written to a file; the place and the file's length.
+fn flip_tail(file: &std::path::Path, count: usize) -> Proof<(usize, usize)> {
+    use crate::When as _;
+    let mut bytes = std::fs::read(file).when("reading a database")?;
+    let end = bytes.iter().rposition(|byte| *byte != 0).when("looking for the end of a database")? + 1;
+    let start = end.saturating_sub(count);
+    bytes[start..end].iter_mut().for_each(|byte| *byte = !*byte);
+    std::fs::write(file, &bytes).when("damaging a database")?;
+    Ok((start, bytes.len()))
+}
