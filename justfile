@@ -16,6 +16,22 @@ fix:
 proof *names: release
     "${CARGO_TARGET_DIR:-target}/release/proof" {{names}}
 
+# Three nodes and a provider double in containers: built, founded, shown with a first message, left running.
+testbed: release
+    "${CARGO_TARGET_DIR:-target}/release/testbed" up
+
+# Stops the testbed and removes everything that it was made of.
+testbed-down:
+    "${CARGO_TARGET_DIR:-target}/release/testbed" down
+
+# The faults, or those named, each on a testbed of its own that is taken away again; prints the table.
+testbed-faults *names: release
+    "${CARGO_TARGET_DIR:-target}/release/testbed" faults {{names}}
+
+# A million messages (or so many) over three real processes, and a kill of a leader every 20 s.
+soak *messages: release
+    "${CARGO_TARGET_DIR:-target}/release/testbed" soak {{messages}}
+
 # The table of rates against a bare relay, measured in one run.
 bench: release
     "${CARGO_TARGET_DIR:-target}/release/bench"

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidings_actors::{Ledger, LedgerError};
-use tidings_contract::PartitionId;
+use tidings_contract::{PartitionId, Time};
 use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
 use tidings_raft::{Archive, AskHandler, GroupStatus, Ledgers, ProposeError, Role};
@@ -116,6 +116,12 @@ impl NodeLedger {
     /// Shows the local replica of a partition, if there is one. `look` must be quick.
     pub(crate) fn partition<T>(&self, partition: PartitionId, look: impl FnOnce(&Partition) -> T) -> Option<T> {
         self.ledgers.read(partition, look)
+    }
+
+    /// The newest time that any partition with a replica here has agreed on.
+    pub(crate) fn newest_time(&self) -> Option<Time> {
+        let count = self.control(|control| control.cluster.as_ref().map_or(0, |cluster| cluster.partitions));
+        (0..count).filter_map(|number| self.partition(PartitionId(number), Partition::now)).max()
     }
 
     /// The archive of the local replica, if there is one.

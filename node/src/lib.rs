@@ -19,6 +19,7 @@ mod meters;
 mod problem;
 mod running;
 mod seal;
+mod steady;
 mod strict;
 mod wiring;
 

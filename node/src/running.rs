@@ -20,6 +20,7 @@ use crate::founding::found;
 use crate::ledger::NodeLedger;
 use crate::problem::Problem;
 use crate::seal::Sealer;
+use crate::steady::{self, SteadyClock};
 use crate::{api, listener, look, meters, wiring};
 
 /// How often the recorder of figures tidies up what it holds.
@@ -62,6 +63,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    listening: JoinHandle<()>,
 }
 
 /// Starts a node with the clock of the machine and everything that is built in.
@@ -77,7 +79,8 @@ pub async fn serve(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// See [`StartError`].
 pub async fn serve_with(config: Config, clock: Arc<dyn Clock>, registry: Registry) -> Result<Running, StartError> {
-    let ledgers = Ledgers::open(wiring::raft(&config), Arc::clone(&clock)).await?;
+    let clock = Arc::new(SteadyClock::new(clock));
+    let ledgers = Ledgers::open(wiring::raft(&config), Arc::clone(&clock) as Arc<dyn Clock>).await?;
     match assemble(&config, clock, registry, ledgers.clone()).await {
         Ok(running) => Ok(running),
         Err(error) => {
@@ -90,7 +93,7 @@ pub async fn serve_with(config: Config, clock: Arc<dyn Clock>, registry: Registr
 
 async fn assemble(
     config: &Config,
-    clock: Arc<dyn Clock>,
+    clock: Arc<SteadyClock>,
     registry: Registry,
     ledgers: Ledgers,
 ) -> Result<Running, StartError> {
@@ -102,7 +105,7 @@ async fn assemble(
     let sealer = Sealer::new(&config.cluster.secret);
     let parts = Parts {
         ledger: Arc::clone(&ledger) as Arc<dyn tidings_actors::Ledger>,
-        clock: Arc::clone(&clock),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
         accounts: Arc::new(SealedAccounts { registry: registry.clone(), sealer: sealer.clone() }),
         settings: wiring::actors(config),
         boot,
@@ -114,7 +117,7 @@ async fn assemble(
         motion: motion.clone(),
         registry,
         sealer,
-        clock,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
         settings: wiring::requests(config),
         templates: Default::default(),
         freshness: Default::default(),
@@ -134,7 +137,8 @@ async fn assemble(
     let patience = Duration::from_millis(config.node.stop_deadline_ms / 3);
     let serving = tokio::spawn(listener::serve(listener, api::router(Arc::clone(&app)), stopped, patience));
     let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
-    Ok(Running { api_addr, peer_addr, app, motion, stop, serving, upkeep })
+    let listening = tokio::spawn(steady::listen(clock, Arc::downgrade(&app.ledger)));
+    Ok(Running { api_addr, peer_addr, app, motion, stop, serving, upkeep, listening })
 }
 
 async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
@@ -149,7 +153,7 @@ impl Running {
     /// Stops in order: no longer ready, no new connections, requests under way finish, provider calls under way end and are
     /// recorded, the groups close and let go of the disk.
     pub async fn stop(self) {
-        let Self { app, motion, stop, serving, upkeep, .. } = self;
+        let Self { app, motion, stop, serving, upkeep, listening, .. } = self;
         app.stopping.store(true, Ordering::SeqCst);
         stop.send_replace(true);
         if let Err(error) = serving.await {
@@ -157,6 +161,7 @@ impl Running {
         }
         motion.stop().await;
         upkeep.abort();
+        listening.abort();
         app.ledger.shutdown().await;
     }
 }

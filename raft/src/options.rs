@@ -88,7 +88,7 @@ impl Options {
 ///
 /// A follower votes for somebody else only `election_max_ms` after it heard of its leader, and stands itself a further
 /// `election_min_ms..election_max_ms` later; openraft looks every 1.5 heartbeats. So a dead leader is replaced within
-/// `2 × election_max_ms + 1.5 × heartbeat_ms` and one round trip: 2.4 seconds by default.
+/// `2 × election_max_ms + 1.5 × heartbeat_ms` and one round trip: 2.3 seconds by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// How often a leader is heard; also the time limit of one append, so not less than a slow disk's worst sync.
@@ -103,7 +103,7 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { heartbeat_ms: 250, election_min_ms: 600, election_max_ms: 1_000, install_ms: 60_000 }
+        Self { heartbeat_ms: 200, election_min_ms: 600, election_max_ms: 1_000, install_ms: 60_000 }
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) async fn keep(inner: Weak<Inner>) {
 struct Keeper {
     unplaced: HashMap<PartitionId, Instant>,
     day: u32,
+    /// Whether the leads here were silenced because the disk takes nothing.
+    silenced: bool,
 }
 
 /// What control says about groups and nodes.
@@ -62,7 +64,7 @@ impl Keeper {
             nodes: control.nodes.iter().map(|(id, info)| (*id, peer_of(info))).collect(),
         });
         let Some((cluster, partitions)) = &wishes.cluster else { return };
-        stand_if_able(inner);
+        self.silence_if_unable(inner);
         inner.peers.set_book(wishes.nodes.iter().map(|(id, peer)| (*id, peer.peer_addr.clone())).collect());
         if let Err(error) = inner.adopt_cluster(cluster).await {
             tracing::error!(%error, "the disk does not keep the cluster's id");
@@ -72,6 +74,21 @@ impl Keeper {
         tend(inner, &wishes).await;
         self.leave(inner, &wishes).await;
         self.forget_old_days(inner).await;
+    }
+
+    /// A node whose disk takes nothing new refuses appends and so no longer hears its leaders; it must not disturb them by
+    /// standing for election. What it leads itself it could only refuse: it falls silent, so that others are elected.
+    fn silence_if_unable(&mut self, inner: &Inner) {
+        let unable = inner.ground.disk.health().refuses().is_some();
+        for group in inner.groups() {
+            let config = group.raft().runtime_config();
+            config.elect(!unable);
+            // Only a change counts: whoever hands over leadership is silent meanwhile, too.
+            if unable != self.silenced {
+                config.heartbeat(!unable);
+            }
+        }
+        self.silenced = unable;
     }
 
     /// Removes replicas that control placed elsewhere, once their group agrees that they are no members.
@@ -105,15 +122,6 @@ impl Keeper {
         if let Ok(Err(error)) = forgotten.await {
             tracing::warn!(%error, "days past their retention could not be forgotten; tried again tomorrow");
         }
-    }
-}
-
-/// A node whose disk takes nothing new refuses appends and so no longer hears its leaders; it must not disturb them by
-/// standing for election.
-fn stand_if_able(inner: &Inner) {
-    let able = inner.ground.disk.health().refuses().is_none();
-    for group in inner.groups() {
-        group.raft().runtime_config().elect(able);
     }
 }
 

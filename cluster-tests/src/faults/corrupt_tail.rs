@@ -1,8 +1,10 @@
 //! Bytes at the tail of one node's database are flipped while it is down.
 
-use super::course::under_load;
+use super::course::{Scene, under_load};
 use super::table::Row;
 use crate::Proof;
+use crate::cluster::{PATIENCE, eventually};
+use crate::failure::ensure;
 use crate::testbed::stand::Setup;
 
 /// Runs it.
@@ -19,10 +21,28 @@ pub async fn run() -> Proof<Row> {
         let (at, length) = flip_tail(&data.join("ledger/db"), 4_096)?;
         scene.note(format!("4096 bytes at {at} of {length} flipped"));
         scene.stand.cluster.nodes[index].restart()?;
+        refused(scene, index).await?;
+        scene.accept_more(500).await?;
+        scene.stand.cluster.nodes[index].reap()?;
+        super::lost_disk::empty(&data)?;
+        scene.stand.cluster.nodes[index].restart()?;
         scene.mended();
         Ok(())
     })
     .await
+}
+
+/// Waits until the node has ended by itself, with words that say what is wrong and what to do.
+async fn refused(scene: &mut Scene, index: usize) -> Proof {
+    eventually("the damaged node refuses to start", PATIENCE, async || {
+        let container = scene.stand.container(index)?;
+        ensure(!container.runs(), || "it runs".to_owned())?;
+        let words = container.log_tail();
+        ensure(words.contains("damaged data in database"), || format!("it ended with: {words}"))
+    })
+    .await?;
+    scene.note("the node refused to start and said why; an empty disk healed it");
+    Ok(())
 }
 
 /// Flips so many bytes before the end of what was written to a file; the place and the file's length.

@@ -152,8 +152,8 @@ pub async fn under_load(setup: Setup, break_it: impl AsyncFnOnce(&mut Scene) -> 
     let mut scene = Scene { stand, load: handle, kills: Vec::new(), mended: None, note: String::new() };
     let healed = broken_and_healed(&mut scene, break_it).await;
     scene.load.stop();
-    let heal = healed.map_err(|failure| Failure::new(format!("{failure}\n{}", scene.logs())))?;
     let tally = load.finish().await?;
+    let heal = healed.map_err(|failure| Failure::new(format!("{failure}\n{:?}\n{}", tally.codes, scene.logs())))?;
     scene.stand.cluster.wait_drained().await?;
     scene.stand.provider.wait_quiet(Duration::from_secs(1)).await?;
     let seen = scene.stand.provider.seen().await?;

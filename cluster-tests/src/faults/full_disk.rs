@@ -23,7 +23,8 @@ pub async fn run() -> Proof<Row> {
         scene.hold(Duration::from_secs(6)).await;
         let ready = crate::client::Client::new("");
         let url = format!("{}/readyz", scene.stand.cluster.nodes[1].url());
-        let answer = ready.call(hyper::Method::GET, &url, &[], bytes::Bytes::new()).await.when("asking the full node")?;
+        let answer =
+            ready.call(hyper::Method::GET, &url, &[], bytes::Bytes::new()).await.when("asking the full node")?;
         let words = String::from_utf8_lossy(&answer.body).into_owned();
         crate::failure::ensure(answer.status == 503 && words.contains("disk"), || {
             format!("the node with a full disk says {} {words}", answer.status)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::flusher::{Flusher, Health};
+use super::witness;
 use crate::error::OpenError;
 
 /// The layout this program reads and writes. A change of it is one upgrade step from the version before.
@@ -89,6 +90,7 @@ impl Disk {
             Some(found) => return Err(OpenError::OtherNode { found, wanted: options.node }),
             None => return Err(OpenError::Damaged { what: "meta".into(), why: "no node number".into() }),
         }
+        witness::check(&db, dir)?;
         let flusher = Flusher::start(db.clone(), dir, options.reserve_bytes)
             .map_err(|source| OpenError::Io { path: dir.join("db").display().to_string(), source })?;
         Ok(Self { db, meta, flusher: Arc::new(flusher) })

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::witness::Witness;
+
 /// Most writes that wait. Each group has at most one append and one vote under way, so this is never reached in health.
 const QUEUE: usize = 16_384;
 /// Most writes one sync serves.
@@ -81,7 +83,9 @@ impl Flusher {
         let file = File::open(dir.join("db"))?;
         let (queue, work) = sync_channel(QUEUE);
         let health = Arc::new(Health::default());
-        let worker = Worker { db, file, dir: dir.to_owned(), reserve, health: Arc::clone(&health), looked: None };
+        let witness = Witness::open(&db, dir)?;
+        let dir = dir.to_owned();
+        let worker = Worker { db, file, witness, dir, reserve, health: Arc::clone(&health), looked: None };
         let thread = std::thread::Builder::new().name("flusher".into()).spawn(move || worker.run(&work))?;
         Ok(Self { queue, health, thread: Mutex::new(Some(thread)) })
     }
@@ -126,6 +130,7 @@ impl Drop for Flusher {
 struct Worker {
     db: sled::Db,
     file: File,
+    witness: Witness,
     dir: PathBuf,
     reserve: u64,
     health: Arc<Health>,
@@ -162,7 +167,7 @@ impl Worker {
     }
 
     /// Makes what was written durable and tells whoever waits.
-    fn finish(&self, written: &mut Vec<(Done, io::Result<()>)>) {
+    fn finish(&mut self, written: &mut Vec<(Done, io::Result<()>)>) {
         if written.is_empty() {
             return;
         }
@@ -177,9 +182,11 @@ impl Worker {
         }
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&mut self) -> io::Result<()> {
+        self.witness.before_sync()?;
         self.db.flush()?;
         self.file.sync_data()?;
+        self.witness.after_sync()?;
         self.health.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
