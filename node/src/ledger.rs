@@ -72,6 +72,12 @@ impl NodeLedger {
         self.ledgers.on_ask(handler);
     }
 
+    /// The local replica of a partition, whole.
+    #[cfg(feature = "sim")]
+    pub(crate) fn replica(&self, partition: PartitionId) -> Option<tidings_raft::sim::Replica> {
+        self.ledgers.replica(partition)
+    }
+
     /// This node's number.
     pub(crate) fn node(&self) -> u64 {
         self.ledgers.node()

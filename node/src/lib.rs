@@ -19,6 +19,8 @@ mod meters;
 mod problem;
 mod running;
 mod seal;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod strict;
 mod wiring;
 

@@ -9,8 +9,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+#[cfg(not(feature = "sim"))]
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+#[cfg(feature = "sim")]
+use turmoil::net::{TcpListener, TcpStream};
 
 /// Most connections at once; further ones wait in the queue of the operating system.
 const CONNECTIONS: usize = 10_000;

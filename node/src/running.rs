@@ -57,7 +57,7 @@ pub struct Running {
     pub api_addr: SocketAddr,
     /// Where peers reach the node.
     pub peer_addr: SocketAddr,
-    app: Shared,
+    pub(crate) app: Shared,
     motion: Motion,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,

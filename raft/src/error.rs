@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::sled;
+
 /// Why a proposal was not answered.
 ///
 /// `Unknown` is never "failed": the commands may take effect later, so ask again only with something idempotent.

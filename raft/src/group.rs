@@ -9,6 +9,7 @@ use tidings_contract::Clock;
 use tidings_machine::Machine;
 use tokio::time::Instant;
 
+use crate::base::sled;
 use crate::codec;
 use crate::error::{OpenError, ProposeError};
 use crate::host::Host;
@@ -82,7 +83,7 @@ impl<M: Machine> Group<M> {
         let host = Arc::new(Host::<M>::new(ground.boot, sink));
         let (disk, machine, tail) = (ground.disk.clone(), Arc::clone(&host), ground.options.log.tail_bytes);
         let node = ground.options.node;
-        let opened = tokio::task::spawn_blocking(move || {
+        let opened = crate::base::spawn_blocking(move || {
             let log = DiskLog::open(&disk, id, tail, Some(Arc::clone(&machine) as Arc<dyn AppendWatch>));
             let log = log.map_err(|e| e.to_string())?;
             log.resign(node)?;

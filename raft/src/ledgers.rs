@@ -11,11 +11,11 @@ use parking_lot::{Mutex, RwLock};
 use tidings_contract::{Clock, PartitionId};
 use tidings_machine::control::Control;
 use tidings_machine::partition::{Hint, Partition, Record};
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::base::net::TcpListener;
 use crate::codec;
 use crate::error::{AskError, OpenError};
 use crate::group::{AnyGroup, Ground, Group, leads};

@@ -4,6 +4,7 @@
 //! where control wants it. The machines themselves are in `tidings_machine`.
 
 mod answering;
+mod base;
 mod codec;
 mod error;
 mod founding;
@@ -16,6 +17,8 @@ mod placement;
 mod propose;
 mod reconcile;
 mod routing;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod status;
 mod store;
 #[cfg(test)]

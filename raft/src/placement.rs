@@ -101,7 +101,7 @@ impl Keeper {
         let first = today.saturating_sub(inner.ground.options.retention_days);
         let archives: Vec<_> = inner.partitions.read().values().filter_map(|group| group.archive().cloned()).collect();
         let forgotten =
-            tokio::task::spawn_blocking(move || archives.iter().try_for_each(|archive| archive.drop_before(first)));
+            crate::base::spawn_blocking(move || archives.iter().try_for_each(|archive| archive.drop_before(first)));
         if let Ok(Err(error)) = forgotten.await {
             tracing::warn!(%error, "days past their retention could not be forgotten; tried again tomorrow");
         }
@@ -190,7 +190,7 @@ async fn erase(inner: &Arc<Inner>, partition: PartitionId) {
     tracing::info!(%partition, "this node is no member any more; its replica goes");
     group.shutdown().await;
     inner.leading.send_if_modified(|leading| leading.remove(&partition).is_some());
-    match tokio::task::spawn_blocking(move || group.erase()).await {
+    match crate::base::spawn_blocking(move || group.erase()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%partition, %error, "a replica that left still uses space"),
         Err(error) => tracing::warn!(%partition, %error, "a replica that left still uses space"),

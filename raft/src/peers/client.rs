@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::handshake::{self, Identity, Met};
 use super::wire::{ANSWER, FAILURE, Frame, Incoming, Kind, MAX_FRAME, write_all};
+use crate::base::net::TcpStream;
 
 /// Most frames that wait for one connection.
 const QUEUE: usize = 1_024;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::client::Peers;
 use super::handshake;
 use super::wire::{ANSWER, FAILURE, Frame, Incoming, Kind, write_all};
+use crate::base::net::{TcpListener, TcpStream};
 
 /// Most connections at once; each peer has two.
 const CONNECTIONS: usize = 256;

@@ -13,6 +13,7 @@ use tidings_machine::partition::{Ended, Event, Header, Record};
 
 use super::archive_index::{Cursor, Fresh, Page, Query, terms};
 use super::disk::Disk;
+use crate::base::sled;
 use crate::codec;
 use crate::types::GroupId;
 
@@ -313,7 +314,7 @@ impl Archive {
         look: impl FnOnce(&ArchiveStore) -> Result<T, ArchiveError> + Send + 'static,
     ) -> Result<T, ArchiveError> {
         let archive = self.clone();
-        let joined = tokio::task::spawn_blocking(move || {
+        let joined = crate::base::spawn_blocking(move || {
             (archive.settle)();
             look(&archive.store)
         });

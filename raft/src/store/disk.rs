@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::flusher::{Flusher, Health};
+use crate::base::{sled, spawn_blocking};
 use crate::error::OpenError;
 
 /// The layout this program reads and writes. A change of it is one upgrade step from the version before.
@@ -44,7 +45,7 @@ impl Disk {
         let dir = options.dir.join("ledger");
         let options = options.clone();
         let db = Self::open_when_free(&dir, options.cache_bytes).await?;
-        let opened = tokio::task::spawn_blocking(move || Self::adopt(db, &dir, &options)).await;
+        let opened = spawn_blocking(move || Self::adopt(db, &dir, &options)).await;
         opened.map_err(|e| OpenError::Damaged { what: "database".into(), why: e.to_string() })?
     }
 
@@ -52,7 +53,7 @@ impl Disk {
         std::fs::create_dir_all(dir).map_err(|source| OpenError::Io { path: dir.display().to_string(), source })?;
         for attempt in 1.. {
             let path = dir.to_owned();
-            let opened = tokio::task::spawn_blocking(move || {
+            let opened = spawn_blocking(move || {
                 sled::Config::new()
                     .path(path)
                     .cache_capacity(cache_bytes)

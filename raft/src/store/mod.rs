@@ -8,7 +8,10 @@ mod archive_stream;
 #[cfg(test)]
 mod archive_tests;
 mod disk;
+#[cfg(not(feature = "sim"))]
 mod flusher;
+#[cfg(feature = "sim")]
+mod flusher_sim;
 mod log;
 mod machine;
 #[cfg(test)]
@@ -16,6 +19,9 @@ mod memory;
 mod snapshot;
 #[cfg(test)]
 mod suite;
+
+#[cfg(feature = "sim")]
+use flusher_sim as flusher;
 
 pub use archive::{Archive, ArchiveError};
 pub(crate) use archive::{ArchiveStore, RecordSink};

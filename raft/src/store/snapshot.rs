@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::disk::Disk;
+use crate::base::{sled, spawn_blocking};
 use crate::codec::{self, CodecError};
 use crate::types::{GroupId, SnapshotMeta};
 
@@ -174,7 +175,7 @@ impl SnapshotStore {
                     io::copy(&mut body.reader(), &mut writer)?;
                     writer.finish()
                 };
-                tokio::task::spawn_blocking(copy).await.map_err(io::Error::other)?
+                spawn_blocking(copy).await.map_err(io::Error::other)?
             }
             _ => Ok(body.clone()),
         }
