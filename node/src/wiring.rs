@@ -31,6 +31,9 @@ pub(crate) fn raft(config: &Config) -> Options {
         ..options.batch
     };
     options.log = LogLimits { snapshot_after: raft.snapshot_entries, ..options.log };
+    // A simulated life is short: few entries stay behind a snapshot, so that followers that were away need one.
+    #[cfg(feature = "sim")]
+    (options.log.keep = raft.snapshot_entries / 2);
     options.propose_within = Duration::from_millis(config.intake.deadline_ms);
     options
 }
