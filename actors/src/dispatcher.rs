@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidings_contract::{DeliveryId, PartitionId, Time};
+use tidings_contract::{DeliveryId, PartitionId, Time, planted};
 use tidings_machine::partition::{Answer, Closing, Command, Delivery, Hint, Owner, Sheet};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -159,6 +159,9 @@ impl Dispatching {
 
     /// Reads one page of what is pending.
     fn walk(&mut self, myself: &ActorRef<DispatcherMsg>, after: Option<DeliveryId>) -> Result<(), ActorProcessingErr> {
+        if planted("no_walk") {
+            return Ok(());
+        }
         let most = self.board.parts.settings.page;
         let mut page = Vec::new();
         self.board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {

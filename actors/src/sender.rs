@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidings_contract::Outcome;
+use tidings_contract::{Outcome, planted};
 use tokio::task::JoinSet;
 
 use crate::call::call;
@@ -120,7 +120,7 @@ impl Sending {
             } else {
                 let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
                 let letter = Letter { slot, ..letter };
-                if letter.wants_begin() {
+                if letter.wants_begin() && !planted("begin_skipped") {
                     let desk = Arc::clone(letter.work.ticket.desk());
                     self.board.record(&desk, [Entry::Begin(Box::new(letter))]);
                 } else {

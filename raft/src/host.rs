@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tidings_contract::Time;
+use tidings_contract::{Time, planted};
 use tidings_machine::{Machine, Output};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -140,7 +140,10 @@ impl<M: Machine> Host<M> {
         }
         let mut machine = self.machine.write();
         for command in commands {
-            machine.apply(header.at, command, out);
+            machine.apply(header.at.after_ms(u64::from(planted("clock_of_the_replica"))), command, out);
+        }
+        if planted("archive_of_the_proposer") {
+            out.records.clear();
         }
         Ok(())
     }

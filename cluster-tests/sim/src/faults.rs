@@ -165,7 +165,7 @@ fn draw(plan: &Plan, chance: &mut StdRng) -> Fault {
     let a = chance.random_range(1..=plan.nodes);
     let b = 1 + (a - 1 + chance.random_range(1..plan.nodes)) % plan.nodes;
     if plan.skew && chance.random_ratio(1, 3) {
-        return Fault::Skew(a, chance.random_range(-180_000..180_000));
+        return Fault::Skew(a, chance.random_range(-60_000..60_000));
     }
     match chance.random_range(0..100) {
         0..40 => Fault::Crash { nodes: vec![a], power: chance.random() },

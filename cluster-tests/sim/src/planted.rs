@@ -22,7 +22,7 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug { name: "cut_is_later", what: "a call without an end counts as certainly not taken", within: 20 },
     Bug { name: "windows_not_in_snapshot", what: "a snapshot leaves out everything that runs out", within: 100 },
     Bug { name: "clock_of_the_replica", what: "a replica that did not propose applies with a time of its own", within: 20 },
-    Bug { name: "archive_before_end", what: "an ended delivery is not written to the archive by a replica that did not propose", within: 50 },
+    Bug { name: "archive_of_the_proposer", what: "only the replica that proposed writes ended deliveries to its archive", within: 50 },
 ];
 
 /// Turns a bug on in this process; false if this build has none or knows no such bug.

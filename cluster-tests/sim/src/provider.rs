@@ -20,7 +20,8 @@ static INFO: ProviderInfo = ProviderInfo {
     source: "the simulation",
     settings: &[],
     example: "{}",
-    max_recipients: 10,
+    // One, so that every attempt has its own fate.
+    max_recipients: 1,
     deadline: Duration::from_secs(2),
 };
 
