@@ -24,7 +24,9 @@ mod simulated {
     pub(crate) use crate::sim::database as sled;
 
     /// Does it at once: a simulated node has one thread.
-    pub(crate) fn spawn_blocking<T>(work: impl FnOnce() -> T) -> std::future::Ready<Result<T, std::convert::Infallible>> {
+    pub(crate) fn spawn_blocking<T>(
+        work: impl FnOnce() -> T,
+    ) -> std::future::Ready<Result<T, std::convert::Infallible>> {
         std::future::ready(Ok(work()))
     }
 

@@ -121,7 +121,10 @@ impl Faults {
                         looks.borrow_mut().remove(node);
                         sim.crash(name(*node));
                         let chance = &mut self.chance;
-                        crash(&data_dir(*node), |unsynced| if *power { chance.random_range(0..=unsynced) } else { unsynced });
+                        crash(
+                            &data_dir(*node),
+                            |unsynced| if *power { chance.random_range(0..=unsynced) } else { unsynced },
+                        );
                     }
                 }
             }

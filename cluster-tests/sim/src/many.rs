@@ -21,7 +21,12 @@ struct Ended {
 }
 
 /// Runs seeds until the last or until `enough` says so; gives what they came to, in no order.
-fn run(seeds: std::ops::Range<u64>, jobs: usize, bug: Option<&str>, enough: impl Fn(&Ended) -> bool + Sync) -> Vec<Ended> {
+fn run(
+    seeds: std::ops::Range<u64>,
+    jobs: usize,
+    bug: Option<&str>,
+    enough: impl Fn(&Ended) -> bool + Sync,
+) -> Vec<Ended> {
     let next = AtomicU64::new(seeds.start);
     let ended = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -82,7 +87,13 @@ pub(crate) fn seeds(asked: &Asked) -> ExitCode {
     let ended = run(asked.from..asked.from + count, jobs(asked), asked.bug.as_deref(), tell);
     let mut broken: Vec<u64> = ended.iter().filter(|ended| !ended.held).map(|ended| ended.seed).collect();
     broken.sort_unstable();
-    println!("{} seeds from {}, {} broke a promise, {:.0} s", ended.len(), asked.from, broken.len(), start.elapsed().as_secs_f64());
+    println!(
+        "{} seeds from {}, {} broke a promise, {:.0} s",
+        ended.len(),
+        asked.from,
+        broken.len(),
+        start.elapsed().as_secs_f64()
+    );
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

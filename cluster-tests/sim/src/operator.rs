@@ -146,7 +146,16 @@ async fn settle(world: &World) -> Result<(), String> {
     for id in ids {
         let path = format!("/v1/deliveries/{id}");
         let bearer = world.book.borrow().key.clone();
-        let trace = match call(1 + world.book.borrow().traces.len() % world.plan.nodes, &bearer, "GET", &path, None, None).await {
+        let trace = match call(
+            1 + world.book.borrow().traces.len() % world.plan.nodes,
+            &bearer,
+            "GET",
+            &path,
+            None,
+            None,
+        )
+        .await
+        {
             Got::Answer(200, trace) => trace,
             Got::Answer(404, _) => continue,
             _ => insist(world, "GET", &path, None, 200).await?,

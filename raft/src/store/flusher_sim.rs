@@ -107,7 +107,8 @@ async fn serve(db: sled::Db, mut work: mpsc::UnboundedReceiver<Work>, health: Ar
             let synced = db.flush();
             health.syncs.fetch_add(1, Ordering::Relaxed);
             for (done, result) in written {
-                let result = result.and_then(|()| synced.as_ref().map(drop).map_err(|e| io::Error::other(e.to_string())));
+                let result =
+                    result.and_then(|()| synced.as_ref().map(drop).map_err(|e| io::Error::other(e.to_string())));
                 if let Err(error) = &result {
                     health.failed.lock().get_or_insert_with(|| error.to_string());
                 }

@@ -31,10 +31,16 @@ fn next() -> u64 {
 /// # Safety
 /// As of the C function: `buffer` has room for `length` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn getrandom(buffer: *mut libc::c_void, length: libc::size_t, flags: libc::c_uint) -> libc::ssize_t {
+pub unsafe extern "C" fn getrandom(
+    buffer: *mut libc::c_void,
+    length: libc::size_t,
+    flags: libc::c_uint,
+) -> libc::ssize_t {
     if !SEEDED.load(Ordering::Relaxed) {
         // SAFETY: the arguments are the caller's.
-        return unsafe { forward(libc::SYS_getrandom, [buffer as i64, length as i64, i64::from(flags), 0, 0, 0]) as isize };
+        return unsafe {
+            forward(libc::SYS_getrandom, [buffer as i64, length as i64, i64::from(flags), 0, 0, 0]) as isize
+        };
     }
     if length > 0 {
         // SAFETY: the caller promises room for `length` bytes.

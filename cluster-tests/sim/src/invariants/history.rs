@@ -31,21 +31,25 @@ fn broken(history: &[&Send]) -> Option<String> {
         Verdict::Accepted(answer) => Some((send, answer)),
         _ => None,
     });
-    let shown: BTreeSet<(u64, &str)> =
-        accepted.clone().map(|(send, answer)| (send.number, answer["message_id"].as_str().unwrap_or_default())).collect();
+    let shown: BTreeSet<(u64, &str)> = accepted
+        .clone()
+        .map(|(send, answer)| (send.number, answer["message_id"].as_str().unwrap_or_default()))
+        .collect();
     if shown.len() > 1 {
         return Some(format!("one key made several messages: {shown:?}"));
     }
     let mut ids: BTreeMap<u64, &str> = BTreeMap::new();
     for (_, answer) in accepted {
         for delivery in answer["deliveries"].as_array().into_iter().flatten() {
-            let (index, id) = (delivery["index"].as_u64().unwrap_or_default(), delivery["id"].as_str().unwrap_or_default());
+            let (index, id) =
+                (delivery["index"].as_u64().unwrap_or_default(), delivery["id"].as_str().unwrap_or_default());
             if ids.insert(index, id).is_some_and(|before| before != id) {
                 return Some(format!("recipient {index} got two deliveries"));
             }
         }
     }
-    let mismatched = |send: &&&Send| matches!(&send.verdict, Verdict::Refused(422, code) if code == "idempotency_mismatch");
+    let mismatched =
+        |send: &&&Send| matches!(&send.verdict, Verdict::Refused(422, code) if code == "idempotency_mismatch");
     for refused in history.iter().filter(mismatched) {
         let others = history.iter().filter(|send| send.number != refused.number && send.began < refused.ended);
         if others.count() == 0 {
@@ -56,4 +60,51 @@ fn broken(history: &[&Send]) -> Option<String> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn send(began: u64, ended: u64, number: u64, verdict: Verdict) -> Send {
+        Send { began, ended, key: Some("k".to_owned()), template: "plain", number, to: Vec::new(), verdict }
+    }
+
+    fn accepted(message: &str, delivery: &str) -> Verdict {
+        Verdict::Accepted(json!({"message_id": message, "deliveries": [{"index": 0, "id": delivery}]}))
+    }
+
+    fn mismatch() -> Verdict {
+        Verdict::Refused(422, "idempotency_mismatch".to_owned())
+    }
+
+    fn judged(history: &[Send]) -> Option<String> {
+        broken(&history.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_history_with_repeats_doubt_and_a_refused_body_is_accepted() {
+        let history = [
+            send(0, 9, 1, Verdict::Unknown("timeout".to_owned())),
+            send(1, 20, 1, accepted("m", "d")),
+            send(5, 8, 1, Verdict::Refused(503, "no_leader".to_owned())),
+            send(21, 30, 1, accepted("m", "d")),
+            send(25, 31, 2, mismatch()),
+        ];
+        assert_eq!(judged(&history), None);
+    }
+
+    #[test]
+    fn every_kind_of_history_that_no_register_could_have_is_refused() {
+        let two_messages = [send(0, 9, 1, accepted("m", "d")), send(10, 19, 1, accepted("n", "e"))];
+        let two_bodies = [send(0, 9, 1, accepted("m", "d")), send(10, 19, 2, accepted("m", "d"))];
+        let two_deliveries = [send(0, 9, 1, accepted("m", "d")), send(10, 19, 1, accepted("m", "e"))];
+        let before_anything = [send(0, 9, 2, mismatch()), send(10, 19, 1, accepted("m", "d"))];
+        let own_body_refused = [send(0, 9, 1, accepted("m", "d")), send(0, 9, 2, mismatch()), send(10, 19, 1, mismatch())];
+        for history in [&two_messages[..], &two_bodies, &two_deliveries, &before_anything, &own_body_refused] {
+            assert!(judged(history).is_some(), "{history:?}");
+        }
+    }
 }

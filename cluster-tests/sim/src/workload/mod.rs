@@ -70,7 +70,8 @@ impl Caller {
             _ => "bad",
         };
         let unique = template == "unique";
-        let number = if unique { self.chance.random_range(0..6) } else { self.chance.random_range(1_000..u64::MAX >> 12) };
+        let number =
+            if unique { self.chance.random_range(0..6) } else { self.chance.random_range(1_000..u64::MAX >> 12) };
         let count = if self.chance.random_ratio(1, 3) { self.chance.random_range(2..6) } else { 1 };
         let first = self.chance.random_range(0..if unique { 4 } else { 40_u32 });
         let to: Vec<String> = (0..count).map(|n| format!("+86138001{:05}", first * 7 + n)).collect();
