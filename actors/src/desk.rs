@@ -1,5 +1,7 @@
 //! What a process remembers of one partition beside the actors: it outlives their restarts and holds no truth.
 
+use std::sync::atomic::AtomicU64;
+
 use tidings_contract::PartitionId;
 
 use crate::alarm::Alarm;
@@ -18,6 +20,8 @@ pub(crate) struct Desk {
     pub(crate) alarm: Alarm,
     pub(crate) dispatcher: Bell<DispatcherMsg>,
     pub(crate) recorder: Bell<RecorderMsg>,
+    /// The first epoch of this process's present tenure as owner.
+    pub(crate) since: AtomicU64,
 }
 
 impl Desk {
@@ -29,6 +33,7 @@ impl Desk {
             alarm: Alarm::default(),
             dispatcher: Bell::default(),
             recorder: Bell::default(),
+            since: AtomicU64::new(0),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -150,6 +151,12 @@ impl Dispatching {
                 sleep(OWN_AGAIN).await;
             }
         }
+        // What was taken up in a tenure that ended is not attempted any more: nobody would take its result.
+        parts.ledger.with_partition(self.desk.partition, &mut |partition| {
+            if let Some((_, _, since)) = partition.owner().filter(|(now, ..)| *now == owner) {
+                self.desk.since.store(since, Ordering::Release);
+            }
+        });
         tracing::info!(partition = %self.desk.partition, epoch = self.epoch, "owns the partition");
     }
 

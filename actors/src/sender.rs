@@ -113,7 +113,7 @@ impl Sending {
         let mut lapsed = Vec::new();
         while let Some(letter) = self.next() {
             let now = self.board.now();
-            if letter.is_stale(now) {
+            if letter.is_stale(now) || self.not_ours(&letter) {
                 letter.work.ticket.look_again();
             } else if !letter.may_go(now) {
                 lapsed.push(Letter { permit: None, slot: None, ..letter });
@@ -134,6 +134,14 @@ impl Sending {
         let in_use = self.slots.in_use();
         self.gauge.set(self.waiting.iter().map(VecDeque::len).sum(), in_use);
         meters::in_flight(&self.name, in_use);
+    }
+
+    /// Whether the delivery is another node's by now: it waited here, for a permit or a place, longer than this node was its
+    /// owner. Whoever owns it attempts it; a result of ours would be refused.
+    fn not_ours(&self, letter: &Letter) -> bool {
+        let ticket = &letter.work.ticket;
+        let leads = self.board.parts.ledger.leading().borrow().contains_key(&ticket.desk().partition);
+        !leads || ticket.is_outlived()
     }
 
     /// The next letter that has a place, or can have one.

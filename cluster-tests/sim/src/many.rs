@@ -3,9 +3,10 @@
 
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::Asked;
 use crate::planted::BUGS;
@@ -41,14 +42,12 @@ fn run(
                     if enough(&one) {
                         next.store(seeds.end, Ordering::Relaxed);
                     }
-                    if let Ok(mut ended) = ended.lock() {
-                        ended.push(one);
-                    }
+                    ended.lock().push(one);
                 }
             });
         }
     });
-    ended.into_inner().unwrap_or_default()
+    ended.into_inner()
 }
 
 fn one(seed: u64, bug: Option<&str>) -> Ended {

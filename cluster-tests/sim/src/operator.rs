@@ -116,18 +116,7 @@ async fn fill(world: &World) -> Result<(), String> {
 
 /// Waits until nothing is pending, then reads everything.
 async fn settle(world: &World) -> Result<(), String> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let stats = insist(world, "GET", "/v1/stats", None, 200).await?;
-        if stats["pending"] == 0 {
-            world.book.borrow_mut().stats = stats;
-            break;
-        }
-        if Instant::now() >= until {
-            return Err(format!("still pending when everything was long healed: {stats}"));
-        }
-        sleep(PAUSE).await;
-    }
+    ended(world).await?;
     let mut cursor = String::new();
     loop {
         let page = insist(world, "GET", &format!("/v1/deliveries?limit=500{cursor}"), None, 200).await?;
@@ -144,25 +133,50 @@ async fn settle(world: &World) -> Result<(), String> {
     ids.sort_unstable();
     ids.dedup();
     for id in ids {
-        let path = format!("/v1/deliveries/{id}");
-        let bearer = world.book.borrow().key.clone();
-        let trace = match call(
-            1 + world.book.borrow().traces.len() % world.plan.nodes,
-            &bearer,
-            "GET",
-            &path,
-            None,
-            None,
-        )
-        .await
-        {
-            Got::Answer(200, trace) => trace,
-            Got::Answer(404, _) => continue,
-            _ => insist(world, "GET", &path, None, 200).await?,
-        };
-        world.book.borrow_mut().traces.insert(id, trace);
+        if let Some(trace) = read(world, &id).await? {
+            world.book.borrow_mut().traces.insert(id, trace);
+        }
     }
     Ok(())
+}
+
+/// Waits until every node says the same counts, and that nothing is pending: a node may answer from a replica that has not
+/// heard yet of what the leader did.
+async fn ended(world: &World) -> Result<(), String> {
+    let until = Instant::now() + PATIENCE;
+    let bearer = world.book.borrow().key.clone();
+    loop {
+        let mut all = Vec::with_capacity(world.plan.nodes);
+        for node in 1..=world.plan.nodes {
+            if let Got::Answer(200, stats) = call(node, &bearer, "GET", "/v1/stats", None, None).await {
+                all.push(stats);
+            }
+        }
+        let settled = |stats: &Value| stats["pending"] == 0 && stats.get("incomplete").is_none();
+        if all.len() == world.plan.nodes && all.iter().all(|stats| settled(stats) && *stats == all[0]) {
+            world.book.borrow_mut().stats = all.remove(0);
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(format!("still pending when everything was long healed: {all:?}"));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// The trace of a delivery; `None` if every node says that there is no such thing.
+async fn read(world: &World, id: &str) -> Result<Option<Value>, String> {
+    let path = format!("/v1/deliveries/{id}");
+    let bearer = world.book.borrow().key.clone();
+    let mut unknown = 0;
+    for node in 1..=world.plan.nodes {
+        match call(node, &bearer, "GET", &path, None, None).await {
+            Got::Answer(200, trace) => return Ok(Some(trace)),
+            Got::Answer(404, _) => unknown += 1,
+            _ => {}
+        }
+    }
+    if unknown == world.plan.nodes { Ok(None) } else { insist(world, "GET", &path, None, 200).await.map(Some) }
 }
 
 /// The ids of all deliveries that a caller was told are kept.

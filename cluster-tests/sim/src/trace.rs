@@ -11,7 +11,7 @@ struct Trace {
 }
 
 thread_local! {
-    static TRACE: RefCell<Trace> = RefCell::new(Trace { print: false, lines: 0, hash: Xxh3::new() });
+    static TRACE: RefCell<Trace> = const { RefCell::new(Trace { print: false, lines: 0, hash: Xxh3::new() }) };
 }
 
 /// Whether every line is printed from now on.

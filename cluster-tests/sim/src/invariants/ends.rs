@@ -23,10 +23,8 @@ pub(super) fn judge(world: &World) {
             "failed" | "expired" | "cancelled" if doubtful => {
                 world.violated(PROMISE, format!("{id} is {state} although an attempt had an unknown end"));
             }
-            "failed" | "expired" | "cancelled" => {
-                if here.iter().any(|a| a.deed.takes() && !troubled(world, a)) {
-                    world.violated(PROMISE, format!("{id} is {state} and a provider took it"));
-                }
+            "failed" | "expired" | "cancelled" if here.iter().any(|a| a.deed.takes() && !troubled(world, a)) => {
+                world.violated(PROMISE, format!("{id} is {state} and a provider took it"));
             }
             _ => {}
         }

@@ -102,7 +102,8 @@ mod tests {
         let two_bodies = [send(0, 9, 1, accepted("m", "d")), send(10, 19, 2, accepted("m", "d"))];
         let two_deliveries = [send(0, 9, 1, accepted("m", "d")), send(10, 19, 1, accepted("m", "e"))];
         let before_anything = [send(0, 9, 2, mismatch()), send(10, 19, 1, accepted("m", "d"))];
-        let own_body_refused = [send(0, 9, 1, accepted("m", "d")), send(0, 9, 2, mismatch()), send(10, 19, 1, mismatch())];
+        let own_body_refused =
+            [send(0, 9, 1, accepted("m", "d")), send(0, 9, 2, mismatch()), send(10, 19, 1, mismatch())];
         for history in [&two_messages[..], &two_bodies, &two_deliveries, &before_anything, &own_body_refused] {
             assert!(judged(history).is_some(), "{history:?}");
         }

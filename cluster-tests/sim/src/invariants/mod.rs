@@ -20,6 +20,9 @@ use crate::world::World;
 /// How long after the last fault its effects may still be seen, in milliseconds: outcomes that nobody took meanwhile.
 const AFTERMATH: u64 = 5_000;
 
+/// How long an outcome may take until it stands in the log, in milliseconds; a call without an answer ends first.
+const RECORDING: u64 = 2_500;
+
 /// Judges everything, once all is settled.
 pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, tidings_node::sim::Look>>) {
     replicas::compare(world, looks);
@@ -45,7 +48,7 @@ fn arrivals(world: &World) -> BTreeMap<String, Vec<Arrival>> {
 /// Whether something was broken when this call was under way, so that its end may not have been recorded.
 fn troubled(world: &World, arrival: &Arrival) -> bool {
     let damage = world.damage.borrow();
-    let end = arrival.answered.unwrap_or(arrival.at + AFTERMATH);
+    let end = arrival.answered.unwrap_or(arrival.at) + RECORDING;
     damage.first.is_some_and(|first| first <= end && arrival.at <= damage.last.saturating_add(AFTERMATH))
 }
 
