@@ -101,7 +101,9 @@ async fn fill(world: &World) -> Result<(), String> {
         let cluster = insist(world, "GET", "/v1/cluster", None, 200).await?;
         let full = |group: &Value| {
             let count = |field: &str| group[field].as_array().map_or(0, Vec::len);
-            count("replicas") >= 3 && count("replicas") == count("wanted") && group["leader"].is_u64()
+            let placed = count("replicas") >= 3 && count("replicas") == count("wanted") && group["leader"].is_u64();
+            // Leaders are where control wants them, so that no hand-over of its own falls into the work.
+            placed && (group["name"] == "control" || group["leader"] == group["wanted"][0])
         };
         let groups = cluster["groups"].as_array().cloned().unwrap_or_default();
         if groups.len() == 1 + usize::from(PARTITIONS) && groups.iter().all(full) {
