@@ -13,6 +13,8 @@ use crate::world::{Phase, Verdict, World};
 /// Longest wait for something that must come true, in simulated time.
 const PATIENCE: Duration = Duration::from_secs(150);
 const PAUSE: Duration = Duration::from_millis(200);
+/// The deadline of a request and the grace of its parts, in simulated time.
+const LATE: Duration = Duration::from_secs(6);
 
 /// The whole of the operator's work.
 pub(crate) async fn operate(world: World) -> turmoil::Result {
@@ -145,6 +147,8 @@ async fn settle(world: &World) -> Result<(), String> {
 /// Waits until every node says the same counts, and that nothing is pending: a node may answer from a replica that has not
 /// heard yet of what the leader did.
 async fn ended(world: &World) -> Result<(), String> {
+    // A request that ran into its deadline may still be kept so much later.
+    sleep(LATE).await;
     let until = Instant::now() + PATIENCE;
     let bearer = world.book.borrow().key.clone();
     loop {
