@@ -242,6 +242,19 @@ pub fn resident(pid: u32) -> Proof<u64> {
     Ok(kib * 1_024)
 }
 
+/// The processor time a process has used so far, its own and the kernel's for it (utime and stime of proc(5)).
+///
+/// # Errors
+/// When there is no such process.
+pub fn processor_time(pid: u32) -> Proof<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).when("reading a process's times")?;
+    // The name, in parentheses, may hold anything; utime is the twelfth field behind it, in ticks of 10 ms.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks =
+        |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).when("reading a process's times");
+    Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+}
+
 /// A loopback address nobody else uses: it is made of this process's id, and both ports are tried.
 ///
 /// An address of its own spares each node the race for a free port, which it must keep over restarts.

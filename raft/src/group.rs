@@ -27,6 +27,8 @@ pub(crate) struct Ground {
     pub(crate) network: Network,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) boot: u64,
+    /// When the node opened its groups.
+    pub(crate) born: Instant,
 }
 
 /// One group.
@@ -94,8 +96,13 @@ impl<M: Machine> Group<M> {
         let network = ground.network.of(id);
         let raft = Raft::new(ground.options.node, Arc::clone(&ground.config), network, log.clone(), machine);
         let raft = raft.await.map_err(|e| failed(e.to_string()))?;
-        let proposer =
-            Proposer::start(raft.clone(), Arc::clone(&host), Arc::clone(&ground.clock), ground.options.batch);
+        let proposer = Proposer::start(
+            raft.clone(),
+            Arc::clone(&host),
+            Arc::clone(&ground.clock),
+            ground.options.batch,
+            ground.born,
+        );
         let disk = ground.disk.clone();
         Ok(Self { id, raft, host, proposer, log, snapshots, archive, disk, transfer: Mutex::default() })
     }

@@ -88,7 +88,7 @@ impl Ledgers {
         let partitions: Arc<Partitions> = Arc::default();
         let network = Network { peers: peers.clone(), archives: archives_of(Arc::downgrade(&partitions)) };
         let options = Arc::new(options);
-        let ground = Ground { options, config, disk, network, clock, boot: rand::random() };
+        let ground = Ground { options, config, disk, network, clock, boot: rand::random(), born: Instant::now() };
         let control = Arc::new(Group::<Control>::open(&ground, GroupId::Control, None).await?);
         let inner = Arc::new(Inner {
             ground,

@@ -107,6 +107,8 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
 pub(crate) async fn write_all<W: AsyncWrite + Unpin>(io: W, mut frames: mpsc::Receiver<Frame>) {
     let mut out = FramedWrite::new(io, codec());
     while let Some(frame) = frames.recv().await {
+        // Whoever else is about to send gets a turn first: one write then serves several groups.
+        tokio::task::yield_now().await;
         if out.feed(frame.encode()).await.is_err() {
             return;
         }

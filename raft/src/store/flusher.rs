@@ -18,6 +18,10 @@ use parking_lot::Mutex;
 const QUEUE: usize = 16_384;
 /// Most writes one sync serves.
 const GATHER: usize = 1_024;
+/// So many writes in one sync are a crowd.
+const CROWD: usize = 2;
+/// In a crowd a sync waits for more writes as long as a sync takes, and never longer than this.
+const LONGEST_WAIT: Duration = Duration::from_millis(2);
 /// How often the free space is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -81,7 +85,16 @@ impl Flusher {
         let file = File::open(dir.join("db"))?;
         let (queue, work) = sync_channel(QUEUE);
         let health = Arc::new(Health::default());
-        let worker = Worker { db, file, dir: dir.to_owned(), reserve, health: Arc::clone(&health), looked: None };
+        let worker = Worker {
+            db,
+            file,
+            dir: dir.to_owned(),
+            reserve,
+            health: Arc::clone(&health),
+            looked: None,
+            takes: Duration::ZERO,
+            crowd: 0,
+        };
         let thread = std::thread::Builder::new().name("flusher".into()).spawn(move || worker.run(&work))?;
         Ok(Self { queue, health, thread: Mutex::new(Some(thread)) })
     }
@@ -130,6 +143,10 @@ struct Worker {
     reserve: u64,
     health: Arc<Health>,
     looked: Option<Instant>,
+    /// How long a sync takes: a running mean.
+    takes: Duration,
+    /// How many writes the newest sync served.
+    crowd: usize,
 }
 
 impl Worker {
@@ -144,6 +161,9 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if next.is_some() {
+                self.wait_for_more();
+            }
             let mut stop = false;
             while let Some(one) = next {
                 match one {
@@ -161,12 +181,24 @@ impl Worker {
         }
     }
 
+    /// In a crowd, lets more writes come before the sync: it costs the same for all groups as for one. Who writes alone
+    /// never waits.
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own, not a worker")]
+    fn wait_for_more(&self) {
+        if self.crowd >= CROWD {
+            std::thread::sleep(self.takes.min(LONGEST_WAIT));
+        }
+    }
+
     /// Makes what was written durable and tells whoever waits.
-    fn finish(&self, written: &mut Vec<(Done, io::Result<()>)>) {
+    fn finish(&mut self, written: &mut Vec<(Done, io::Result<()>)>) {
         if written.is_empty() {
             return;
         }
+        let began = Instant::now();
         let synced = self.sync();
+        self.takes = (self.takes * 7 + began.elapsed()) / 8;
+        self.crowd = written.len();
         for (done, result) in written.drain(..) {
             let result =
                 result.and_then(|()| synced.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string())).copied());
