@@ -216,7 +216,12 @@ impl SnapshotStore {
     fn sweep(&self) {
         let (tree, alive) = (self.tree.clone(), Arc::clone(&self.alive));
         let mut from = Vec::new();
-        let chore = move || sweep_slice(&tree, &mut from, || needed(&alive));
+        // The chore may outlive this store, at the end of a process: it keeps the current snapshot pinned itself.
+        let current = Arc::clone(&self.current);
+        let chore = move || {
+            let _pinned = &current;
+            sweep_slice(&tree, &mut from, || needed(&alive))
+        };
         if let Err(error) = self.disk.flusher().chore(Box::new(chore)) {
             tracing::debug!(%error, "old snapshots stay until the next one");
         }
@@ -352,6 +357,31 @@ mod tests {
         let more = sweep_slice(&store.tree, &mut from, look).expect("swept");
         assert!(!more, "there are fewer pieces than a slice");
         assert_eq!(body.expect("it was written").verify().map_err(|e| e.to_string()), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_sweep_that_outlives_its_store_keeps_the_current_snapshot() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(&dir).await;
+        let body = write(&store, 1);
+        store.make_current(&at(10), &body).await.expect("kept");
+        drop(body);
+        let disk = store.disk.clone();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let wait = move || {
+            let _ = held.recv();
+            Ok(())
+        };
+        disk.flusher().write(Box::new(wait), Box::new(drop)).expect("queued");
+        store.sweep();
+        drop(store);
+        hold.send(()).expect("the thread waits");
+        for _ in 0..4 {
+            disk.settle().await.expect("one chore between two syncs");
+        }
+        let store = SnapshotStore::open(&disk, GroupId::Control).expect("a place for snapshots");
+        let (_, body) = store.current().expect("readable").expect("there is one");
+        assert_eq!(body.verify().map_err(|e| e.to_string()), Ok(()));
     }
 
     #[tokio::test]
