@@ -120,9 +120,14 @@ impl ArchiveStore {
     }
 
     /// Sets the watermark after another replica's archive was taken over.
-    pub(super) fn set_watermark(&self, index: u64) -> Result<(), sled::Error> {
+    pub(super) fn set_watermark(&self, index: u64) -> io::Result<()> {
+        let mut fresh = self.fresh.lock();
+        // What the other replica has not seen yet stays; its entries may be applied again.
+        if fresh.pending.to() > index {
+            self.write_records(&mut fresh)?;
+        }
         self.disk.meta().insert(&self.watermark_key, &index.to_be_bytes())?;
-        *self.fresh.lock() = Fresh::new(index);
+        *fresh = Fresh::new(index);
         Ok(())
     }
 
@@ -182,8 +187,8 @@ impl ArchiveStore {
         after: Option<DeliveryId>,
         limit: usize,
     ) -> Result<Vec<Ended>, ArchiveError> {
-        let start =
-            after.map_or_else(|| [b"e", message.bytes()].concat(), |after| [&ended_key(&after)[..], &[0]].concat());
+        let first = [b"e", message.bytes()].concat();
+        let start = after.map_or_else(Vec::new, |after| [&ended_key(&after)[..], &[0]].concat()).max(first);
         let end = [b"e", message.bytes(), &[0xff; 6]].concat();
         let mut found = BTreeMap::new();
         for (number, day) in self.days_from(message.time().day().saturating_sub(1)) {

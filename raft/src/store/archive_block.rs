@@ -102,6 +102,11 @@ impl Pending {
         self.rows.len() >= PENDING_ROWS || self.bytes.len() >= PENDING_BYTES
     }
 
+    /// One more than the log index of the newest.
+    pub(super) fn to(&self) -> u64 {
+        self.to
+    }
+
     /// The value under `key`.
     pub(super) fn get(&self, key: &[u8]) -> Option<Slice> {
         let row = self.rows.iter().rev().find(|row| self.part(&row.key) == key)?;

@@ -76,7 +76,7 @@ impl ArchiveStore {
                 self.forget_blocks(day, &lines, watermark)?;
             }
         }
-        Ok(self.set_watermark(watermark)?)
+        self.set_watermark(watermark)
     }
 
     /// Removes blocks, by their lines, that hold nothing of `watermark` and above.
