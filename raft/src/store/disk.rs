@@ -10,7 +10,9 @@ use super::flusher::{Flusher, Health};
 use crate::error::OpenError;
 
 /// The layout this program reads and writes. A change of it is one upgrade step from the version before.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version before, whose data this program reads as it is: archives without blocks.
+const BEFORE: u32 = 1;
 /// See [`crate::MAX_ENTRY_BYTES`]: with this segment size no page ever becomes a file of its own.
 const SEGMENT_BYTES: usize = 16 << 20;
 /// How long to wait for a process that is just ending to let go of the database.
@@ -77,6 +79,8 @@ impl Disk {
                 meta.insert("node", &options.node.to_be_bytes())?;
             }
             Some(found) if *found == VERSION.to_be_bytes() => {}
+            // Set before anything new is written, so no older program ever meets a block.
+            Some(found) if *found == BEFORE.to_be_bytes() => drop(meta.insert("version", &VERSION.to_be_bytes())?),
             Some(found) => {
                 let number = <[u8; 4]>::try_from(&*found).map(u32::from_be_bytes);
                 let found = number.map_or_else(|_| format!("{found:?}"), |n| n.to_string());
@@ -164,6 +168,14 @@ mod tests {
     async fn a_disk_of_another_version_or_another_node_is_refused_with_a_clear_error() {
         let dir = tempfile::tempdir().expect("a directory");
         drop(Disk::open(&options(dir.path(), 1)).await.expect("a new disk"));
+
+        let disk = Disk::open(&options(dir.path(), 1)).await.expect("it is ours");
+        disk.keep("version".into(), BEFORE.to_be_bytes().to_vec()).await.expect("written");
+        drop(disk);
+        let disk = Disk::open(&options(dir.path(), 1)).await.expect("the version before is read");
+        let version = disk.meta().get("version").expect("readable").expect("there");
+        assert_eq!(*version, VERSION.to_be_bytes());
+        drop((disk, version));
 
         let error = Disk::open(&options(dir.path(), 2)).await.expect_err("it is node 1's");
         assert!(matches!(error, OpenError::OtherNode { found: 1, wanted: 2 }), "{error}");

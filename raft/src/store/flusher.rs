@@ -220,7 +220,8 @@ impl Worker {
         let Some(mut chore) = chores.pop_front() else { return };
         match chore() {
             Ok(true) => chores.push_back(chore),
-            Ok(false) => {}
+            // A group that left this disk took its trees with it.
+            Ok(false) | Err(sled::Error::CollectionNotFound(_)) => {}
             Err(error) => self.health.fail(&error.into()),
         }
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::result_large_err, reason = "openraft decides how large its StorageError is")]
 
 mod archive;
+mod archive_block;
+mod archive_find;
 mod archive_index;
 mod archive_stream;
 #[cfg(test)]
