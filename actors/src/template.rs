@@ -174,7 +174,7 @@ impl Rendering {
         let filled = self.fill(&work);
         match filled {
             Ok((content, (account_name, account))) => {
-                Some(Letter { work, content, account_name, account, permit: None, begun: false, slot: None })
+                Some(Letter { work, content, account_name, account, permit: None, begun: false, slot: None, calling: None })
             }
             Err(stuck) => {
                 self.stuck(work, stuck);
