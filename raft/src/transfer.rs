@@ -122,8 +122,8 @@ impl Inner {
             if plan.is_empty() {
                 return;
             }
-            let handed = plan.iter().map(|(group, to)| async {
-                if let Err(why) = self.hand_over(group, *to).await {
+            let handed = plan.into_iter().map(|(group, to)| async move {
+                if let Err(why) = self.hand_over(group, to).await {
                     tracing::info!(group = %group.id(), to, why, "leadership could not be handed over yet");
                 }
             });
