@@ -8,7 +8,6 @@ use parking_lot::RwLock;
 use ractor::{ActorRef, MessagingErr};
 use tidings_contract::{PartitionId, Time};
 
-use crate::{Parts, Settings};
 use crate::bell::Post;
 use crate::dedup::DedupMsg;
 use crate::desk::Desk;
@@ -22,6 +21,7 @@ use crate::status::Register;
 use crate::supervisor::SupervisorMsg;
 use crate::template::TemplateMsg;
 use crate::work::Letter;
+use crate::{Parts, Settings};
 
 /// Shared by all actors of a process.
 pub(crate) struct Switchboard {

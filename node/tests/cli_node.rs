@@ -128,7 +128,8 @@ fn a_node_whose_storage_fails_ends_by_itself_and_says_why() {
     write(dir.path(), "");
     let mut command = Command::new("/bin/sh");
     // No file may grow beyond 8 MiB (blocks of 512 bytes), and the signal that tells so is ignored: writes fail.
-    let words = format!("trap '' XFSZ; ulimit -f 16384; exec {} node --config node.toml", env!("CARGO_BIN_EXE_tidings"));
+    let words =
+        format!("trap '' XFSZ; ulimit -f 16384; exec {} node --config node.toml", env!("CARGO_BIN_EXE_tidings"));
     command.args(["-c", &words]);
     let mut node = Node::start(command, dir);
     let founded = found(&node);

@@ -183,7 +183,8 @@ impl Inner {
             let body = codec::encode(&(group.id(), ())).map_err(|e| e.to_string())?;
             let called = self.peers.call(to, None, Lane::Raft, Kind::Elect, body.into(), PATIENCE).await;
             called.map_err(|e| e.to_string())?;
-            let moved = timeout(STAND_AGAIN, server.wait_for(|now| now.current_leader.is_some_and(|it| it != me))).await;
+            let moved =
+                timeout(STAND_AGAIN, server.wait_for(|now| now.current_leader.is_some_and(|it| it != me))).await;
             match moved.map(|moved| moved.map(|now| now.current_leader)) {
                 Ok(Ok(Some(leader))) if leader == to => return Ok(()),
                 Ok(Ok(leader)) => return Err(format!("node {} leads now", leader.unwrap_or_default())),

@@ -20,7 +20,11 @@ async fn slow(pool_size: usize) -> World {
 fn most_at_once(world: &World, from: tidings_contract::Time) -> usize {
     let seen = world.channel.seen();
     let began: Vec<_> = seen.iter().map(|seen| seen.at).filter(|at| *at >= from).collect();
-    began.iter().map(|at| began.iter().filter(|other| **other <= *at && at.0 < other.0 + 100).count()).max().unwrap_or(0)
+    began
+        .iter()
+        .map(|at| began.iter().filter(|other| **other <= *at && at.0 < other.0 + 100).count())
+        .max()
+        .unwrap_or(0)
 }
 
 #[tokio::test(start_paused = true)]

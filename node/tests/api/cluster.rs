@@ -9,7 +9,7 @@ use crate::lone::{CLUSTER_SECRET, Got, call, client, config, until};
 
 pub(crate) struct Three {
     pub(crate) nodes: Vec<Option<Running>>,
-    key: String,
+    pub(crate) key: String,
     http: Client,
     _dir: TempDir,
 }

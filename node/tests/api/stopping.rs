@@ -17,7 +17,10 @@ async fn leader_of_most(three: &Three) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_turns_callers_away_and_its_attempts_end_before_others_lead() {
     let mut three = Three::with_replicas(3).await;
-    three.ask(0, "PUT", "/v1/accounts/slow", Some(json!({"provider": "sandbox", "settings": {"delay_ms": 2_500}}))).await.expect(200);
+    three
+        .ask(0, "PUT", "/v1/accounts/slow", Some(json!({"provider": "sandbox", "settings": {"delay_ms": 2_500}})))
+        .await
+        .expect(200);
     let template = json!({"channel": "sms", "account": "slow", "content": {"text": "Hello"}});
     three.ask(0, "PUT", "/v1/templates/slow", Some(template)).await.expect(200);
     let leaving = leader_of_most(&three).await;
