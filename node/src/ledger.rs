@@ -164,9 +164,13 @@ impl NodeLedger {
         partitions.iter().filter(|partition| !led(partition)).copied().collect()
     }
 
-    /// Those of `partitions` that this node has no replica of.
+    /// Those of `partitions` that this node cannot judge: it has no replica of them, or one that is left over from before
+    /// they were placed on other nodes, which nobody tells anything any more.
     pub(crate) fn elsewhere(&self, partitions: &[PartitionId]) -> Vec<PartitionId> {
-        let here = self.ledgers.hosted();
+        let (me, mut here) = (self.ledgers.node(), self.ledgers.hosted());
+        self.control(|control| {
+            here.retain(|partition| control.placement.get(partition).is_some_and(|nodes| nodes.contains(&me)));
+        });
         partitions.iter().filter(|partition| !here.contains(partition)).copied().collect()
     }
 

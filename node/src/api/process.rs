@@ -44,10 +44,12 @@ async fn in_the_way(app: &Shared) -> Vec<String> {
     if partitions.is_empty() {
         reasons.push("the node is of no cluster yet".to_owned());
     }
-    let mut leaderless = app.ledger.leaderless(&partitions, app.limits().election);
+    let elsewhere = app.ledger.elsewhere(&partitions);
+    let here: Vec<_> = partitions.into_iter().filter(|partition| !elsewhere.contains(partition)).collect();
+    let mut leaderless = app.ledger.leaderless(&here, app.limits().election);
     // A node that stops is not ready, whatever others say.
     if reasons.is_empty() {
-        leaderless.extend(app.leaderless_elsewhere(app.ledger.elsewhere(&partitions)).await);
+        leaderless.extend(app.leaderless_elsewhere(elsewhere).await);
     }
     reasons.extend(leaderless.into_iter().map(|partition| format!("{partition} has no known leader")));
     reasons.extend(app.ledger.disk_trouble().map(|trouble| format!("the disk takes no writes: {trouble}")));

@@ -31,8 +31,9 @@ impl Question for Leaderless {
 
     /// What it has no replica of it cannot vouch for, so that counts as led by nobody.
     async fn answer(self, app: Shared) -> Result<Vec<PartitionId>, String> {
-        let mut without = app.ledger.leaderless(&self.partitions, app.limits().election);
-        without.extend(app.ledger.elsewhere(&self.partitions));
+        let mut without = app.ledger.elsewhere(&self.partitions);
+        let here: Vec<_> = self.partitions.into_iter().filter(|partition| !without.contains(partition)).collect();
+        without.extend(app.ledger.leaderless(&here, app.limits().election));
         Ok(without)
     }
 }
