@@ -21,7 +21,7 @@ use crate::answering::Members;
 use crate::codec;
 use crate::group::AnyGroup;
 use crate::ledgers::{Inner, Ledgers};
-use crate::peers::{Kind, Lane};
+use crate::peers::{CallError, Kind, Lane};
 use crate::types::GroupId;
 
 /// How long what is under way, and the election, may take.
@@ -182,7 +182,10 @@ impl Inner {
         loop {
             let body = codec::encode(&(group.id(), ())).map_err(|e| e.to_string())?;
             let called = self.peers.call(to, None, Lane::Raft, Kind::Elect, body.into(), PATIENCE).await;
-            called.map_err(|e| e.to_string())?;
+            // A call without an answer may have been heard all the same.
+            if let Err(error @ (CallError::NotSent(_) | CallError::Failed(_))) = called {
+                return Err(error.to_string());
+            }
             let moved =
                 timeout(STAND_AGAIN, server.wait_for(|now| now.current_leader.is_some_and(|it| it != me))).await;
             match moved.map(|moved| moved.map(|now| now.current_leader)) {
