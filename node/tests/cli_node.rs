@@ -75,32 +75,32 @@ impl Node {
     }
 
     /// Waits until the log has `words` behind the first `from` bytes.
-    fn until_logged(&self, from: usize, words: &str) {
+    async fn until_logged(&self, from: usize, words: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.log()[from..].contains(words) {
             assert!(Instant::now() < deadline, "never logged: {words}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 return status;
             }
             assert!(Instant::now() < deadline, "it did not end\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }
 
-#[test]
-fn a_hang_up_rereads_the_file_and_takes_over_what_may_change_and_nothing_of_a_broken_one() {
+#[tokio::test]
+async fn a_hang_up_rereads_the_file_and_takes_over_what_may_change_and_nothing_of_a_broken_one() {
     let mut node = Node::plain("");
     write(node.dir.path(), "[dispatch]\npool_size = 7\n[raft]\nqueue = 9999\n[log]\nlevel = \"debug,openraft=off\"\n");
     node.signal(Signal::SIGHUP);
-    node.until_logged(0, "the configuration was read again");
+    node.until_logged(0, "the configuration was read again").await;
     let log = node.log();
     assert!(log.contains("taken over: dispatch.pool_size: 64 is now 7"), "{log}");
     assert!(log.contains("needs a restart: raft.queue: 4096 is now 9999"), "{log}");
@@ -109,24 +109,24 @@ fn a_hang_up_rereads_the_file_and_takes_over_what_may_change_and_nothing_of_a_br
     let from = node.log().len();
     write(node.dir.path(), "[dispatch]\npool_size = 0\nmax_outstanding = 5\n");
     node.signal(Signal::SIGHUP);
-    node.until_logged(from, "nothing of it is taken over");
+    node.until_logged(from, "nothing of it is taken over").await;
     let log = node.log().split_off(from);
     assert!(log.contains("dispatch.pool_size = 0: must be between 1 and"), "{log}");
 
     let from = node.log().len();
     write(node.dir.path(), "[dispatch]\npool_size = 7\n[log]\nlevel = \"info,openraft=off\"\n");
     node.signal(Signal::SIGHUP);
-    node.until_logged(from, "the configuration was read again");
+    node.until_logged(from, "the configuration was read again").await;
     let log = node.log().split_off(from);
     assert!(!log.contains("max_outstanding") && !log.contains("pool_size"), "neither had changed: {log}");
 
     node.signal(Signal::SIGTERM);
-    assert!(node.ended().success(), "{}", node.log());
+    assert!(node.ended().await.success(), "{}", node.log());
     assert!(node.log().contains("stopped"), "{}", node.log());
 }
 
-#[test]
-fn a_node_whose_storage_fails_ends_by_itself_and_says_why() {
+#[tokio::test]
+async fn a_node_whose_storage_fails_ends_by_itself_and_says_why() {
     let dir = tempfile::tempdir().expect("a directory");
     write(dir.path(), "");
     let mut command = Command::new("/bin/sh");
@@ -135,10 +135,10 @@ fn a_node_whose_storage_fails_ends_by_itself_and_says_why() {
     command.args(["-c", &words]);
     let mut node = Node::start(command, dir);
     let founded = found(&node);
-    let status = node.ended();
+    let status = node.ended().await;
     assert_eq!(status.code(), Some(1), "{founded}\n{}", node.log());
-    node.until_logged(0, "error: the storage failed: ");
-    node.until_logged(0, "What to do: start the node again");
+    node.until_logged(0, "error: the storage failed: ").await;
+    node.until_logged(0, "What to do: start the node again").await;
 }
 
 /// Founds the cluster, which writes; whether that succeeds does not matter.
