@@ -19,10 +19,10 @@ fn marked() -> BTreeSet<String> {
     for line in DEFAULT_TOML.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             section = name.to_owned();
-        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-            if before.ends_with(" Live.") {
-                marked.insert(format!("{section}.{key}"));
-            }
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#'))
+            && before.ends_with(" Live.")
+        {
+            marked.insert(format!("{section}.{key}"));
         }
         before = line;
     }
