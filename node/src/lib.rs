@@ -20,6 +20,7 @@ mod problem;
 mod running;
 mod seal;
 mod strict;
+mod turning_away;
 mod wiring;
 
 pub use problem::Code;

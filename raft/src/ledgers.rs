@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::group::{AnyGroup, Ground, Group, leads};
 use crate::options::Options;
 use crate::peers::{Arrivals, CallError, Identity, Kind, Lane, Network, Peers, serve};
 use crate::store::{Archive, ArchiveStore, Disk, DiskOptions, RecordSink};
+use crate::transfer::HandOvers;
 use crate::types::GroupId;
 
 /// Answers a question of another node's program: who asks, which kind of question, its payload.
@@ -54,6 +56,9 @@ pub(crate) struct Inner {
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// Partitions are started by one at a time: whoever founds, or the keeper.
     pub(crate) bearing: tokio::sync::Mutex<()>,
+    pub(crate) hand_overs: HandOvers,
+    /// How long a proposal may take, in milliseconds.
+    patience_ms: AtomicU64,
     /// Wakes the keeper before its time.
     pub(crate) look: Notify,
     peer_addr: SocketAddr,
@@ -87,6 +92,7 @@ impl Ledgers {
         let peers = Peers::new(me);
         let partitions: Arc<Partitions> = Arc::default();
         let network = Network { peers: peers.clone(), archives: archives_of(Arc::downgrade(&partitions)) };
+        let patience_ms = millis(options.propose_within);
         let options = Arc::new(options);
         let ground = Ground { options, config, disk, network, clock, boot: rand::random(), born: Instant::now() };
         let control = Arc::new(Group::<Control>::open(&ground, GroupId::Control, None).await?);
@@ -101,6 +107,8 @@ impl Ledgers {
             asked: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
             bearing: tokio::sync::Mutex::default(),
+            hand_overs: HandOvers::default(),
+            patience_ms: AtomicU64::new(patience_ms),
             look: Notify::new(),
             peer_addr,
             tasks: Mutex::new(JoinSet::new()),
@@ -193,6 +201,11 @@ impl Ledgers {
         })
     }
 
+    /// Changes how long proposals may take from here on; see [`Options::propose_within`].
+    pub fn set_propose_within(&self, within: Duration) {
+        self.inner.patience_ms.store(millis(within), Ordering::Relaxed);
+    }
+
     /// Installs what answers [`Ledgers::ask`]; the newest wins.
     pub fn on_ask(&self, handler: AskHandler) {
         *self.inner.asked.write() = Some(handler);
@@ -222,6 +235,11 @@ impl Inner {
 
     pub(crate) fn node(&self) -> u64 {
         self.ground.options.node
+    }
+
+    /// How long a proposal may take.
+    pub(crate) fn propose_within(&self) -> Duration {
+        Duration::from_millis(self.patience_ms.load(Ordering::Relaxed))
     }
 
     pub(crate) fn partition(&self, partition: PartitionId) -> Option<Arc<Group<Partition>>> {
@@ -274,6 +292,10 @@ impl Inner {
             None => Err("nobody answers questions on this node yet".into()),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn archives_of(partitions: Weak<Partitions>) -> Arc<dyn Fn(GroupId) -> Option<Arc<ArchiveStore>> + Send + Sync> {

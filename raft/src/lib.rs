@@ -6,6 +6,7 @@
 mod answering;
 mod codec;
 mod error;
+mod failing;
 mod founding;
 mod group;
 mod host;
@@ -28,4 +29,5 @@ pub use ledgers::{AskHandler, Ledgers};
 pub use options::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
 pub use status::{GroupStatus, Replica, Role};
 pub use store::{Archive, ArchiveError, Cursor, Page, Query};
+pub use transfer::QuietHandler;
 pub use types::{GroupId, Peer};

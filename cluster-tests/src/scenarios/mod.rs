@@ -5,6 +5,7 @@ pub mod any_node;
 pub mod idempotency;
 pub mod kills;
 pub mod memory;
+pub mod rolling;
 pub mod smtp;
 pub mod webhook;
 

@@ -18,6 +18,8 @@ pub(crate) mod shapes;
 mod stats;
 mod templates;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -33,6 +35,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::Shared;
 use crate::auth::not_founded;
 use crate::problem::{Code, Problem};
+use crate::turning_away::turn_away;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -98,6 +101,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .method_not_allowed_fallback(|request: Request| async move {
             Problem::new(Code::MethodNotAllowed, format!("{} cannot be used here", request.method()))
         })
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), turn_away))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::from_fn(crate::meters::count))
         .with_state(app)

@@ -21,6 +21,7 @@ mod providers;
 mod sandbox;
 mod send;
 mod serving;
+mod signals;
 mod template;
 mod times;
 mod trace;

@@ -13,5 +13,7 @@ mod lists;
 mod lone;
 mod people;
 mod process;
+mod reconfigure;
 mod restart;
 mod secrets;
+mod stopping;
