@@ -50,6 +50,9 @@ impl Inner {
         if to == me || !voter || raft.server_metrics().borrow().current_leader != Some(me) {
             return Err(format!("{} is not led here, or node {to} is no other voter of it", group.id()));
         }
+        if group.handing_over() {
+            return Err(format!("{} is being handed over already", group.id()));
+        }
         tracing::info!(group = %group.id(), to, "handing over leadership");
         group.hold(true);
         let silence = Silence(Arc::clone(group));

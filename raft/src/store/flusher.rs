@@ -188,7 +188,8 @@ impl Worker {
         let Some(mut chore) = chores.pop_front() else { return };
         match chore() {
             Ok(true) => chores.push_back(chore),
-            Ok(false) => {}
+            // The group left this disk meanwhile: there is nothing to tidy up any more.
+            Ok(false) | Err(sled::Error::CollectionNotFound(_)) => {}
             Err(error) => self.health.fail(&error.into()),
         }
     }
@@ -271,6 +272,29 @@ mod tests {
             .expect("queued");
         assert_eq!(seen.recv(), Ok(true), "what is under way still ends");
         assert_eq!(flusher.health().refuses().as_deref(), Some("the disk is full"));
+        assert_eq!(flusher.health().failure(), None);
+    }
+
+    #[test]
+    fn a_chore_for_a_tree_that_was_dropped_is_done_and_not_a_failure_of_the_disk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (db, flusher) = open(dir.path(), 0);
+        let tree = db.open_tree("log/p0").expect("a tree");
+        tree.insert("key", "value").expect("written");
+        db.drop_tree("log/p0").expect("dropped");
+        let (done, ended) = mpsc::channel();
+        let chore = move || {
+            let found = tree.range("a"..).next().transpose();
+            done.send(found.is_err()).expect("somebody waits");
+            found.map(|_| false)
+        };
+        flusher.chore(Box::new(chore)).expect("taken");
+        assert!(ended.recv().expect("it ran"), "sled says that the tree is gone");
+        // One more round of the thread, so that the end of the chore was looked at.
+        let (settled, waits) = mpsc::channel();
+        let settle = Box::new(move |result: io::Result<()>| settled.send(result.is_ok()).unwrap_or_default());
+        flusher.write(Box::new(|| Ok(())), settle).expect("taken");
+        assert!(waits.recv().expect("written"));
         assert_eq!(flusher.health().failure(), None);
     }
 }
