@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
-use tidings_cluster_tests::scenarios::{Scale, all_down, any_node, grow, idempotency, kills, memory, replace, smtp, webhook};
+use tidings_cluster_tests::scenarios::{
+    Scale, all_down, any_node, grow, idempotency, kills, memory, replace, smtp, webhook,
+};
 use tidings_cluster_tests::{Failure, Proof};
 
 const NAMES: [&str; 10] =

@@ -171,7 +171,9 @@ fn leaving(app: &App, id: u64) -> Leaving {
         let (staying, wanted) = (control.staying().count(), control.cluster.as_ref().map_or(0, |c| c.replication));
         let short = staying < usize::from(wanted);
         let warning = short.then(|| {
-            format!("{staying} nodes stay and {wanted} replicas are wanted: each partition has {staying} until nodes join")
+            format!(
+                "{staying} nodes stay and {wanted} replicas are wanted: each partition has {staying} until nodes join"
+            )
         });
         Leaving { id, state: if gone { "removed" } else { "draining" }, warning }
     })

@@ -40,7 +40,9 @@ fn in_the_way(app: &App) -> Vec<String> {
         reasons.push("the node is stopping".to_owned());
     }
     reasons.extend(app.ledger.dismissed().map(|why| {
-        format!("{why}: stop this process; to come back, join with an empty data directory and a number never used before")
+        format!(
+            "{why}: stop this process; to come back, join with an empty data directory and a number never used before"
+        )
     }));
     let partitions = app.partitions();
     if partitions.is_empty() {

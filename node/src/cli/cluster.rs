@@ -10,8 +10,8 @@ use tidings_config::Config;
 
 use super::client::{Api, Ask};
 use super::failure::Failure;
-use super::output::{Column, Out, flat, rows};
 use super::members::{Join, Remove, Replace, Transfer};
+use super::output::{Column, Out, flat, rows};
 use super::{Context, config};
 
 const NODES: &[Column] = &[

@@ -140,14 +140,7 @@ impl Transfer {
 
 impl Waiting {
     /// Says what was begun, waits for its end unless told not to, and says that.
-    async fn end(
-        self,
-        context: &Context,
-        api: &Api,
-        reply: Reply,
-        change: Change,
-        begun: &str,
-    ) -> Result<(), Failure> {
+    async fn end(self, context: &Context, api: &Api, reply: Reply, change: Change, begun: &str) -> Result<(), Failure> {
         let watch = "see how far it is with `tidings cluster status --watch`";
         if self.no_wait {
             return context.out.answer(&reply, |_| format!("{begun}; {watch}"));

@@ -96,9 +96,7 @@ mod tests {
 
     #[test]
     fn a_change_is_complete_when_nodes_replicas_voters_and_leaders_are_as_wanted() {
-        let group = |leader: u64, replicas: &[u64], voters: &[u64]| {
-            json!({"name": "p0", "leader": leader, "replicas": replicas, "voters": voters, "wanted": [2, 1]})
-        };
+        let group = |leader: u64, replicas: &[u64], voters: &[u64]| json!({"name": "p0", "leader": leader, "replicas": replicas, "voters": voters, "wanted": [2, 1]});
         let cluster = |group: Value, nodes: Value| json!({"groups": [{"name": "control"}, group], "nodes": nodes});
         let both = json!([{"id": 1, "up": true}, {"id": 2, "up": true}]);
         let change = Change { came: Some(2), left: Some(3) };

@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_contract::PartitionId;
 
-use super::{Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, OfMessage, Recent, Standing, Totals};
+use super::{
+    Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, OfMessage, Recent, Standing, Totals,
+};
 use crate::app::{App, Shared};
 
 /// How long another node may take to answer.

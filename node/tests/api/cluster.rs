@@ -7,7 +7,7 @@ use tidings_node::{Running, serve};
 
 use crate::lone::{CLUSTER_SECRET, Got, call, client, config, until};
 
-struct Three {
+pub(crate) struct Three {
     nodes: Vec<Option<Running>>,
     key: String,
     http: Client,
@@ -15,7 +15,7 @@ struct Three {
 }
 
 impl Three {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
         let mut nodes = Vec::new();
         for id in 1..=3 {
@@ -53,8 +53,14 @@ impl Three {
         three
     }
 
-    async fn ask(&self, at: usize, method: &str, path: &str, body: Option<Value>) -> Got {
+    pub(crate) async fn ask(&self, at: usize, method: &str, path: &str, body: Option<Value>) -> Got {
         self.with(at, method, path, Some(&self.key), body).await
+    }
+
+    pub(crate) async fn stop(self) {
+        for node in self.nodes.into_iter().flatten() {
+            node.stop().await;
+        }
     }
 
     async fn with(&self, at: usize, method: &str, path: &str, key: Option<&str>, body: Option<Value>) -> Got {
