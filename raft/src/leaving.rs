@@ -57,7 +57,11 @@ pub(crate) async fn ask_members(inner: &Inner, id: GroupId, node: u64) -> Option
 /// Who is in a partition, by the word of the one among its wanted replicas that leads it.
 pub(crate) async fn members_by_leader(inner: &Inner, partition: PartitionId, wishes: &Wishes) -> Option<Members> {
     let id = GroupId::Partition(partition);
-    for node in wishes.placement.get(&partition).into_iter().flatten().copied() {
+    let mut replicas = wishes.placement.get(&partition).cloned().unwrap_or_default();
+    // Whoever leads as far as is known here goes first, so that dead ones are not waited for.
+    let known = inner.leader_of(id);
+    replicas.sort_by_key(|node| Some(*node) != known);
+    for node in replicas {
         let said = match inner.partition(partition) {
             Some(group) if node == inner.node() => Some(members(&*group)),
             _ => ask_members(inner, id, node).await,

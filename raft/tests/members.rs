@@ -1,5 +1,7 @@
 //! Nodes that leave, are replaced, or come back after they were removed: nothing accepted is lost and nobody is disturbed.
 
+#![allow(clippy::expect_used, reason = "these are tests; clippy only sees that in test functions")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -39,7 +41,7 @@ async fn whole(nodes: &[Node], pending: u64) {
         })
         .await;
         for partition in node.ledgers.hosted() {
-            let held = || node.ledgers.read(partition, |p| p.pending_count() as u64) == Some(pending);
+            let held = || node.ledgers.read(partition, |p| p.pending_count()) == Some(pending);
             until("each replica has everything", held).await;
         }
     }

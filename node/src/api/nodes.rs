@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tidings_machine::control::{self, Action, NodeInfo};
 use tidings_raft::GroupId;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::refused;
@@ -20,6 +21,9 @@ use crate::strict::Json;
 
 /// How long handing over a group may take: what is under way, a lease, an election.
 const HAND_OVER: Duration = Duration::from_secs(12);
+
+/// How long a hand-over that began before may still take.
+const UNDER_WAY: Duration = Duration::from_secs(5);
 
 /// A node to be taken in.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -150,12 +154,24 @@ pub(crate) async fn post_transfer(
         let handed = app.ask_node_within(leader, question, HAND_OVER).await;
         // Control hands a partition to its preferred leader by itself, perhaps in this very moment.
         if let Err(why) = handed
-            && app.ledger.group_leader(id) != Some(to)
+            && !comes_to_lead(&app, id, to).await
         {
             return Err(Problem::new(Code::Conflict, format!("node {leader} still leads {group}: {why}")));
         }
     }
     Ok(Answer(Transferred { group, leader: to }))
+}
+
+/// Whether `to` is seen to lead the group within a while.
+async fn comes_to_lead(app: &App, group: GroupId, to: u64) -> bool {
+    let until = Instant::now() + UNDER_WAY;
+    while app.ledger.group_leader(group) != Some(to) {
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    true
 }
 
 async fn change(app: &App, by: &str, action: Action) -> Result<(), Problem> {
