@@ -9,6 +9,7 @@ pub mod client;
 pub mod cluster;
 pub mod failure;
 pub mod load;
+mod membership;
 pub mod mta;
 pub mod oracle;
 pub mod process;

@@ -71,6 +71,16 @@ impl Node {
         format!("{}:{PEER_PORT}", self.host)
     }
 
+    /// What is told of it when it is to join.
+    pub fn shape(&self) -> serde_json::Value {
+        serde_json::json!({"id": self.id, "peer_addr": self.peer_addr(), "api_addr": self.api_addr()})
+    }
+
+    /// The folder it keeps everything in.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// The file it logs to.
     pub fn log_path(&self) -> PathBuf {
         self.dir.join("node.log")

@@ -9,7 +9,7 @@ use tidings_actors::{Ledger, LedgerError};
 use tidings_contract::PartitionId;
 use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
-use tidings_raft::{Archive, AskHandler, GroupStatus, Ledgers, ProposeError, QuietHandler, Role};
+use tidings_raft::{Archive, AskHandler, DiskUse, GroupId, GroupStatus, Ledgers, ProposeError, QuietHandler, Role};
 use tokio::sync::{mpsc, watch};
 
 use crate::look::GroupView;
@@ -180,12 +180,37 @@ impl NodeLedger {
             name: status.group.to_string(),
             leader: status.leader,
             term: status.term,
+            log_length: Some(status.log_length),
+            voters: status.replicas.iter().filter(|(_, replica)| replica.voter).map(|(node, _)| *node).collect(),
             replicas: status.replicas.into_iter().map(|(node, replica)| (node, replica.lag)).collect(),
             applied: status.applied_index,
             last_log: status.last_index,
             waiting: status.waiting,
         };
         self.ledgers.status().into_iter().map(view).collect()
+    }
+
+    /// The node that leads a group, as far as is known here.
+    pub(crate) fn group_leader(&self, group: GroupId) -> Option<u64> {
+        match group {
+            GroupId::Control => self.ledgers.control_leader(),
+            GroupId::Partition(partition) => self.ledgers.leader_of(partition),
+        }
+    }
+
+    /// Hands a group that is led here to another node.
+    pub(crate) async fn hand_over(&self, group: GroupId, to: u64) -> Result<(), String> {
+        self.ledgers.transfer(group, to).await
+    }
+
+    /// How much of the disk is used.
+    pub(crate) fn disk_use(&self) -> Option<DiskUse> {
+        self.ledgers.disk_use()
+    }
+
+    /// Why this node is no member of its cluster any more, if it was removed.
+    pub(crate) fn dismissed(&self) -> Option<String> {
+        self.ledgers.dismissed()
     }
 
     /// Why the disk takes no writes, if it takes none.

@@ -188,20 +188,25 @@ impl<M: Machine> AnyGroup for Group<M> {
 
     fn erase(&self) -> Result<(), sled::Error> {
         self.log.forget();
-        for name in [DiskLog::tree_name(self.id), SnapshotStore::tree_name(self.id)] {
-            self.disk.drop_tree(&name)?;
-        }
-        for name in self.disk.trees(&ArchiveStore::tree_prefix(self.id)) {
-            self.disk.drop_tree(&name)?;
-        }
-        let meta = self.disk.meta();
-        for key in DiskLog::meta_names(self.id) {
-            meta.remove(key)?;
-        }
-        meta.remove(SnapshotStore::meta_name(self.id))?;
-        meta.remove(ArchiveStore::meta_name(self.id))?;
-        Ok(())
+        erase_from(&self.disk, self.id)
     }
+}
+
+/// Removes everything a group has on a disk; what is not there is no error. Blocks.
+pub(crate) fn erase_from(disk: &Disk, id: GroupId) -> Result<(), sled::Error> {
+    for name in [DiskLog::tree_name(id), SnapshotStore::tree_name(id)] {
+        disk.drop_tree(&name)?;
+    }
+    for name in disk.trees(&ArchiveStore::tree_prefix(id)) {
+        disk.drop_tree(&name)?;
+    }
+    let meta = disk.meta();
+    for key in DiskLog::meta_names(id) {
+        meta.remove(key)?;
+    }
+    meta.remove(SnapshotStore::meta_name(id))?;
+    meta.remove(ArchiveStore::meta_name(id))?;
+    Ok(())
 }
 
 /// Whether this node leads the group and has applied an entry of its own term, and that term.

@@ -21,7 +21,7 @@ use crate::codec;
 use crate::error::{AskError, OpenError};
 use crate::group::{AnyGroup, Ground, Group, leads};
 use crate::options::Options;
-use crate::peers::{Arrivals, CallError, Identity, Kind, Lane, Network, Peers, serve};
+use crate::peers::{Arrivals, CallError, Identity, Kind, Lane, Network, Peers, Roll, serve};
 use crate::store::{Archive, ArchiveStore, Disk, DiskOptions, RecordSink};
 use crate::transfer::HandOvers;
 use crate::types::GroupId;
@@ -88,13 +88,22 @@ impl Ledgers {
         let cluster = RwLock::new(disk.small("cluster"));
         let listens = (!peer_addr.ip().is_unspecified()).then(|| peer_addr.to_string());
         let address = RwLock::new(options.advertise.clone().or(listens));
-        let me = Arc::new(Identity { node: options.node, secret: options.secret.clone(), cluster, address });
+        let me = Arc::new(Identity {
+            node: options.node,
+            secret: options.secret.clone(),
+            cluster,
+            address,
+            roll: Roll::default(),
+        });
         let peers = Peers::new(me);
         let partitions: Arc<Partitions> = Arc::default();
         let network = Network { peers: peers.clone(), archives: archives_of(Arc::downgrade(&partitions)) };
         let patience_ms = millis(options.propose_within);
         let options = Arc::new(options);
         let ground = Ground { options, config, disk, network, clock, boot: rand::random(), born: Instant::now() };
+        let erasing = ground.disk.clone();
+        let erased = tokio::task::spawn_blocking(move || crate::leaving::complete_erasing(&erasing)).await;
+        erased.map_err(|e| OpenError::Damaged { what: "database".into(), why: e.to_string() })??;
         let control = Arc::new(Group::<Control>::open(&ground, GroupId::Control, None).await?);
         let inner = Arc::new(Inner {
             ground,
@@ -139,6 +148,12 @@ impl Ledgers {
     /// The id of the cluster this node belongs to, once it does.
     pub fn cluster(&self) -> Option<String> {
         self.inner.peers.me().cluster.read().clone()
+    }
+
+    /// Why this node is no member of its cluster any more, if it was removed. For ever: only an empty directory and a new
+    /// number make a member of it.
+    pub fn dismissed(&self) -> Option<String> {
+        self.inner.peers.me().roll.told()
     }
 
     /// Shows `look` the local replica of control. `look` must be quick: it holds up the replica.

@@ -5,11 +5,13 @@
 
 mod answering;
 mod codec;
+mod departing;
 mod error;
 mod failing;
 mod founding;
 mod group;
 mod host;
+mod leaving;
 mod ledgers;
 mod options;
 mod peers;
@@ -27,7 +29,7 @@ mod types;
 pub use error::{AskError, OpenError, ProposeError};
 pub use ledgers::{AskHandler, Ledgers};
 pub use options::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
-pub use status::{GroupStatus, Replica, Role};
+pub use status::{DiskUse, GroupStatus, Replica, Role};
 pub use store::{Archive, ArchiveError, Cursor, Page, Query};
 pub use transfer::QuietHandler;
 pub use types::{GroupId, Peer};

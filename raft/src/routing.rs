@@ -157,6 +157,9 @@ impl Inner {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
+        if let Some(why) = self.peers.me().roll.told() {
+            return Err(ProposeError::Refused(why));
+        }
         let mut commands = Commands::<M>::new(commands)?;
         let mut search = Search::new(id, Instant::now() + within);
         loop {

@@ -6,11 +6,24 @@ use std::time::Instant;
 
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
-use tidings_cluster_tests::scenarios::{Scale, all_down, any_node, idempotency, kills, memory, rolling, smtp, webhook};
+use tidings_cluster_tests::scenarios::{
+    Scale, all_down, any_node, grow, idempotency, kills, memory, replace, rolling, smtp, webhook,
+};
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 9] =
-    ["kills", "freeze", "all-down", "rolling", "idempotency", "any-node", "smtp", "webhook", "memory"];
+const NAMES: [&str; 11] = [
+    "kills",
+    "freeze",
+    "all-down",
+    "rolling",
+    "grow",
+    "replace",
+    "idempotency",
+    "any-node",
+    "smtp",
+    "webhook",
+    "memory",
+];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -42,6 +55,8 @@ async fn run(name: &str) -> Proof<Report> {
         "freeze" => kills::run(Fault::Freeze, Scale { kills: 2, ..scale(20_000) }).await,
         "all-down" => all_down::run(scale(20_000)).await,
         "rolling" => rolling::run(scale(8_000)).await,
+        "grow" => grow::run(scale(4_000)).await,
+        "replace" => replace::run(scale(20_000)).await,
         "idempotency" => idempotency::run(9).await,
         "any-node" => any_node::run().await,
         "smtp" => smtp::run(200).await,

@@ -9,6 +9,7 @@ mod dead_letters;
 mod deliveries;
 mod keys;
 mod messages;
+mod nodes;
 mod pages;
 mod process;
 mod providers;
@@ -82,7 +83,10 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(stats::get_template_stats))
         .routes(routes!(cluster::get_cluster))
         .routes(routes!(cluster::post_init))
-        .routes(routes!(cluster::post_node))
+        .routes(routes!(nodes::post_node))
+        .routes(routes!(nodes::delete_node))
+        .routes(routes!(nodes::replace_node))
+        .routes(routes!(nodes::post_transfer))
         .routes(routes!(process::healthz))
         .routes(routes!(process::readyz))
         .routes(routes!(process::metrics))
@@ -122,6 +126,11 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::InUse(template) => Problem::new(Code::Conflict, format!("the template {template} uses the account")),
         Refusal::LastAdmin => Problem::new(Code::Conflict, "the last admin key cannot be revoked"),
         Refusal::TooMany(most) => Problem::new(Code::Conflict, format!("there may be at most {most}")),
+        Refusal::LastNode => Problem::new(Code::Conflict, "the last node of a cluster cannot be removed"),
+        Refusal::Removed(node) => {
+            let detail = format!("node {node} was removed; a node that comes back needs a number never used before");
+            Problem::new(Code::Conflict, detail)
+        }
         Refusal::Invalid(why) => Problem::new(Code::InvalidRequest, why),
         other => Problem::new(Code::Internal, format!("control refused: {other:?}")),
     }

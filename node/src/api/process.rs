@@ -40,6 +40,11 @@ async fn in_the_way(app: &Shared) -> Vec<String> {
     if app.stopping.load(Ordering::SeqCst) {
         reasons.push("the node is stopping".to_owned());
     }
+    reasons.extend(app.ledger.dismissed().map(|why| {
+        format!(
+            "{why}: stop this process; to come back, join with an empty data directory and a number never used before"
+        )
+    }));
     let partitions = app.partitions();
     if partitions.is_empty() {
         reasons.push("the node is of no cluster yet".to_owned());

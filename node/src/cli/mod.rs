@@ -14,6 +14,7 @@ mod filter;
 mod key;
 mod life;
 mod logging;
+mod members;
 mod node;
 mod output;
 mod pairs;
@@ -21,6 +22,7 @@ mod providers;
 mod sandbox;
 mod send;
 mod serving;
+mod settling;
 mod signals;
 mod template;
 mod times;
@@ -106,7 +108,7 @@ enum Command {
     /// Look after API keys
     #[command(subcommand)]
     Key(key::Key),
-    /// Found a cluster, let nodes join, see how it stands
+    /// Found a cluster, let nodes join and leave, see how it stands
     #[command(subcommand)]
     Cluster(cluster::Cluster),
     /// Show the providers there are, or one with its settings and an example

@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use tidings_contract::PartitionId;
 
 use super::{
-    Day, DeadGroups, DeadPage, DeadRecords, Find, Groups, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Totals,
+    Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Standing,
+    Totals,
 };
 use crate::app::{App, Shared};
 
@@ -130,7 +131,8 @@ async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, Str
         DeadRecords::KIND => reply::<DeadRecords>(app, question).await,
         Totals::KIND => reply::<Totals>(app, question).await,
         Day::KIND => reply::<Day>(app, question).await,
-        Groups::KIND => reply::<Groups>(app, question).await,
+        Standing::KIND => reply::<Standing>(app, question).await,
+        HandOver::KIND => reply::<HandOver>(app, question).await,
         Inbox::KIND => reply::<Inbox>(app, question).await,
         Leaderless::KIND => reply::<Leaderless>(app, question).await,
         _ => Err(format!("unknown question {kind}; this node may be older than the one that asks")),

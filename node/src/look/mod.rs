@@ -20,6 +20,6 @@ pub(crate) use dead::{DeadFilter, DeadGroup, DeadGroups, DeadPage, DeadRecords};
 pub(crate) use delivery::{Find, HeaderOf};
 pub(crate) use led::{Leaderless, Said};
 pub(crate) use message::OfMessage;
-pub(crate) use node::{GroupView, Groups, Inbox, Seen};
+pub(crate) use node::{GroupView, HandOver, Inbox, Seen, Standing, StandingView};
 pub(crate) use page::{Filter, Recent, cursor, merge, read_cursor};
 pub(crate) use summary::Summary;

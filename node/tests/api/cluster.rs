@@ -15,7 +15,7 @@ pub(crate) struct Three {
 }
 
 impl Three {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with_replicas(3).await
     }
 
@@ -64,6 +64,12 @@ impl Three {
 
     pub(crate) async fn ask(&self, at: usize, method: &str, path: &str, body: Option<Value>) -> Got {
         self.with(at, method, path, Some(&self.key), body).await
+    }
+
+    pub(crate) async fn stop(self) {
+        for node in self.nodes.into_iter().flatten() {
+            node.stop().await;
+        }
     }
 
     async fn with(&self, at: usize, method: &str, path: &str, key: Option<&str>, body: Option<Value>) -> Got {

@@ -11,6 +11,7 @@ mod first_message;
 mod idempotency;
 mod lists;
 mod lone;
+mod members;
 mod people;
 mod process;
 mod reconfigure;

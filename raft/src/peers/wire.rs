@@ -62,6 +62,8 @@ impl Kind {
 pub(crate) const ANSWER: u8 = 0x80;
 /// The tag of a refusal, with its reason as text.
 pub(crate) const FAILURE: u8 = 0x81;
+/// The tag of what a node that was removed is told instead of an answer, as text.
+pub(crate) const GONE: u8 = 0x82;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,6 +36,7 @@ pub(crate) struct DiskOptions {
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
     db: sled::Db,
+    dir: Arc<Path>,
     meta: sled::Tree,
     flusher: Arc<Flusher>,
 }
@@ -95,7 +96,7 @@ impl Disk {
         }
         let flusher = Flusher::start(db.clone(), dir, options.reserve_bytes)
             .map_err(|source| OpenError::Io { path: dir.join("db").display().to_string(), source })?;
-        Ok(Self { db, meta, flusher: Arc::new(flusher) })
+        Ok(Self { db, dir: dir.into(), meta, flusher: Arc::new(flusher) })
     }
 
     /// A tree by name, made if it is not there.
@@ -130,6 +131,12 @@ impl Disk {
     /// Whether the disk takes writes.
     pub(crate) fn health(&self) -> &Health {
         self.flusher.health()
+    }
+
+    /// Bytes of the database, and bytes free beside it.
+    pub(crate) fn usage(&self) -> Option<(u64, u64)> {
+        let stat = rustix::fs::statvfs(&*self.dir).ok()?;
+        Some((self.db.size_on_disk().ok()?, stat.f_bavail.saturating_mul(stat.f_frsize)))
     }
 
     /// Returns when everything written before is durable.

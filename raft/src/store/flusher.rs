@@ -306,4 +306,27 @@ mod tests {
         assert_eq!(flusher.health().refuses().as_deref(), Some("the disk is full"));
         assert_eq!(flusher.health().failure(), None);
     }
+
+    #[test]
+    fn a_chore_for_a_tree_that_was_dropped_is_done_and_not_a_failure_of_the_disk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (db, flusher) = open(dir.path(), 0);
+        let tree = db.open_tree("log/p0").expect("a tree");
+        tree.insert("key", "value").expect("written");
+        db.drop_tree("log/p0").expect("dropped");
+        let (done, ended) = mpsc::channel();
+        let chore = move || {
+            let found = tree.range("a"..).next().transpose();
+            done.send(found.is_err()).expect("somebody waits");
+            found.map(|_| false)
+        };
+        flusher.chore(Box::new(chore)).expect("taken");
+        assert!(ended.recv().expect("it ran"), "sled says that the tree is gone");
+        // One more round of the thread, so that the end of the chore was looked at.
+        let (settled, waits) = mpsc::channel();
+        let settle = Box::new(move |result: io::Result<()>| settled.send(result.is_ok()).unwrap_or_default());
+        flusher.write(Box::new(|| Ok(())), settle).expect("taken");
+        assert!(waits.recv().expect("written"));
+        assert_eq!(flusher.health().failure(), None);
+    }
 }
