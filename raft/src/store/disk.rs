@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::flusher::{Flusher, Health};
+use super::upgrade;
 use crate::error::OpenError;
 
-/// The layout this program reads and writes. A change of it is one upgrade step from the version before.
-const VERSION: u32 = 1;
+/// Under this name the disk knows that a restore into it has not finished.
+const RESTORING: &str = "restoring";
 /// See [`crate::MAX_ENTRY_BYTES`]: with this segment size no page ever becomes a file of its own.
 const SEGMENT_BYTES: usize = 16 << 20;
 /// How long to wait for a process that is just ending to let go of the database.
@@ -71,23 +72,24 @@ impl Disk {
 
     fn adopt(db: sled::Db, dir: &Path, options: &DiskOptions) -> Result<Self, OpenError> {
         let meta = db.open_tree("meta")?;
-        match meta.get("version")? {
-            None => {
-                meta.insert("version", &VERSION.to_be_bytes())?;
-                meta.insert("node", &options.node.to_be_bytes())?;
-            }
-            Some(found) if *found == VERSION.to_be_bytes() => {}
-            Some(found) => {
-                let number = <[u8; 4]>::try_from(&*found).map(u32::from_be_bytes);
-                let found = number.map_or_else(|_| format!("{found:?}"), |n| n.to_string());
-                return Err(OpenError::Version { found, known: VERSION });
-            }
+        let version = upgrade::version_of(&db)?;
+        version.map_or(Ok(()), upgrade::check)?;
+        if version.is_none() {
+            upgrade::write_version(&db, upgrade::VERSION)?;
+            meta.insert("node", &options.node.to_be_bytes())?;
         }
         let owner = meta.get("node")?.and_then(|b| <[u8; 8]>::try_from(&*b).ok()).map(u64::from_be_bytes);
         match owner {
             Some(found) if found == options.node => {}
             Some(found) => return Err(OpenError::OtherNode { found, wanted: options.node }),
             None => return Err(OpenError::Damaged { what: "meta".into(), why: "no node number".into() }),
+        }
+        if meta.contains_key(RESTORING)? {
+            return Err(OpenError::Unfinished);
+        }
+        // Only what is ours and whole is touched.
+        if let Some(found) = version {
+            upgrade::bring_up(&db, found)?;
         }
         let flusher = Flusher::start(db.clone(), dir, options.reserve_bytes)
             .map_err(|source| OpenError::Io { path: dir.join("db").display().to_string(), source })?;
@@ -138,6 +140,18 @@ impl Disk {
     /// Keeps a small value durably.
     pub(crate) async fn keep(&self, key: String, value: Vec<u8>) -> std::io::Result<()> {
         self.meta.insert(key, value)?;
+        self.settle().await
+    }
+
+    /// From here on the disk cannot be opened until [`Disk::end_restore`].
+    pub(crate) async fn begin_restore(&self) -> std::io::Result<()> {
+        self.keep(RESTORING.to_owned(), Vec::new()).await
+    }
+
+    /// Everything that was to be restored is here. Returns when all of it is durable.
+    pub(crate) async fn end_restore(&self) -> std::io::Result<()> {
+        self.settle().await?;
+        self.meta.remove(RESTORING)?;
         self.settle().await
     }
 

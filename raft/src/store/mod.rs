@@ -16,6 +16,7 @@ mod memory;
 mod snapshot;
 #[cfg(test)]
 mod suite;
+mod upgrade;
 
 pub use archive::{Archive, ArchiveError};
 pub(crate) use archive::{ArchiveStore, RecordSink};

@@ -10,6 +10,7 @@ mod content;
 mod key;
 mod membership;
 mod placement;
+mod restored;
 mod state;
 mod template;
 
