@@ -62,7 +62,11 @@ async fn fill(cluster: &Cluster) -> Proof<Value> {
     let template = |account: &str, text: &str| json!({"channel": "sms", "account": account, "content": {"text": text}, "retry": retry});
     cluster.teach("good", &good, &template("good", "Hello {{ n }}")).await?;
     let second = template("good", "Hello again {{ n }}");
-    cluster.admin.send(Method::PUT, &format!("{}/v1/templates/good", cluster.url(0)), &second).await?.expect_status(200)?;
+    cluster
+        .admin
+        .send(Method::PUT, &format!("{}/v1/templates/good", cluster.url(0)), &second)
+        .await?
+        .expect_status(200)?;
     let mut once = template("good", "Once");
     once["dedup"] = json!({"window_ms": 86_400_000});
     cluster.teach("once", &good, &once).await?;
@@ -77,11 +81,16 @@ async fn fill(cluster: &Cluster) -> Proof<Value> {
     send(cluster, &first, None).await?;
     let repeated = send(cluster, &first, None).await?;
     let dead = send(cluster, &json!({"template": "never", "to": ["+8613800138002"]}), None).await?;
-    let waiting = send(cluster, &json!({"template": "later", "to": ["+8613800138003", "+8613800138004"]}), None).await?;
+    let waiting =
+        send(cluster, &json!({"template": "later", "to": ["+8613800138003", "+8613800138004"]}), None).await?;
     for n in 0..ENDED {
         let to = format!("+86139{n:08}");
-        send(cluster, &json!({"template": "good", "to": [to], "variables": {"n": n.to_string()}, "biz_id": "crowd"}), None)
-            .await?;
+        send(
+            cluster,
+            &json!({"template": "good", "to": [to], "variables": {"n": n.to_string()}, "biz_id": "crowd"}),
+            None,
+        )
+        .await?;
     }
     let wanted = json!({"name": "a viewer", "role": "viewer"});
     let viewer = cluster.admin.send(Method::POST, &format!("{}/v1/keys", cluster.url(0)), &wanted).await?;

@@ -3,6 +3,7 @@
 mod accounts;
 mod asked;
 mod audit;
+mod backup;
 mod cancel;
 mod cluster;
 mod dead_letters;
@@ -80,6 +81,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(cluster::get_cluster))
         .routes(routes!(cluster::post_init))
         .routes(routes!(cluster::post_node))
+        .routes(routes!(backup::get_backup))
         .routes(routes!(process::healthz))
         .routes(routes!(process::readyz))
         .routes(routes!(process::metrics))
