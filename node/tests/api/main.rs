@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "these are tests; clippy only sees that in test functions")]
 
+mod backup;
 mod bad_input;
 mod cancel;
 mod cluster;
@@ -15,3 +16,4 @@ mod people;
 mod process;
 mod restart;
 mod secrets;
+mod upgrade;
