@@ -71,6 +71,11 @@ impl Node {
         format!("{}:{PEER_PORT}", self.host)
     }
 
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// The file it logs to.
     pub fn log_path(&self) -> PathBuf {
         self.dir.join("node.log")
@@ -201,13 +206,14 @@ impl Node {
         kill(pid, signal).when(format!("sending {signal} to node {}", self.id))
     }
 
-    fn config_path(&self) -> PathBuf {
+    /// Its config file.
+    pub fn config_path(&self) -> PathBuf {
         self.dir.join("node.toml")
     }
 
     fn config(&self, plan: &Plan) -> Proof<String> {
         let mut text = String::new();
-        let data = toml::Value::String(self.dir.join("data").display().to_string());
+        let data = toml::Value::String(self.data_dir().display().to_string());
         let secret = toml::Value::String(plan.secret.clone());
         let (api, peer) = (self.api_addr(), self.peer_addr());
         write!(

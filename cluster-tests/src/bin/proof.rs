@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
-use tidings_cluster_tests::scenarios::{Scale, all_down, any_node, idempotency, kills, memory, smtp, webhook};
+use tidings_cluster_tests::scenarios::{
+    Scale, all_down, any_node, backup, history, idempotency, kills, memory, smtp, webhook,
+};
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 8] = ["kills", "freeze", "all-down", "idempotency", "any-node", "smtp", "webhook", "memory"];
+const NAMES: [&str; 10] =
+    ["kills", "freeze", "all-down", "idempotency", "any-node", "history", "backup", "smtp", "webhook", "memory"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -42,6 +45,8 @@ async fn run(name: &str) -> Proof<Report> {
         "all-down" => all_down::run(scale(20_000)).await,
         "idempotency" => idempotency::run(9).await,
         "any-node" => any_node::run().await,
+        "history" => history::run(6_000, 3).await,
+        "backup" => backup::run(scale(20_000)).await,
         "smtp" => smtp::run(200).await,
         "webhook" => webhook::run(500).await,
         "memory" => memory::run().await,

@@ -2,6 +2,8 @@
 
 pub mod all_down;
 pub mod any_node;
+pub mod backup;
+pub mod history;
 pub mod idempotency;
 pub mod kills;
 pub mod memory;
