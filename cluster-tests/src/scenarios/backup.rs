@@ -1,25 +1,27 @@
 //! A backup taken under load, with a leader killed meanwhile; all nodes destroyed; one node restored and two joined:
 //! everything that was accepted before the backup began is there, and what was pending arrives.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{Scale, plan};
 use crate::client::Client;
 use crate::cluster::{Cluster, PATIENCE, Shape, eventually};
 use crate::failure::ensure;
-use crate::load::Load;
+use crate::load::{Load, Plan};
 use crate::receiver::{Manners, Receiver, SECRET};
 use crate::report::Report;
 use crate::{Failure, Proof, When, binary};
 
 /// Deliveries whose account fails until after the restore: they are pending in the backup.
-const WAITING: u64 = 40;
+const WAITING: usize = 40;
+/// Callers at once who ask for deliveries afterwards.
+const ASKERS: usize = 16;
 
 /// Runs it with three nodes.
 ///
@@ -28,67 +30,69 @@ const WAITING: u64 = 40;
 pub async fn run(scale: Scale) -> Proof<Report> {
     let mut cluster = Cluster::start(&Shape::full(3, scale.partitions)).await?;
     cluster.teach_webhook(SECRET).await?;
-    let waiting = wait_for_better_days(&cluster).await?;
     let receiver = Receiver::start(Manners::default())?;
-    let load = Load::start(&cluster.admin, plan(&cluster, &receiver, scale.connections, scale.messages * 8));
-    reached(&load, scale.messages / 2).await?;
-    let accepted_before = load.handle.accepted();
+    let mut before = wait_for_better_days(&cluster).await?;
+    let half = Plan { most: scale.messages / 2, ..plan(&cluster, &receiver, scale.connections, 0) };
+    before.extend(Load::start(&cluster.admin, half.clone()).finish().await?.accepted.into_values());
+
+    // From here on nobody knows whether what is accepted is in the backup.
+    let load = Load::start(&cluster.admin, Plan { first: half.most, most: scale.messages * 8, ..half });
+    reached(&load, scale.messages / 8).await?;
     let file = cluster.dir().join("under-load.backup");
+    let killed = cluster.leader_of_most().await?.max(1);
     let began = Instant::now();
     let taking = start_backup(&cluster, &file)?;
     // A leader dies while its cluster is being read; its groups begin again at their next leaders.
-    let victim = cluster.leader_of_most().await?;
-    let asked = 0;
-    if victim != asked {
-        cluster.nodes[victim].kill()?;
-    }
-    let output = tokio::task::spawn_blocking(move || taking.wait_with_output()).await.when("waiting for the backup")?;
+    cluster.nodes[killed].kill()?;
+    finished(taking).await?;
     let took = began.elapsed();
-    let output = output.when("waiting for the backup")?;
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure(output.status.success(), || format!("the backup failed: {words}"))?;
-    reached(&load, accepted_before + scale.messages / 4).await?;
+    reached(&load, load.handle.accepted() + scale.messages / 8).await?;
     load.handle.stop();
     let tally = load.finish().await?;
-    let known_before: HashSet<String> = first(&tally, accepted_before);
-    let (key, killed) = (cluster.key.clone(), victim != asked);
-    for node in &mut cluster.nodes {
-        if node.runs() {
-            node.kill()?;
-        }
-    }
-    // Everything is lost but the file.
-    for node in &cluster.nodes {
-        std::fs::remove_dir_all(node.data_dir()).when("destroying a node's data")?;
-    }
-    let bytes = std::fs::metadata(&file).when("looking at the backup")?.len();
-    let restored = Instant::now();
+    destroy(&mut cluster)?;
+
+    let began = Instant::now();
     restore(&cluster, &file).await?;
     cluster.nodes[0].restart()?;
-    cluster.key = key;
-    let rest: Vec<_> = cluster.nodes.drain(1..).collect();
     cluster.wait_ready().await?;
-    let restored = restored.elapsed();
-    cluster.nodes.extend(rest);
+    let restored = began.elapsed();
     grow(&mut cluster, scale.partitions).await?;
     let good = json!({"provider": "sandbox", "settings": {}});
     let url = format!("{}/v1/accounts/later", cluster.url(0));
     cluster.admin.send(Method::PUT, &url, &good).await?.expect_status(200)?;
     let stats = cluster.wait_drained().await?;
-    let missing = missing(&cluster, known_before.iter().chain(&waiting)).await?;
+    let missing = missing(&cluster, &before).await?;
     ensure(missing.is_empty(), || format!("{} are missing, like {:?}", missing.len(), missing.first()))?;
+    let bytes = std::fs::metadata(&file).when("looking at the backup")?.len();
     let mut report = Report::new("backup under load, everything destroyed, restored into one node, grown to three");
-    report.line("accepted before the backup began", known_before.len() + waiting.len());
+    report.line("accepted before the backup began", before.len());
     report.line("of them missing after the restore", missing.len());
-    report.line("pending in the backup for certain, delivered after", waiting.len());
+    report.line("of them pending for certain, delivered after", WAITING);
     report.line("in the restored cluster", stats.accepted);
-    report.line("accepted in all before the end", tally.accepted.len() + waiting.len());
-    report.line("leader killed during the backup", killed);
+    report.line("accepted in all before the end", before.len() + tally.accepted.len());
     report.line("size of the file", format!("{bytes} bytes"));
     report.line("taken and checked in", format!("{:.2} s", took.as_secs_f64()));
     report.line("restored and ready in", format!("{:.2} s", restored.as_secs_f64()));
     report.line("longest gap in accepts", format!("{:.2} s", tally.longest_gap().as_secs_f64()));
     Ok(report)
+}
+
+async fn finished(taking: Child) -> Proof {
+    let output = tokio::task::spawn_blocking(move || taking.wait_with_output()).await.when("waiting for the backup")?;
+    let output = output.when("waiting for the backup")?;
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure(output.status.success(), || format!("the backup failed: {words}"))
+}
+
+/// Nothing is left of the cluster but the file.
+fn destroy(cluster: &mut Cluster) -> Proof {
+    for node in &mut cluster.nodes {
+        if node.runs() {
+            node.kill()?;
+        }
+        std::fs::remove_dir_all(node.data_dir()).when("destroying a node's data")?;
+    }
+    Ok(())
 }
 
 /// Sends deliveries whose account fails until it is mended.
@@ -113,16 +117,7 @@ async fn reached(load: &Load, count: u64) -> Proof {
     .await
 }
 
-/// The deliveries whose acceptance the callers knew of first: numbers are taken in order, so that those of the lowest
-/// numbers, less one for every caller's present request, were accepted before.
-fn first(tally: &crate::load::Tally, count: u64) -> HashSet<String> {
-    let mut numbers: Vec<_> = tally.accepted.iter().collect();
-    numbers.sort_unstable();
-    let sure = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(tally.unknown.len() + 256);
-    numbers.into_iter().take(sure).map(|(_, id)| id.clone()).collect()
-}
-
-fn start_backup(cluster: &Cluster, file: &Path) -> Proof<std::process::Child> {
+fn start_backup(cluster: &Cluster, file: &Path) -> Proof<Child> {
     Command::new(binary::tidings()?)
         .args(["backup", "--url", &cluster.url(0), "--to"])
         .arg(file)
@@ -170,17 +165,28 @@ async fn grow(cluster: &mut Cluster, partitions: u16) -> Proof {
     cluster.wait_ready().await
 }
 
-/// Those of `ids` that the cluster does not know, or has not brought to an end.
-async fn missing(cluster: &Cluster, ids: impl Iterator<Item = &String>) -> Proof<Vec<String>> {
+/// Those of `ids` that the cluster does not know, or has not delivered.
+async fn missing(cluster: &Cluster, ids: &[String]) -> Proof<Vec<String>> {
+    let mut askers = JoinSet::new();
+    for (at, share) in ids.chunks(ids.len().div_ceil(ASKERS).max(1)).enumerate() {
+        let (client, url, share) = (cluster.admin.clone(), cluster.url(at), share.to_vec());
+        askers.spawn(async move {
+            let mut missing = Vec::new();
+            for id in share {
+                let path = format!("{url}/v1/deliveries/{id}");
+                let answer = client.call(Method::GET, &path, &[], Default::default()).await.when("asking")?;
+                match answer.status {
+                    200 if answer.json::<Value>()?["state"] == "delivered" => {}
+                    200 | 404 => missing.push(id),
+                    other => return Err(Failure::new(format!("asking for {id} was answered {other}"))),
+                }
+            }
+            Ok(missing)
+        });
+    }
     let mut missing = Vec::new();
-    for (at, id) in ids.enumerate() {
-        let url = format!("{}/v1/deliveries/{id}", cluster.url(at));
-        let answer = cluster.admin.call(Method::GET, &url, &[], Default::default()).await.when("asking")?;
-        match answer.status {
-            200 if answer.json::<Value>()?["state"] == "delivered" => {}
-            200 | 404 => missing.push(id.clone()),
-            other => return Err(Failure::new(format!("asking for {id} was answered {other}"))),
-        }
+    while let Some(share) = askers.join_next().await {
+        missing.extend(share.when("asking")??);
     }
     Ok(missing)
 }
