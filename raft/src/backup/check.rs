@@ -171,3 +171,70 @@ impl Records {
         frame_of(&read_body(&mut self.from)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_contract::{Secret, Time};
+
+    use super::super::format::{Begin, body_of, record};
+    use super::*;
+
+    const P0: GroupId = GroupId::Partition(PartitionId(0));
+
+    /// A file of one partition's cluster with these sections; `true` ones are whole, the others were given up.
+    fn file(sections: &[(GroupId, bool)]) -> Vec<u8> {
+        let head = Head::new(("clu_1".into(), 1, 3), Time(7), &Secret::new("a secret of at least sixteen bytes"));
+        let mut bytes = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
+        let add = |bytes: &mut Vec<u8>, frame: Frame| {
+            let body = body_of(&frame).expect("it has a binary form");
+            bytes.extend(record(&body).expect("it is small"));
+            body
+        };
+        add(&mut bytes, Frame::Head(head));
+        for (group, whole) in sections {
+            let mut sum = Sum::default();
+            sum.add(&add(&mut bytes, Frame::Begin(Begin { group: *group, machine: false, next: 0 })));
+            add(&mut bytes, if *whole { Frame::End(sum.end(3, 1)) } else { Frame::Void });
+        }
+        let count = sections.iter().filter(|(_, whole)| *whole).count();
+        let checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
+        add(&mut bytes, Frame::Last(Last { sections: u32::try_from(count).expect("few"), checksum }));
+        bytes
+    }
+
+    fn look(bytes: &[u8]) -> Result<Summary, String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.backup");
+        std::fs::write(&path, bytes).expect("written");
+        inspect(&path, &mut |_, _| {}).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_section_that_was_given_up_counts_for_nothing_and_the_whole_one_after_it_does() {
+        let plain = look(&file(&[(P0, true), (GroupId::Control, true)])).expect("it is whole");
+        let again =
+            look(&file(&[(P0, false), (P0, false), (P0, true), (GroupId::Control, true)])).expect("it is whole");
+        assert!(again.sections[&P0] > plain.sections[&P0], "the whole one is taken");
+        assert_eq!(again.sections.len(), 2);
+    }
+
+    #[test]
+    fn a_file_without_one_of_its_groups_or_with_one_twice_is_refused() {
+        for (sections, words) in [
+            (&[(P0, true)][..], "control is missing"),
+            (&[(P0, false), (GroupId::Control, true)], "p0 is missing"),
+            (&[(P0, true), (P0, true), (GroupId::Control, true)], "p0 is in it twice"),
+            (&[(P0, true), (GroupId::Partition(PartitionId(1)), true), (GroupId::Control, true)], "does not have"),
+        ] {
+            let error = look(&file(sections)).expect_err(words);
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_version_of_the_future_is_told_as_such() {
+        let mut bytes = file(&[(P0, true), (GroupId::Control, true)]);
+        bytes[MAGIC.len()] = 9;
+        assert!(look(&bytes).expect_err("it is of the future").contains("version 9; this program reads 1"));
+    }
+}

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::codec::{self, CodecError};
 use crate::peers::Piece;
+use crate::store::DISK_VERSION;
 use crate::types::GroupId;
 
 /// What every backup file begins with.
@@ -27,6 +28,8 @@ const MOST: usize = 4 << 20;
 pub struct Head {
     /// The version of the program that wrote it.
     pub program: String,
+    /// The disk version of that program; rows of the archive have its form.
+    pub disk: u32,
     /// The cluster it was taken from.
     pub cluster: String,
     /// How many partitions that cluster has.
@@ -101,7 +104,8 @@ impl Head {
         let salt = rand::random();
         let proof = proof(secret, &salt);
         let (cluster, partitions, replication) = cluster;
-        Self { program: env!("CARGO_PKG_VERSION").to_owned(), cluster, partitions, replication, taken_at, salt, proof }
+        let program = env!("CARGO_PKG_VERSION").to_owned();
+        Self { program, disk: DISK_VERSION, cluster, partitions, replication, taken_at, salt, proof }
     }
 
     /// Whether `secret` is that of the cluster the backup was taken from.

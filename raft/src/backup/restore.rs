@@ -23,7 +23,7 @@ use crate::founding::{FOUNDER, born_mark, peer_of};
 use crate::host::{Host, Hosted};
 use crate::options::Options;
 use crate::peers::Piece;
-use crate::store::{ArchiveStore, Disk, DiskLog, DiskOptions, RecordSink, SnapshotStore};
+use crate::store::{ArchiveStore, Disk, DiskLog, DiskOptions, RecordSink, SnapshotStore, check_version};
 use crate::types::{GroupId, LogId, Membership, SnapshotMeta, Vote};
 
 /// Pieces of an archive between two syncs, so that what is not on the disk yet stays bounded.
@@ -143,6 +143,7 @@ fn restore_blocking(
     if !summary.head.is_of(&options.secret) {
         return Err(RestoreError::OtherSecret);
     }
+    check_version(summary.head.disk)?;
     refuse_what_is_there(&options.data_dir)?;
     let disk = runtime.block_on(Disk::open(&DiskOptions {
         dir: options.data_dir.clone(),
@@ -155,7 +156,7 @@ fn restore_blocking(
     let restoring = Restoring { runtime, disk: &disk, node: options.node, wish, head: &summary.head };
     let restored = restoring.all(from, &summary, &mut progress)?;
     restoring.found().map_err(failed)?;
-    runtime.block_on(disk.end_restore()).map_err(failed)?;
+    runtime.block_on(disk.end_restore(summary.head.disk)).map_err(failed)?;
     progress(2 * summary.bytes, 2 * summary.bytes);
     Ok(restored)
 }

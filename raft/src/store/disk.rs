@@ -148,8 +148,10 @@ impl Disk {
         self.keep(RESTORING.to_owned(), Vec::new()).await
     }
 
-    /// Everything that was to be restored is here. Returns when all of it is durable.
-    pub(crate) async fn end_restore(&self) -> std::io::Result<()> {
+    /// Everything that was to be restored is here, in the form of disk version `version`, from which the next opening
+    /// brings it up. Returns when all of it is durable.
+    pub(crate) async fn end_restore(&self, version: u32) -> std::io::Result<()> {
+        upgrade::write_version(&self.db, version).map_err(std::io::Error::other)?;
         self.settle().await?;
         self.meta.remove(RESTORING)?;
         self.settle().await
@@ -187,6 +189,16 @@ mod tests {
         drop(disk);
         let error = Disk::open(&options(dir.path(), 1)).await.expect_err("it is of the future");
         assert!(error.to_string().contains("disk version 9"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_disk_on_which_a_restore_did_not_finish_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Disk::open(&options(dir.path(), 1)).await.expect("a new disk");
+        disk.begin_restore().await.expect("marked");
+        drop(disk);
+        let error = Disk::open(&options(dir.path(), 1)).await.expect_err("it is not whole");
+        assert!(matches!(error, OpenError::Unfinished), "{error}");
     }
 
     #[tokio::test]

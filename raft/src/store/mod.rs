@@ -26,3 +26,4 @@ pub(crate) use disk::{Disk, DiskOptions};
 pub(crate) use log::{AppendWatch, DiskLog};
 pub(crate) use machine::MachineStore;
 pub(crate) use snapshot::{ChunkWriter, SnapshotBody, SnapshotStore};
+pub(crate) use upgrade::{VERSION as DISK_VERSION, check as check_version};

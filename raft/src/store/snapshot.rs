@@ -203,12 +203,15 @@ impl SnapshotStore {
 
     /// Removes, when there is time, every piece of a generation nobody needs.
     fn sweep(&self) {
-        let (tree, alive) = (self.tree.clone(), Arc::clone(&self.alive));
+        // The chore may outlive the store, so it holds the current one itself.
+        let (tree, alive, current) = (self.tree.clone(), Arc::clone(&self.alive), Arc::clone(&self.current));
         let mut from = Vec::new();
         let chore = move || {
-            let needed: Vec<u64> = alive.lock().iter().filter_map(|weak| weak.upgrade().map(|g| *g)).collect();
             let keys: Result<Vec<_>, _> = tree.range(from.clone()..).keys().take(SLICE).collect();
             let keys = keys?;
+            // Looked at after the keys: a generation is pinned before its first piece is written.
+            let mut needed: Vec<u64> = alive.lock().iter().filter_map(|weak| weak.upgrade().map(|g| *g)).collect();
+            needed.extend(current.lock().as_deref());
             for key in &keys {
                 let generation = key.get(..8).and_then(|b| <[u8; 8]>::try_from(b).ok()).map(u64::from_be_bytes);
                 if generation.is_none_or(|g| !needed.contains(&g)) {
