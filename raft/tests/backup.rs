@@ -1,4 +1,5 @@
 //! Backups of three nodes under load: machine and archive fit each other, and nothing that was accepted before is missing.
+#![allow(clippy::expect_used, reason = "these are tests; clippy only sees that in test functions")]
 
 mod support;
 

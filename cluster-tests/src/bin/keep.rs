@@ -39,6 +39,7 @@ async fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the facts say when the directory was left; no node is involved")]
 async fn keep(name: &str) -> Proof<String> {
     let extra = "[raft]\nsnapshot_entries = 100\n".to_owned();
     let mut cluster = Cluster::start(&Shape { extra, ..Shape::full(1, 2) }).await?;
