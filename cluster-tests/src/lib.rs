@@ -8,6 +8,7 @@ pub mod binary;
 pub mod client;
 pub mod cluster;
 pub mod failure;
+pub mod history;
 pub mod load;
 mod membership;
 pub mod mta;

@@ -211,13 +211,14 @@ impl Node {
         kill(pid, signal).when(format!("sending {signal} to node {}", self.id))
     }
 
-    fn config_path(&self) -> PathBuf {
+    /// Its config file.
+    pub fn config_path(&self) -> PathBuf {
         self.dir.join("node.toml")
     }
 
     fn config(&self, plan: &Plan) -> Proof<String> {
         let mut text = String::new();
-        let data = toml::Value::String(self.dir.join("data").display().to_string());
+        let data = toml::Value::String(self.data_dir().display().to_string());
         let secret = toml::Value::String(plan.secret.clone());
         let (api, peer) = (self.api_addr(), self.peer_addr());
         write!(

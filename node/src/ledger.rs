@@ -9,7 +9,9 @@ use tidings_actors::{Ledger, LedgerError};
 use tidings_contract::PartitionId;
 use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
-use tidings_raft::{Archive, AskHandler, DiskUse, GroupId, GroupStatus, Ledgers, ProposeError, QuietHandler, Role};
+use tidings_raft::{
+    Archive, AskHandler, Backup, BackupError, DiskUse, GroupId, GroupStatus, Ledgers, ProposeError, QuietHandler, Role,
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::look::GroupView;
@@ -221,6 +223,11 @@ impl NodeLedger {
     /// Founds a cluster with this node alone.
     pub(crate) async fn found(&self, action: control::Action) -> Result<control::Answer, Setback> {
         self.ledgers.found(control::Command { by: "cluster".to_owned(), action }).await.map_err(Setback::from)
+    }
+
+    /// Begins to take a backup of the whole cluster.
+    pub(crate) async fn backup(&self) -> Result<Backup, BackupError> {
+        self.ledgers.backup().await
     }
 
     /// Asks another node a question of that kind.

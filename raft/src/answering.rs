@@ -85,6 +85,7 @@ impl Inner {
                 let (id, ()) = read(&body)?;
                 answer(&members(&*self.member(id)?))
             }
+            Kind::Backup => self.answer_backup(&body).await,
         }
     }
 

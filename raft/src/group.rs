@@ -53,6 +53,9 @@ pub(crate) trait AnyGroup: Send + Sync {
     fn raft(&self) -> &Raft;
     fn snapshots(&self) -> &SnapshotStore;
     fn archive(&self) -> Option<&Arc<ArchiveStore>>;
+    fn log(&self) -> &DiskLog;
+    /// One more than the index of the newest applied entry.
+    fn applied(&self) -> tokio::sync::watch::Receiver<u64>;
     /// Proposals that wait.
     fn waiting(&self) -> usize;
     /// Keeps proposals in the queue, or lets them go on.
@@ -139,6 +142,14 @@ impl<M: Machine> AnyGroup for Group<M> {
 
     fn archive(&self) -> Option<&Arc<ArchiveStore>> {
         self.archive.as_ref()
+    }
+
+    fn log(&self) -> &DiskLog {
+        &self.log
+    }
+
+    fn applied(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.host.applied()
     }
 
     fn waiting(&self) -> usize {

@@ -13,10 +13,11 @@ use tidings_contract::{Clock, PartitionId};
 use tidings_machine::control::Control;
 use tidings_machine::partition::{Hint, Partition, Record};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::backup::Departures;
 use crate::codec;
 use crate::error::{AskError, OpenError};
 use crate::group::{AnyGroup, Ground, Group, leads};
@@ -52,6 +53,9 @@ pub(crate) struct Inner {
     pub(crate) routes: Mutex<HashMap<GroupId, u64>>,
     pub(crate) leading: watch::Sender<BTreeMap<PartitionId, u64>>,
     pub(crate) arrivals: Arrivals,
+    pub(crate) departures: Departures,
+    /// Held while this node writes a backup.
+    pub(crate) backing_up: Arc<Semaphore>,
     pub(crate) asked: RwLock<Option<AskHandler>>,
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// Partitions are started by one at a time: whoever founds, or the keeper.
@@ -113,6 +117,8 @@ impl Ledgers {
             routes: Mutex::default(),
             leading: watch::Sender::new(BTreeMap::new()),
             arrivals: Arrivals::default(),
+            departures: Departures::default(),
+            backing_up: Arc::new(Semaphore::new(1)),
             asked: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
             bearing: tokio::sync::Mutex::default(),
@@ -231,6 +237,7 @@ impl Ledgers {
         let inner = &self.inner;
         let mut tasks = std::mem::take(&mut *inner.tasks.lock());
         tasks.shutdown().await;
+        inner.departures.close();
         let partitions: Vec<_> = std::mem::take(&mut *inner.partitions.write()).into_values().collect();
         join_all(partitions.iter().map(|group| group.shutdown())).await;
         inner.control.shutdown().await;

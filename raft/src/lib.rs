@@ -4,6 +4,7 @@
 //! where control wants it. The machines themselves are in `tidings_machine`.
 
 mod answering;
+mod backup;
 mod codec;
 mod departing;
 mod error;
@@ -26,6 +27,7 @@ mod testing;
 mod transfer;
 mod types;
 
+pub use backup::{Backup, BackupError, Head as BackupHead, Restore, RestoreError, Restored, Summary, inspect, restore};
 pub use error::{AskError, OpenError, ProposeError};
 pub use ledgers::{AskHandler, Ledgers};
 pub use options::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};

@@ -7,11 +7,11 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, grow, idempotency, kills, memory, replace, rolling, smtp, webhook,
+    Scale, all_down, any_node, backup, grow, history, idempotency, kills, memory, replace, rolling, smtp, webhook,
 };
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "kills",
     "freeze",
     "all-down",
@@ -20,6 +20,8 @@ const NAMES: [&str; 11] = [
     "replace",
     "idempotency",
     "any-node",
+    "history",
+    "backup",
     "smtp",
     "webhook",
     "memory",
@@ -59,6 +61,8 @@ async fn run(name: &str) -> Proof<Report> {
         "replace" => replace::run(scale(20_000)).await,
         "idempotency" => idempotency::run(9).await,
         "any-node" => any_node::run().await,
+        "history" => history::run(4_000, 3).await,
+        "backup" => backup::run(scale(8_000)).await,
         "smtp" => smtp::run(200).await,
         "webhook" => webhook::run(500).await,
         "memory" => memory::run().await,

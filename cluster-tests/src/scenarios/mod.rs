@@ -2,7 +2,9 @@
 
 pub mod all_down;
 pub mod any_node;
+pub mod backup;
 pub mod grow;
+pub mod history;
 pub mod idempotency;
 pub mod kills;
 pub mod memory;

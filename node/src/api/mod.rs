@@ -3,6 +3,7 @@
 mod accounts;
 mod asked;
 mod audit;
+mod backup;
 mod cancel;
 mod cluster;
 mod dead_letters;
@@ -87,6 +88,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(nodes::delete_node))
         .routes(routes!(nodes::replace_node))
         .routes(routes!(nodes::post_transfer))
+        .routes(routes!(backup::get_backup))
         .routes(routes!(process::healthz))
         .routes(routes!(process::readyz))
         .routes(routes!(process::metrics))

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "these are tests; clippy only sees that in test functions")]
 
+mod backup;
 mod bad_input;
 mod cancel;
 mod cluster;
@@ -18,3 +19,4 @@ mod reconfigure;
 mod restart;
 mod secrets;
 mod stopping;
+mod upgrade;

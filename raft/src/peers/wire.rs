@@ -36,10 +36,12 @@ pub(crate) enum Kind {
     Join = 10,
     /// Who leads a group and who is a member of it.
     Members = 11,
+    /// A group's part of a backup: begin it, or hand out more of it.
+    Backup = 20,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Append,
         Self::Vote,
         Self::SnapshotBegin,
@@ -51,6 +53,7 @@ impl Kind {
         Self::Elect,
         Self::Join,
         Self::Members,
+        Self::Backup,
     ];
 
     pub(crate) fn from_tag(tag: u8) -> Option<Self> {

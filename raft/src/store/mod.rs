@@ -18,6 +18,7 @@ mod memory;
 mod snapshot;
 #[cfg(test)]
 mod suite;
+mod upgrade;
 
 pub use archive::{Archive, ArchiveError};
 pub(crate) use archive::{ArchiveStore, RecordSink};
@@ -27,3 +28,4 @@ pub(crate) use disk::{Disk, DiskOptions};
 pub(crate) use log::{AppendWatch, DiskLog};
 pub(crate) use machine::MachineStore;
 pub(crate) use snapshot::{ChunkWriter, SnapshotBody, SnapshotStore};
+pub(crate) use upgrade::{VERSION as DISK_VERSION, check as check_version};

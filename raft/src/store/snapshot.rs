@@ -214,10 +214,9 @@ impl SnapshotStore {
 
     /// Removes, when there is time, every piece of a generation nobody needs.
     fn sweep(&self) {
-        let (tree, alive) = (self.tree.clone(), Arc::clone(&self.alive));
+        // The chore may outlive the store, so it holds the current one itself.
+        let (tree, alive, current) = (self.tree.clone(), Arc::clone(&self.alive), Arc::clone(&self.current));
         let mut from = Vec::new();
-        // The chore may outlive this store, at the end of a process: it keeps the current snapshot pinned itself.
-        let current = Arc::clone(&self.current);
         let chore = move || {
             let _pinned = &current;
             sweep_slice(&tree, &mut from, || needed(&alive))

@@ -54,7 +54,7 @@ impl Control {
         }
     }
 
-    fn note(&mut self, by: String, action: &str, subject: String) {
+    pub(super) fn note(&mut self, by: String, action: &str, subject: String) {
         self.audit_seq += 1;
         self.audit.push_back(AuditEntry { seq: self.audit_seq, at: self.now, by, action: action.to_owned(), subject });
         if self.audit.len() > AUDIT_KEPT {

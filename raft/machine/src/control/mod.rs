@@ -12,6 +12,7 @@ mod key;
 mod leaders;
 mod membership;
 mod placement;
+mod restored;
 mod state;
 mod template;
 
