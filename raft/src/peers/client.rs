@@ -185,8 +185,10 @@ impl Peers {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(CallError::NoAnswer("the connection broke".into())),
             Err(_) => {
-                // Silent for that long, it may hang for ever: the next call makes a new connection.
-                if *connection.heard.lock() < asked && asked.elapsed() >= SILENCE {
+                // Silent for that long, it may hang for ever: the next call makes a new connection. Counted since something
+                // came in, because the time limit of one append may be shorter than that.
+                let heard = *connection.heard.lock();
+                if heard < asked && heard.elapsed() >= SILENCE {
                     connection.waiting.lock().take();
                 }
                 Err(CallError::NoAnswer("the time ran out".into()))
