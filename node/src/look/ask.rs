@@ -40,7 +40,8 @@ pub(crate) trait Question: Serialize + DeserializeOwned + Clone + Send + Sync + 
 pub(crate) struct Unreachable(pub PartitionId);
 
 impl App {
-    /// Asks the leader of `partition`; a local replica stands in for a leader that does not answer.
+    /// Asks the leader of `partition`; a local replica stands in for a leader that does not answer, and any other replica
+    /// where there is none.
     pub(crate) async fn ask<Q: Question>(
         self: &Shared,
         partition: PartitionId,
@@ -53,10 +54,18 @@ impl App {
                 Err(why) => tracing::debug!(%partition, leader, why, "the leader did not answer"),
             }
         }
-        question.answer(Arc::clone(self)).await.map_err(|why| {
-            tracing::debug!(%partition, why, "no replica to answer from");
-            Unreachable(partition)
-        })
+        match question.clone().answer(Arc::clone(self)).await {
+            Ok(answer) => return Ok(answer),
+            Err(why) => tracing::debug!(%partition, why, "no replica to answer from"),
+        }
+        // A node without a replica learns who leads by proposing. Until it does, any replica stands in.
+        let replicas = self.ledger.control(|c| c.placement.get(&partition).cloned().unwrap_or_default());
+        for node in replicas.into_iter().filter(|node| *node != here) {
+            if let Ok(answer) = self.ask_node(node, question.clone()).await {
+                return Ok(answer);
+            }
+        }
+        Err(Unreachable(partition))
     }
 
     /// Asks one node, which may be this one.
