@@ -220,6 +220,9 @@ impl Dispatching {
         if !self.owns || !self.leads() {
             return;
         }
+        if self.desk.is_paused() {
+            return;
+        }
         let now = self.board.now();
         self.receive(self.desk.flights.take_back(), now);
         self.queue.ripen(now);
@@ -229,7 +232,7 @@ impl Dispatching {
         self.take_up(expired);
         if !self.board.is_stopping() {
             for pool in self.queue.pools() {
-                let room = self.board.parts.settings.in_motion.saturating_sub(self.desk.flights.of_pool(pool));
+                let room = self.board.in_motion.load(Ordering::Relaxed).saturating_sub(self.desk.flights.of_pool(pool));
                 let taken = self.queue.take(pool, room.min(page));
                 more |= taken.len() == page;
                 self.take_up(taken);
@@ -292,7 +295,7 @@ impl Dispatching {
             };
             if let Some(closing) = closing {
                 closings.push(Entry::Close { ticket, closing });
-            } else if delivery.due > now || self.board.is_stopping() {
+            } else if delivery.due > now || self.board.is_stopping() || self.desk.is_paused() {
                 self.wait_for(&delivery, &sheet);
                 ticket.done();
             } else {

@@ -48,6 +48,9 @@ pub struct Cluster {
     /// The admin key.
     pub key: String,
     dir: TempDir,
+    /// What further nodes are started with.
+    pub(crate) secret: String,
+    pub(crate) extra: String,
 }
 
 /// What `GET /v1/cluster` says, as far as proofs need it.
@@ -55,6 +58,15 @@ pub struct Cluster {
 pub struct Status {
     /// The groups.
     pub groups: Vec<Group>,
+    /// The nodes.
+    pub nodes: Vec<Member>,
+}
+
+/// One node in [`Status`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub id: u64,
 }
 
 /// One group in [`Status`].
@@ -64,6 +76,10 @@ pub struct Group {
     pub name: String,
     /// The node that leads it, as far as the answering node knows.
     pub leader: Option<u64>,
+    /// Its term.
+    pub term: u64,
+    /// The nodes that vote in it.
+    pub voters: Vec<u64>,
     /// The nodes that hold it.
     pub replicas: Vec<u64>,
     /// The nodes that should.
@@ -98,7 +114,9 @@ impl Cluster {
             let plan = Plan { id, secret: secret.clone(), extra: shape.extra.clone() };
             nodes.push(Node::start(&binary, dir.path(), &plan)?);
         }
-        let mut cluster = Self { nodes, admin: Client::new(""), key: String::new(), dir };
+        let extra = shape.extra.clone();
+        let admin = Client::new("");
+        let mut cluster = Self { nodes, admin, key: String::new(), dir, secret: secret.clone(), extra };
         if let Err(failure) = cluster.found(&secret, shape).await {
             let tails: Vec<_> = cluster.nodes.iter().map(|node| format!("[{}] {}", node.id, node.log_tail())).collect();
             return Err(Failure::new(format!("{failure}\n{}", tails.join("\n"))));
@@ -122,7 +140,7 @@ impl Cluster {
         self.key = founded["key"].as_str().when("reading the admin key")?.to_owned();
         self.admin = Client::new(&self.key);
         for node in &self.nodes[1..] {
-            let body = json!({"id": node.id, "peer_addr": node.peer_addr(), "api_addr": node.api_addr()});
+            let body = node.shape();
             let url = format!("{}/v1/cluster/nodes", self.nodes[0].url());
             eventually("a node is taken in", PATIENCE, async || {
                 self.admin.send(Method::POST, &url, &body).await?.expect_status(202)

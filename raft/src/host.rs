@@ -82,6 +82,11 @@ impl<M: Machine> Host<M> {
         look(&self.machine.read())
     }
 
+    /// Changes a machine that no group runs: one that is being restored.
+    pub(crate) fn edit<T>(&self, change: impl FnOnce(&mut M) -> T) -> T {
+        change(&mut self.machine.write())
+    }
+
     /// Returns once no batch is half applied, so that what left the machine has reached the archive.
     pub(crate) fn between_batches(&self) {
         drop(self.applying.lock());

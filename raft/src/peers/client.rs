@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::handshake::{self, Identity, Met};
-use super::wire::{ANSWER, FAILURE, Frame, Incoming, Kind, MAX_FRAME, write_all};
+use super::wire::{ANSWER, FAILURE, Frame, GONE, Incoming, Kind, MAX_FRAME, write_all};
 use crate::base::net::TcpStream;
 
 /// Most frames that wait for one connection.
@@ -252,7 +252,13 @@ impl Peers {
         let (frames, queued) = mpsc::channel(QUEUE);
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let heard = Arc::new(Mutex::new(Instant::now()));
-        let talk = converse(Incoming::new(read), write_all(write, queued), Arc::clone(&waiting), Arc::clone(&heard));
+        let talk = converse(
+            Incoming::new(read),
+            write_all(write, queued),
+            Arc::clone(&waiting),
+            Arc::clone(&heard),
+            Arc::clone(&self.inner.me),
+        );
         let reader = tokio::spawn(talk);
         Ok((Connection { frames, waiting, heard, reader }, met))
     }
@@ -277,6 +283,7 @@ async fn converse<R: tokio::io::AsyncRead + Unpin>(
     writing: impl Future<Output = ()>,
     waiting: Waiting,
     heard: Arc<Mutex<Instant>>,
+    me: Arc<Identity>,
 ) {
     let reading = async {
         while let Some(frame) = incoming.next().await {
@@ -285,6 +292,11 @@ async fn converse<R: tokio::io::AsyncRead + Unpin>(
             let answer = match frame.tag {
                 ANSWER => Ok(frame.body),
                 FAILURE => Err(CallError::Failed(String::from_utf8_lossy(&frame.body).into_owned())),
+                GONE => {
+                    let why = String::from_utf8_lossy(&frame.body).into_owned();
+                    me.roll.tell(&why);
+                    Err(CallError::Failed(why))
+                }
                 _ => return,
             };
             if let Some(asker) = asker {

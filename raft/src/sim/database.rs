@@ -226,6 +226,14 @@ impl Db {
         self.0.on(|disk| std::mem::take(&mut disk.unsynced).len())
     }
 
+    /// Bytes of all keys and values.
+    pub(crate) fn size_on_disk(&self) -> Result<u64, Error> {
+        self.0.on(|disk| {
+            let rows = disk.trees.values().flat_map(|rows| rows.iter());
+            rows.map(|(key, value)| (key.len() + value.len()) as u64).sum()
+        })
+    }
+
     /// How long that takes.
     pub(crate) fn flush_takes(&self) -> Duration {
         self.0.disk.lock().sync_takes

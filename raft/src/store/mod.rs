@@ -3,6 +3,8 @@
 #![allow(clippy::result_large_err, reason = "openraft decides how large its StorageError is")]
 
 mod archive;
+mod archive_block;
+mod archive_find;
 mod archive_index;
 mod archive_stream;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod memory;
 mod snapshot;
 #[cfg(test)]
 mod suite;
+mod upgrade;
 
 #[cfg(feature = "sim")]
 use flusher_sim as flusher;
@@ -31,3 +34,4 @@ pub(crate) use disk::{Disk, DiskOptions};
 pub(crate) use log::{AppendWatch, DiskLog};
 pub(crate) use machine::MachineStore;
 pub(crate) use snapshot::{ChunkWriter, SnapshotBody, SnapshotStore};
+pub(crate) use upgrade::{VERSION as DISK_VERSION, check as check_version};
