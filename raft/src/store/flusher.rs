@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::base::sled;
+
 /// Most writes that wait. Each group has at most one append and one vote under way, so this is never reached in health.
 const QUEUE: usize = 16_384;
 /// Most writes one sync serves.
@@ -330,4 +332,3 @@ mod tests {
         assert_eq!(flusher.health().failure(), None);
     }
 }
-use crate::base::sled;
