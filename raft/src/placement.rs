@@ -143,10 +143,10 @@ impl Keeper {
 }
 
 /// A node whose disk takes nothing new refuses appends and so no longer hears its leaders; it must not disturb them by
-/// standing for election.
+/// standing for election. Who hands a group over does not stand for it meanwhile.
 fn stand_if_able(inner: &Inner) {
     let able = inner.ground.disk.health().refuses().is_none();
-    for group in inner.groups() {
+    for group in inner.groups().into_iter().filter(|group| !group.handing_over()) {
         group.raft().runtime_config().elect(able);
     }
 }

@@ -81,11 +81,24 @@ impl Ledgers {
     }
 }
 
-/// Lets the queue go on, however the handing over ends.
+/// Keeps proposals in the queue and this node from standing. Both end however the handing over ends.
+///
+/// With more than three voters the first candidacy may fail and the leader have stepped down for it; it must not win the next
+/// one itself, before the chosen follower stands again.
 struct Held(Arc<dyn AnyGroup>);
+
+impl Held {
+    fn begin(group: &Arc<dyn AnyGroup>) -> Self {
+        group.hold(true);
+        group.raft().runtime_config().elect(false);
+        Self(Arc::clone(group))
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
+        // A node that may not stand at all is told so again at the keeper's next look.
+        self.0.raft().runtime_config().elect(true);
         self.0.hold(false);
     }
 }
@@ -156,8 +169,7 @@ impl Inner {
             return Err(format!("{} is being handed over already", group.id()));
         }
         tracing::info!(group = %group.id(), to, "handing over leadership");
-        group.hold(true);
-        let held = Held(Arc::clone(group));
+        let held = Held::begin(group);
         timeout(PATIENCE, group.idle()).await.map_err(|_| "what is under way does not end")?;
         let watched = raft.wait(Some(PATIENCE));
         let caught_up = watched.metrics(

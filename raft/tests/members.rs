@@ -45,6 +45,17 @@ async fn whole(nodes: &[Node], pending: u64) {
     }
 }
 
+/// Waits until something is known: between two leaders nobody is one.
+async fn known<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let mut found = None;
+    until(what, || {
+        found = look();
+        found.is_some()
+    })
+    .await;
+    found.expect("it was just found")
+}
+
 /// Waits until control has forgotten a node.
 async fn forgotten(nodes: &[Node], id: u64) {
     until("the node is forgotten", || {
@@ -81,7 +92,7 @@ async fn a_cluster_grows_and_shrinks_and_replicas_that_left_are_erased() {
     nodes.insert(0, first);
     whole(&nodes, 30).await;
     // The one that leads control leaves, without being told apart.
-    let leader = nodes[0].ledgers.control_leader().expect("somebody leads control");
+    let leader = known("somebody leads control", || nodes[0].ledgers.control_leader()).await;
     assert_eq!(ask(&nodes[0].ledgers, Action::RemoveNode { node: leader }).await, Answer::Done);
     let at = nodes.iter().position(|node| node.id == leader).expect("it is one of ours");
     let gone = nodes.remove(at);
@@ -134,11 +145,11 @@ async fn a_dead_node_is_replaced_by_an_empty_one_and_disturbs_nobody_when_it_com
 async fn the_leader_an_operator_prefers_is_made_leader_and_stays_it() {
     let nodes = cluster(3, PARTITIONS).await;
     let partition = PartitionId(2);
-    let now = nodes[0].ledgers.leader_of(partition).expect("somebody leads");
+    let now = known("somebody leads", || nodes[0].ledgers.leader_of(partition)).await;
     let next = nodes.iter().map(|node| node.id).find(|id| *id != now).expect("another replica");
     assert_eq!(ask(&nodes[0].ledgers, Action::PreferLeader { partition, node: next }).await, Answer::Done);
     settled(&nodes).await;
-    assert_eq!(nodes[0].ledgers.leader_of(partition), Some(next));
+    until("it leads", || nodes[0].ledgers.leader_of(partition) == Some(next)).await;
     let usage = nodes[0].ledgers.disk_use().expect("the disk says");
     assert!(usage.used_bytes > 0 && usage.free_bytes > 0, "{usage:?}");
     stop_all(nodes).await;
