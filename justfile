@@ -43,3 +43,15 @@ release:
 # What CI runs.
 ci:
     .ci/run
+
+# The simulation: so many seeds, each a cluster of its own in one process; names every seed that broke a promise.
+sim count="1000":
+    cargo run --release --quiet -p tidings-sim --features sim -- --seeds {{count}}
+
+# One seed again, with everything that happened.
+sim-seed seed:
+    cargo run --release --quiet -p tidings-sim --features sim -- --seed {{seed}} --trace
+
+# How many seeds it takes to notice each planted bug.
+sim-bugs:
+    cargo run --release --quiet -p tidings-sim --features planted -- --bugs

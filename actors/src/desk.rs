@@ -1,5 +1,7 @@
 //! What a process remembers of one partition beside the actors: it outlives their restarts and holds no truth.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
 use tidings_contract::PartitionId;
 
 use crate::alarm::Alarm;
@@ -18,6 +20,14 @@ pub(crate) struct Desk {
     pub(crate) alarm: Alarm,
     pub(crate) dispatcher: Bell<DispatcherMsg>,
     pub(crate) recorder: Bell<RecorderMsg>,
+    /// The first epoch of this process's present tenure as owner.
+    pub(crate) since: AtomicU64,
+    /// Pauses that last.
+    pub(crate) pauses: AtomicUsize,
+    /// Letters whose attempt is claimed, made or being written down.
+    pub(crate) calling: AtomicUsize,
+    /// The epoch in which this process leads the partition; 0 while it does not.
+    pub(crate) epoch: AtomicU64,
 }
 
 impl Desk {
@@ -29,6 +39,20 @@ impl Desk {
             alarm: Alarm::default(),
             dispatcher: Bell::default(),
             recorder: Bell::default(),
+            since: AtomicU64::new(0),
+            pauses: AtomicUsize::new(0),
+            calling: AtomicUsize::new(0),
+            epoch: AtomicU64::new(0),
         }
+    }
+
+    /// Whether nothing new is to be begun in it.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.pauses.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether no attempt is under way and all that came back is recorded.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.calling.load(Ordering::SeqCst) == 0 && self.outbox.len() == 0
     }
 }

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidings_contract::{DeliveryId, PartitionId, Time};
+use tidings_contract::{DeliveryId, PartitionId, Time, planted};
 use tidings_machine::partition::{Answer, Closing, Command, Delivery, Hint, Owner, Sheet};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -150,6 +151,12 @@ impl Dispatching {
                 sleep(OWN_AGAIN).await;
             }
         }
+        // What was taken up in a tenure that ended is not attempted any more: nobody would take its result.
+        parts.ledger.with_partition(self.desk.partition, &mut |partition| {
+            if let Some((_, _, since)) = partition.owner().filter(|(now, ..)| *now == owner) {
+                self.desk.since.store(since, Ordering::Release);
+            }
+        });
         tracing::info!(partition = %self.desk.partition, epoch = self.epoch, "owns the partition");
     }
 
@@ -159,6 +166,9 @@ impl Dispatching {
 
     /// Reads one page of what is pending.
     fn walk(&mut self, myself: &ActorRef<DispatcherMsg>, after: Option<DeliveryId>) -> Result<(), ActorProcessingErr> {
+        if planted("no_walk") {
+            return Ok(());
+        }
         let most = self.board.parts.settings.page;
         let mut page = Vec::new();
         self.board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
@@ -210,6 +220,9 @@ impl Dispatching {
         if !self.owns || !self.leads() {
             return;
         }
+        if self.desk.is_paused() {
+            return;
+        }
         let now = self.board.now();
         self.receive(self.desk.flights.take_back(), now);
         self.queue.ripen(now);
@@ -219,7 +232,7 @@ impl Dispatching {
         self.take_up(expired);
         if !self.board.is_stopping() {
             for pool in self.queue.pools() {
-                let room = self.board.parts.settings.in_motion.saturating_sub(self.desk.flights.of_pool(pool));
+                let room = self.board.in_motion.load(Ordering::Relaxed).saturating_sub(self.desk.flights.of_pool(pool));
                 let taken = self.queue.take(pool, room.min(page));
                 more |= taken.len() == page;
                 self.take_up(taken);
@@ -282,7 +295,7 @@ impl Dispatching {
             };
             if let Some(closing) = closing {
                 closings.push(Entry::Close { ticket, closing });
-            } else if delivery.due > now || self.board.is_stopping() {
+            } else if delivery.due > now || self.board.is_stopping() || self.desk.is_paused() {
                 self.wait_for(&delivery, &sheet);
                 ticket.done();
             } else {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tidings_contract::{DeliveryId, Lane, Time};
@@ -144,6 +145,11 @@ impl Ticket {
     /// Whether somebody asked to cancel the delivery meanwhile.
     pub(crate) fn is_called_back(&self) -> bool {
         self.desk.flights.0.lock().live.get(&self.delivery).is_some_and(|flight| flight.called_back)
+    }
+
+    /// Whether another process owned the partition since the delivery was taken up: nobody takes a result of it any more.
+    pub(crate) fn is_outlived(&self) -> bool {
+        self.epoch < self.desk.since.load(Ordering::Acquire)
     }
 
     /// Nothing more is to be done about it, or somebody else has it in a queue.

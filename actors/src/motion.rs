@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef};
-use tidings_contract::Clock;
+use tidings_contract::{Clock, PartitionId};
 use tidings_machine::control::TemplateVersion;
 use tidings_machine::partition::Limits;
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ use crate::recorder::all_recorded;
 use crate::render::Variables;
 use crate::supervisor::{NAME, Supervisor, SupervisorMsg};
 use crate::switchboard::Switchboard;
-use crate::{Accounts, ActorStatus, Ledger, Settings, meters};
+use crate::{Accounts, ActorStatus, Ledger, Pause, Settings, meters};
 
 /// How long to wait before a supervisor that died is started again.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -91,16 +91,45 @@ pub async fn start(parts: Parts) -> Result<Motion, StartError> {
 }
 
 impl Motion {
-    /// Begins nothing new, waits until provider calls under way have ended and their outcomes are recorded, at most as long
-    /// as the settings say, and stops all actors. What is cut then counts as unknown for its next owner.
-    pub async fn stop(&self) {
+    /// Begins nothing new from here on. What is under way goes on and is recorded.
+    pub fn begin_stopping(&self) {
         self.board.begin_stopping();
-        let until = Instant::now() + self.board.parts.settings.stop_within;
-        let mut quiet = 0;
-        // Twice, because an attempt can be on its way from the log to its call.
-        while quiet < 2 && Instant::now() < until {
+        self.board.look_around();
+    }
+
+    /// Begins nothing new in a partition and waits, at most `within`, until no attempt is under way there and all that came
+    /// back is recorded. Gives whether that is so; what is under way still may be sent once more by the next owner.
+    pub async fn pause(&self, partition: PartitionId, within: Duration) -> (Pause, bool) {
+        let desk = self.board.desk(partition);
+        let pause = Pause::begin(Arc::clone(&desk));
+        self.board.look_around();
+        let until = Instant::now() + within;
+        while !desk.is_quiet() && Instant::now() < until {
             sleep(LOOK_EVERY).await;
-            quiet = if all_recorded(&self.board) { quiet + 1 } else { 0 };
+        }
+        (pause, desk.is_quiet())
+    }
+
+    /// Changes, while everything runs, how many calls of a pool may be under way and how many deliveries of a pool and a
+    /// partition may be in motion. More are begun at once; with fewer, what is under way ends as usual.
+    pub fn resize(&self, pool_size: usize, in_motion: usize) {
+        self.board.pool_size.store(pool_size.max(1), Ordering::Relaxed);
+        self.board.in_motion.store(in_motion.max(1), Ordering::Relaxed);
+        self.board.look_around();
+    }
+
+    /// Like [`Motion::stop_within`], with the time of the settings.
+    pub async fn stop(&self) {
+        self.stop_within(self.board.parts.settings.stop_within).await;
+    }
+
+    /// Begins nothing new, waits until provider calls under way have ended and their outcomes are recorded, at most `within`,
+    /// and stops all actors. What is cut then counts as unknown for its next owner.
+    pub async fn stop_within(&self, within: Duration) {
+        self.begin_stopping();
+        let until = Instant::now() + within;
+        while !all_recorded(&self.board) && Instant::now() < until {
+            sleep(LOOK_EVERY).await;
         }
         if let Some(root) = self.root.lock().take() {
             root.stop(None);

@@ -3,7 +3,6 @@
 //! What it works on is the partition's outbox, which outlives it: a recorder that dies loses nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -155,14 +154,16 @@ impl Recording {
     }
 }
 
-/// Whether the outbox of every desk is empty.
+/// Whether no attempt is under way in any partition and all that came back is recorded.
 pub(crate) fn all_recorded(board: &Switchboard) -> bool {
-    board.calls.load(Ordering::SeqCst) == 0 && board.desks().iter().all(|desk| desk.outbox.len() == 0)
+    board.desks().iter().all(|desk| desk.is_quiet())
 }
 
-/// The entry of an attempt that came back.
-pub(crate) fn came_back(letter: Letter, began: tidings_contract::Time, outcome: Outcome) -> (Arc<Desk>, Entry) {
+/// Has an attempt that came back recorded. It counts as under way until it lies in the outbox.
+pub(crate) fn came_back(board: &Switchboard, letter: Letter, began: tidings_contract::Time, outcome: Outcome) {
     let attempt = letter.attempt();
     let desk = Arc::clone(letter.work.ticket.desk());
-    (desk, Entry::Outcome { ticket: letter.work.ticket, attempt, account: letter.account_name, began, outcome })
+    let Letter { work, account_name: account, calling, .. } = letter;
+    board.record(&desk, [Entry::Outcome { ticket: work.ticket, attempt, account, began, outcome }]);
+    drop(calling);
 }

@@ -4,15 +4,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidings_contract::Outcome;
+use tidings_contract::{Outcome, planted};
 use tokio::task::JoinSet;
 
 use crate::call::call;
 use crate::meters;
 use crate::opened::OpenAccounts;
 use crate::outbox::Entry;
+use crate::pause::Calling;
 use crate::pool::PoolId;
 use crate::rate_limiter::RateLimiterMsg;
 use crate::recorder::came_back;
@@ -28,6 +30,8 @@ pub(crate) enum SenderMsg {
     Letters(Vec<Letter>),
     /// Calls have ended.
     Ended,
+    /// The size of pools has changed, or a partition pauses.
+    Look,
 }
 
 /// The actor.
@@ -83,6 +87,7 @@ impl Actor for Sender {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SenderMsg::Letters(letters) => state.receive(letters),
+            SenderMsg::Look => {}
             SenderMsg::Ended => {
                 state.slots.heard();
                 while state.calls.try_join_next().is_some() {}
@@ -110,17 +115,24 @@ impl Sending {
         if self.board.is_stopping() {
             self.waiting.iter_mut().for_each(|lane| lane.retain(|letter| letter.begun));
         }
+        self.let_go();
         let mut lapsed = Vec::new();
         while let Some(letter) = self.next() {
             let now = self.board.now();
-            if letter.is_stale(now) {
+            let calling = letter.calling.unwrap_or_else(|| Calling::begin(Arc::clone(letter.work.ticket.desk())));
+            let letter = Letter { calling: Some(calling), ..letter };
+            if letter.is_held() || (self.board.is_stopping() && !letter.begun) {
+                // Its ticket goes back; whoever may, takes it up again.
+                drop(letter);
+            } else if letter.is_stale(now) || self.not_ours(&letter) {
                 letter.work.ticket.look_again();
             } else if !letter.may_go(now) {
-                lapsed.push(Letter { permit: None, slot: None, ..letter });
+                let calling = letter.calling.filter(|_| letter.begun);
+                lapsed.push(Letter { permit: None, slot: None, calling, ..letter });
             } else {
                 let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
                 let letter = Letter { slot, ..letter };
-                if letter.wants_begin() {
+                if letter.wants_begin() && !planted("begin_skipped") {
                     let desk = Arc::clone(letter.work.ticket.desk());
                     self.board.record(&desk, [Entry::Begin(Box::new(letter))]);
                 } else {
@@ -136,12 +148,20 @@ impl Sending {
         meters::in_flight(&self.name, in_use);
     }
 
+    /// Whether the delivery is another node's by now: it waited here, for a permit or a place, longer than this node was its
+    /// owner. Whoever owns it attempts it; a result of ours would be refused.
+    fn not_ours(&self, letter: &Letter) -> bool {
+        let ticket = &letter.work.ticket;
+        let leads = self.board.parts.ledger.leading().borrow().contains_key(&ticket.desk().partition);
+        !leads || ticket.is_outlived()
+    }
+
     /// The next letter that has a place, or can have one.
     fn next(&mut self) -> Option<Letter> {
         if let Some(letter) = self.begun.pop_front() {
             return Some(letter);
         }
-        let free = self.slots.in_use() < self.board.parts.settings.pool_size;
+        let free = self.slots.in_use() < self.board.pool_size.load(Ordering::Relaxed);
         free.then(|| self.waiting.iter_mut().find_map(VecDeque::pop_front)).flatten()
     }
 
@@ -151,8 +171,7 @@ impl Sending {
             Err(reason) => {
                 // An operator may mend the account before the last attempt.
                 let outcome = Outcome::Later { reason, after_ms: None };
-                let (desk, entry) = came_back(letter, self.board.now(), outcome);
-                self.board.record(&desk, [entry]);
+                came_back(&self.board, letter, self.board.now(), outcome);
                 return;
             }
         };
@@ -166,6 +185,13 @@ impl Sending {
         });
     }
 
+    /// Gives back what waits of partitions that pause.
+    fn let_go(&mut self) {
+        if self.board.desks().iter().any(|desk| desk.is_paused()) {
+            self.waiting.iter_mut().for_each(|lane| lane.retain(|letter| !letter.is_held()));
+        }
+    }
+
     /// Adds the letters behind `first` that the same call can carry.
     fn gather(&mut self, first: Letter, most: usize) -> Vec<Letter> {
         let now = self.board.now();
@@ -174,7 +200,11 @@ impl Sending {
         while letters.len() < most
             && let Some(next) = queue.pop_front_if(|next| next.may_go(now) && fits(&letters[0], next, now))
         {
-            letters.push(next);
+            let calling = Calling::begin(Arc::clone(next.work.ticket.desk()));
+            // A pause that began in between finds it counted, or it finds the pause.
+            if !next.is_held() {
+                letters.push(Letter { calling: Some(calling), ..next });
+            }
         }
         letters
     }
@@ -188,5 +218,6 @@ fn fits(one: &Letter, other: &Letter, now: tidings_contract::Time) -> bool {
         && version(one) == version(other)
         && one.work.sheet.template == other.work.sheet.template
         && !other.is_stale(now)
+        && !other.is_held()
         && !other.wants_begin()
 }

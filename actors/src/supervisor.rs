@@ -154,12 +154,14 @@ impl Supervising {
         let before = std::mem::replace(&mut self.leading, leading);
         for (partition, epoch) in &before {
             if self.leading.get(partition) != Some(epoch) {
+                self.board.desk(*partition).epoch.store(0, Ordering::SeqCst);
                 self.stop(Kind::Dispatcher(*partition));
                 self.stop(Kind::Timers(*partition));
             }
         }
         for (partition, epoch) in self.leading.clone() {
             if before.get(&partition) != Some(&epoch) {
+                self.board.desk(partition).epoch.store(epoch, Ordering::SeqCst);
                 // The recorder stays when the lead is lost: outcomes under way may still be taken by the new leader.
                 for kind in [Kind::Recorder(partition), Kind::Dispatcher(partition), Kind::Timers(partition)] {
                     if self.wanted.insert(kind) {

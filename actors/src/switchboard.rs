@@ -8,10 +8,10 @@ use parking_lot::RwLock;
 use ractor::{ActorRef, MessagingErr};
 use tidings_contract::{PartitionId, Time};
 
-use crate::Parts;
 use crate::bell::Post;
 use crate::dedup::DedupMsg;
 use crate::desk::Desk;
+use crate::dispatcher::DispatcherMsg;
 use crate::outbox::Entry;
 use crate::pool::{PoolId, Pools};
 use crate::rate_limiter::RateLimiterMsg;
@@ -21,6 +21,7 @@ use crate::status::Register;
 use crate::supervisor::SupervisorMsg;
 use crate::template::TemplateMsg;
 use crate::work::Letter;
+use crate::{Parts, Settings};
 
 /// Shared by all actors of a process.
 pub(crate) struct Switchboard {
@@ -33,8 +34,10 @@ pub(crate) struct Switchboard {
     pub(crate) rate_limiter: Post<RateLimiterMsg>,
     /// Recipients whose fingerprints wait.
     pub(crate) fingerprints: AtomicUsize,
-    /// Provider calls under way on this node.
-    pub(crate) calls: AtomicUsize,
+    /// Most provider calls of a pool at once; may change at any time.
+    pub(crate) pool_size: AtomicUsize,
+    /// Most deliveries of one pool and one partition in motion; may change at any time.
+    pub(crate) in_motion: AtomicUsize,
     senders: RwLock<HashMap<PoolId, ActorRef<SenderMsg>>>,
     desks: RwLock<BTreeMap<PartitionId, Arc<Desk>>>,
     stopping: AtomicBool,
@@ -42,6 +45,7 @@ pub(crate) struct Switchboard {
 
 impl Switchboard {
     pub(crate) fn new(parts: Parts) -> Self {
+        let Settings { pool_size, in_motion, .. } = parts.settings;
         Self {
             parts,
             pools: Pools::default(),
@@ -51,7 +55,8 @@ impl Switchboard {
             dedup: Post::default(),
             rate_limiter: Post::default(),
             fingerprints: AtomicUsize::new(0),
-            calls: AtomicUsize::new(0),
+            pool_size: AtomicUsize::new(pool_size),
+            in_motion: AtomicUsize::new(in_motion),
             senders: RwLock::default(),
             desks: RwLock::default(),
             stopping: AtomicBool::new(false),
@@ -89,6 +94,17 @@ impl Switchboard {
     /// The sender of a pool runs.
     pub(crate) fn sender_runs(&self, pool: PoolId, sender: ActorRef<SenderMsg>) {
         self.senders.write().insert(pool, sender);
+    }
+
+    /// Has every sender and every dispatcher look around: a bound has changed, or a partition pauses.
+    pub(crate) fn look_around(&self) {
+        for sender in self.senders.read().values() {
+            // One that died looks around when it is started again.
+            let _ = sender.send_message(SenderMsg::Look);
+        }
+        for desk in self.desks() {
+            desk.dispatcher.ring(DispatcherMsg::Wake);
+        }
     }
 
     /// Hands letters to the sender of their pool; gives them back if there is none.

@@ -173,9 +173,16 @@ impl Rendering {
     fn letter(&mut self, work: Work) -> Option<Letter> {
         let filled = self.fill(&work);
         match filled {
-            Ok((content, (account_name, account))) => {
-                Some(Letter { work, content, account_name, account, permit: None, begun: false, slot: None })
-            }
+            Ok((content, (account_name, account))) => Some(Letter {
+                work,
+                content,
+                account_name,
+                account,
+                permit: None,
+                begun: false,
+                slot: None,
+                calling: None,
+            }),
             Err(stuck) => {
                 self.stuck(work, stuck);
                 None

@@ -1,6 +1,7 @@
 //! What travels between actors: a delivery with its ticket, first as it stands in the state, then rendered.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use tidings_contract::Time;
@@ -8,6 +9,7 @@ use tidings_machine::control::Account;
 use tidings_machine::partition::{Delivery, OnUnknown, Sheet};
 
 use crate::flight::Ticket;
+use crate::pause::Calling;
 use crate::slot::Slot;
 
 /// A delivery that wants an attempt now.
@@ -31,6 +33,8 @@ pub(crate) struct Letter {
     pub(crate) begun: bool,
     /// The place that its call has in the sender, from before its attempt is claimed to the end of the call.
     pub(crate) slot: Option<Slot>,
+    /// Counts it at its desk, from before its attempt is claimed until what came of it waits to be recorded.
+    pub(crate) calling: Option<Calling>,
 }
 
 impl Letter {
@@ -49,6 +53,13 @@ impl Letter {
     pub(crate) fn is_stale(&self, now: Time) -> bool {
         let expired = self.work.sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
         !self.begun && (expired || self.work.ticket.is_called_back())
+    }
+
+    /// Whether its attempt must not begin here and now: its partition pauses, or is led by somebody else or anew. One that
+    /// stands in the log already is made nevertheless.
+    pub(crate) fn is_held(&self) -> bool {
+        let desk = self.work.ticket.desk();
+        !self.begun && (desk.is_paused() || desk.epoch.load(Ordering::SeqCst) != self.work.ticket.epoch())
     }
 
     /// Whether the permit it needs, if it needs one, holds at `now`.

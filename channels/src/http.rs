@@ -64,6 +64,29 @@ pub struct Answer {
     pub cut: bool,
 }
 
+/// An answer whose body is read bit by bit, however long it is.
+#[derive(Debug)]
+pub struct Download {
+    /// The status code.
+    pub status: u16,
+    /// The longest silence that is waited for.
+    patience: Duration,
+    response: reqwest::Response,
+}
+
+impl Download {
+    /// The next bytes of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// `Broken` when the connection ended before the body did, or was silent for too long.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        match tokio::time::timeout(self.patience, self.response.chunk()).await {
+            Ok(chunk) => chunk.map_err(truncated),
+            Err(_) => Err(Failure::Broken { code: "timeout", words: "no more came in time".to_owned() }),
+        }
+    }
+}
+
 /// A call without an answer, classed by what it means for what was to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -181,6 +204,24 @@ impl Client {
         }
     }
 
+    /// Begins to read what is at `url`. The client's time limit is that of the first answer and of every silence after it.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn download(&self, url: Url, bearer: Option<&Secret>) -> Result<Download, Failure> {
+        let mut request = reqwest::Request::new(Method::GET, url);
+        request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
+        if let Some(token) = bearer {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization(token)?);
+        }
+        let patience = self.options.timeout;
+        match tokio::time::timeout(patience, self.inner.execute(request)).await {
+            Ok(Ok(response)) => Ok(Download { status: response.status().as_u16(), patience, response }),
+            Ok(Err(error)) => Err(classify(error)),
+            Err(_) => Err(Failure::Broken { code: "timeout", words: "no answer in time".to_owned() }),
+        }
+    }
+
     /// Sends JSON and asks for JSON: what a caller of Tidings' own API needs.
     ///
     /// `headers` are added to `Accept`, `User-Agent` and, where given, `Authorization` and `Content-Type`.
@@ -199,10 +240,7 @@ impl Client {
         all.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         all.insert(header::USER_AGENT, USER_AGENT);
         if let Some(token) = bearer {
-            let text = format!("Bearer {}", token.expose());
-            let mut value = HeaderValue::from_str(&text).map_err(|error| not_sent("request", &error))?;
-            value.set_sensitive(true);
-            all.insert(header::AUTHORIZATION, value);
+            all.insert(header::AUTHORIZATION, authorization(token)?);
         }
         let body = match body {
             None => Bytes::new(),
@@ -214,6 +252,14 @@ impl Client {
         all.extend(headers);
         self.call(method, url, all, body).await
     }
+}
+
+/// The header that shows `token`.
+fn authorization(token: &Secret) -> Result<HeaderValue, Failure> {
+    let text = format!("Bearer {}", token.expose());
+    let mut value = HeaderValue::from_str(&text).map_err(|error| not_sent("request", &error))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The TLS settings of all clients: the system's roots, ring, TLS 1.2 and 1.3, HTTP/1.1.

@@ -28,6 +28,14 @@ impl Registry {
         Self { providers: Arc::new(providers), inbox }
     }
 
+    /// The same with one provider more, which wins over one of the same name.
+    #[must_use]
+    pub fn with(&self, provider: Arc<dyn Provider>) -> Self {
+        let mut providers = BTreeMap::clone(&self.providers);
+        providers.insert(provider.info().name, provider);
+        Self { providers: Arc::new(providers), inbox: Arc::clone(&self.inbox) }
+    }
+
     /// Every provider, by name.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
         self.providers.values()

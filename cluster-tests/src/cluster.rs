@@ -48,6 +48,9 @@ pub struct Cluster {
     /// The admin key.
     pub key: String,
     dir: TempDir,
+    /// What further nodes are started with.
+    pub(crate) secret: String,
+    pub(crate) extra: String,
 }
 
 /// What `GET /v1/cluster` says, as far as proofs need it.
@@ -55,6 +58,15 @@ pub struct Cluster {
 pub struct Status {
     /// The groups.
     pub groups: Vec<Group>,
+    /// The nodes.
+    pub nodes: Vec<Member>,
+}
+
+/// One node in [`Status`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub id: u64,
 }
 
 /// One group in [`Status`].
@@ -64,6 +76,10 @@ pub struct Group {
     pub name: String,
     /// The node that leads it, as far as the answering node knows.
     pub leader: Option<u64>,
+    /// Its term.
+    pub term: u64,
+    /// The nodes that vote in it.
+    pub voters: Vec<u64>,
     /// The nodes that hold it.
     pub replicas: Vec<u64>,
     /// The nodes that should.
@@ -101,7 +117,9 @@ impl Cluster {
             let plan = Plan { id, secret: secret.clone(), extra: shape.extra.clone() };
             nodes.push(Node::start(&binary, dir.path(), &plan)?);
         }
-        let mut cluster = Self { nodes, admin: Client::new(""), key: String::new(), dir };
+        let extra = shape.extra.clone();
+        let admin = Client::new("");
+        let mut cluster = Self { nodes, admin, key: String::new(), dir, secret: secret.clone(), extra };
         if let Err(failure) = cluster.form(&secret, shape).await {
             let tails: Vec<_> = cluster.nodes.iter().map(|node| format!("[{}] {}", node.id, node.log_tail())).collect();
             return Err(Failure::new(format!("{failure}\n{}", tails.join("\n"))));
@@ -115,7 +133,9 @@ impl Cluster {
     /// When no temporary folder can be made.
     pub fn over(nodes: Vec<Node>) -> Proof<Self> {
         let dir = TempDir::with_prefix("tidings-proof-").when("making a temporary folder")?;
-        Ok(Self { nodes, admin: Client::new(""), key: String::new(), dir })
+        // Nothing is started beside nodes that run already, so neither the secret nor further sections are needed.
+        let (secret, extra) = (String::new(), String::new());
+        Ok(Self { nodes, admin: Client::new(""), key: String::new(), dir, secret, extra })
     }
 
     /// Founds the cluster on the first node, joins the others, and waits until all is in place.
@@ -138,7 +158,7 @@ impl Cluster {
         self.key = founded["key"].as_str().when("reading the admin key")?.to_owned();
         self.admin = Client::new(&self.key);
         for node in &self.nodes[1..] {
-            self.join(node).await?;
+            self.take_in(node).await?;
         }
         self.wait_placed(shape).await?;
         self.wait_ready().await
@@ -148,8 +168,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When none does within [`PATIENCE`].
-    pub async fn join(&self, node: &Node) -> Proof {
-        let body = json!({"id": node.id, "peer_addr": node.peer_addr(), "api_addr": node.api_addr()});
+    pub async fn take_in(&self, node: &Node) -> Proof {
+        let body = node.shape();
         eventually("a node is taken in", PATIENCE, async || {
             let mut last = Failure::new("no node runs");
             for asked in self.nodes.iter().filter(|node| node.answers()) {

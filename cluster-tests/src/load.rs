@@ -143,7 +143,8 @@ impl Tally {
         self.accepted_at.first().zip(self.accepted_at.last()).map(|(first, last)| *last - *first).unwrap_or_default()
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Adds what the callers of another load know.
+    pub fn merge(&mut self, other: Self) {
         self.accepted.extend(other.accepted);
         self.unknown.extend(other.unknown);
         self.refused += other.refused;

@@ -98,6 +98,16 @@ impl Node {
         self.container.as_ref().map_or_else(|| self.host.to_string(), |container| container.service.clone())
     }
 
+    /// What is told of it when it is to join.
+    pub fn shape(&self) -> serde_json::Value {
+        serde_json::json!({"id": self.id, "peer_addr": self.peer_addr(), "api_addr": self.api_addr()})
+    }
+
+    /// The folder it keeps everything in.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// The file it logs to.
     pub fn log_path(&self) -> PathBuf {
         self.dir.join("node.log")
@@ -248,13 +258,14 @@ impl Node {
         kill(pid, signal).when(format!("sending {signal} to node {}", self.id))
     }
 
-    fn config_path(&self) -> PathBuf {
+    /// Its config file.
+    pub fn config_path(&self) -> PathBuf {
         self.dir.join("node.toml")
     }
 
     fn config(&self, plan: &Plan) -> Proof<String> {
         let mut text = String::new();
-        let data = toml::Value::String(self.dir.join("data").display().to_string());
+        let data = toml::Value::String(self.data_dir().display().to_string());
         let secret = toml::Value::String(plan.secret.clone());
         let (api, peer) = (self.api_addr(), self.peer_addr());
         write!(
@@ -287,6 +298,19 @@ pub fn resident(pid: u32) -> Proof<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).when("finding VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().when("reading VmRSS")?;
     Ok(kib * 1_024)
+}
+
+/// The processor time a process has used so far, its own and the kernel's for it (utime and stime of proc(5)).
+///
+/// # Errors
+/// When there is no such process.
+pub fn processor_time(pid: u32) -> Proof<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).when("reading a process's times")?;
+    // The name, in parentheses, may hold anything; utime is the twelfth field behind it, in ticks of 10 ms.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks =
+        |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).when("reading a process's times");
+    Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
 }
 
 /// A loopback address nobody else uses: it is made of this process's id, and both ports are tried.

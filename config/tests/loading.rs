@@ -88,7 +88,7 @@ fn all_mistakes_come_at_once_each_with_key_value_and_what_would_be_right() {
         "node.idd: is not a key of [node]; there are: api_addr, api_listen,",
         "TIDINGS_RAFT_QUEUE = many: must be a whole number",
         "TIDINGS_DISK_CACHE = 1: is not a key of [disk]; there are: cache_bytes, retention_days",
-        "raft.heartbeat_ms = 900: three heartbeats must fit into raft.election_min_ms (1000): at most 333",
+        "raft.heartbeat_ms = 900: three heartbeats must fit into raft.election_min_ms (750): at most 250",
         "log.level = loud: must be off, error,",
         "cluster.secret: is missing",
     ] {
@@ -108,7 +108,7 @@ fn values_that_do_not_fit_together_are_refused() {
         ("cluster", "secret = \"short\"", "cluster.secret = ***: is too short"),
         ("cluster", "secret = 1234567890123456", "cluster.secret = ***: must be a text"),
         ("cluster", "secret_file = \"/nowhere\"", "cluster.secret_file = /nowhere: "),
-        ("raft", "election_max_ms = 1000", "raft.election_max_ms = 1000: must be above"),
+        ("raft", "election_max_ms = 700", "raft.election_max_ms = 700: must be above"),
         ("raft", "queue = 100", "raft.queue = 100: must hold at least one batch"),
         ("retry", "first_ms = 700000", "retry.longest_ms = 600000: must not be below retry.first_ms (700000)"),
         ("log", "format = \"xml\"", "log.format = \"xml\": unknown variant `xml`, expected `text` or `json`"),

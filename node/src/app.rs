@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_actors::Motion;
 use tidings_channels::Registry;
@@ -15,6 +16,7 @@ use tidings_machine::partition::RetryPolicy;
 use crate::fresh::Freshness;
 use crate::intake::Templates;
 use crate::ledger::NodeLedger;
+use crate::look::Said;
 use crate::seal::Sealer;
 
 /// [`App`], shared by all handlers.
@@ -27,10 +29,13 @@ pub(crate) struct App {
     pub registry: Registry,
     pub sealer: Sealer,
     pub clock: Arc<dyn Clock>,
-    pub settings: Limits,
+    /// What may change while the node runs; read with [`App::limits`].
+    pub settings: ArcSwap<Limits>,
     pub templates: Templates,
     pub freshness: Freshness,
     pub metrics: PrometheusHandle,
+    /// What other nodes said about the partitions that only they hold.
+    pub said: Said,
     /// Set once: the node takes nothing new.
     pub stopping: AtomicBool,
     pub founding: Founding,
@@ -53,6 +58,8 @@ pub(crate) struct Limits {
     pub election: Duration,
     /// When templates that say nothing try again.
     pub retry: RetryPolicy,
+    /// How long attempts under way may take to end before their partition is given away.
+    pub quiet_within: Duration,
 }
 
 /// What this node would found a cluster with.
@@ -67,6 +74,11 @@ pub(crate) struct Founding {
 }
 
 impl App {
+    /// The limits of requests, as they are at this moment.
+    pub(crate) fn limits(&self) -> Limits {
+        **self.settings.load()
+    }
+
     /// The wall time.
     pub(crate) fn now(&self) -> Time {
         self.clock.now()
@@ -75,6 +87,6 @@ impl App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("App").field("settings", &self.limits()).finish_non_exhaustive()
     }
 }

@@ -8,12 +8,17 @@ use crate::app::App;
 use crate::bearer::mint;
 use crate::problem::{Code, Problem};
 
+/// An id that no other cluster has.
+pub(crate) fn draw_cluster_id() -> String {
+    format!("clu_{}", HEXLOWER.encode(&rand::random::<[u8; 8]>()))
+}
+
 /// Founds a cluster with this node alone; gives its id and its first admin key.
 ///
 /// # Errors
 /// `conflict` when it was founded before.
 pub(crate) async fn found(app: &App, partitions: u16, replication: u16) -> Result<(String, Secret), Problem> {
-    let cluster = format!("clu_{}", HEXLOWER.encode(&rand::random::<[u8; 8]>()));
+    let cluster = draw_cluster_id();
     let minted = mint();
     let now = app.now();
     let key = ApiKey {

@@ -9,7 +9,9 @@ use tidings_actors::{Ledger, LedgerError};
 use tidings_contract::{PartitionId, Time};
 use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
-use tidings_raft::{Archive, AskHandler, GroupStatus, Ledgers, ProposeError, Role};
+use tidings_raft::{
+    Archive, AskHandler, Backup, BackupError, DiskUse, GroupId, GroupStatus, Ledgers, ProposeError, QuietHandler, Role,
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::look::GroupView;
@@ -67,9 +69,35 @@ impl NodeLedger {
         self.ledgers.clone().shutdown().await;
     }
 
+    /// Changes how long proposals may take that bring no deadline of their own.
+    pub(crate) fn set_propose_within(&self, within: Duration) {
+        self.ledgers.set_propose_within(within);
+    }
+
+    /// Installs what is asked before a partition is handed over.
+    pub(crate) fn before_hand_over(&self, handler: QuietHandler) {
+        self.ledgers.before_hand_over(handler);
+    }
+
+    /// Hands over what is led here, and gives what could not be.
+    pub(crate) async fn leave(&self, within: Duration) -> Vec<String> {
+        self.ledgers.leave(within).await.iter().map(ToString::to_string).collect()
+    }
+
+    /// Why this process has to end and start again, if it has to.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.ledgers.failure()
+    }
+
     /// Installs what answers the questions of other nodes.
     pub(crate) fn on_ask(&self, handler: AskHandler) {
         self.ledgers.on_ask(handler);
+    }
+
+    /// The local replica of a partition, whole.
+    #[cfg(feature = "sim")]
+    pub(crate) fn replica(&self, partition: PartitionId) -> Option<tidings_raft::sim::Replica> {
+        self.ledgers.replica(partition)
     }
 
     /// This node's number.
@@ -144,10 +172,20 @@ impl NodeLedger {
                 replicas.len() == 1 || since_majority_ms.is_some_and(|ms| u128::from(ms) <= patience.as_millis())
             }
             Some(status) => status.leader.is_some(),
-            // Held by other nodes only: they judge it, and a proposal finds its leader by itself.
+            // Held by other nodes only: they are asked.
             None => true,
         };
         partitions.iter().filter(|partition| !led(partition)).copied().collect()
+    }
+
+    /// Those of `partitions` that this node cannot judge: it has no replica of them, or one that is left over from before
+    /// they were placed on other nodes, which nobody tells anything any more.
+    pub(crate) fn elsewhere(&self, partitions: &[PartitionId]) -> Vec<PartitionId> {
+        let (me, mut here) = (self.ledgers.node(), self.ledgers.hosted());
+        self.control(|control| {
+            here.retain(|partition| control.placement.get(partition).is_some_and(|nodes| nodes.contains(&me)));
+        });
+        partitions.iter().filter(|partition| !here.contains(partition)).copied().collect()
     }
 
     /// How the groups of this node stand.
@@ -156,12 +194,37 @@ impl NodeLedger {
             name: status.group.to_string(),
             leader: status.leader,
             term: status.term,
+            log_length: Some(status.log_length),
+            voters: status.replicas.iter().filter(|(_, replica)| replica.voter).map(|(node, _)| *node).collect(),
             replicas: status.replicas.into_iter().map(|(node, replica)| (node, replica.lag)).collect(),
             applied: status.applied_index,
             last_log: status.last_index,
             waiting: status.waiting,
         };
         self.ledgers.status().into_iter().map(view).collect()
+    }
+
+    /// The node that leads a group, as far as is known here.
+    pub(crate) fn group_leader(&self, group: GroupId) -> Option<u64> {
+        match group {
+            GroupId::Control => self.ledgers.control_leader(),
+            GroupId::Partition(partition) => self.ledgers.leader_of(partition),
+        }
+    }
+
+    /// Hands a group that is led here to another node.
+    pub(crate) async fn hand_over(&self, group: GroupId, to: u64) -> Result<(), String> {
+        self.ledgers.transfer(group, to).await
+    }
+
+    /// How much of the disk is used.
+    pub(crate) fn disk_use(&self) -> Option<DiskUse> {
+        self.ledgers.disk_use()
+    }
+
+    /// Why this node is no member of its cluster any more, if it was removed.
+    pub(crate) fn dismissed(&self) -> Option<String> {
+        self.ledgers.dismissed()
     }
 
     /// Why the disk takes no writes, if it takes none.
@@ -172,6 +235,11 @@ impl NodeLedger {
     /// Founds a cluster with this node alone.
     pub(crate) async fn found(&self, action: control::Action) -> Result<control::Answer, Setback> {
         self.ledgers.found(control::Command { by: "cluster".to_owned(), action }).await.map_err(Setback::from)
+    }
+
+    /// Begins to take a backup of the whole cluster.
+    pub(crate) async fn backup(&self) -> Result<Backup, BackupError> {
+        self.ledgers.backup().await
     }
 
     /// Asks another node a question of that kind.

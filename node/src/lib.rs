@@ -1,6 +1,7 @@
 //! The process: wires everything and serves the HTTP API.
 //!
-//! [`serve`] starts a node from its configuration and gives it back [`Running`]; [`found_dev`] makes a cluster of a lone node.
+//! [`serve`] starts a node from its configuration and gives it back [`Running`]; [`found_dev`] makes a cluster of a lone node,
+//! [`restore`] one of a backup.
 
 pub mod clock;
 
@@ -17,11 +18,16 @@ mod listener;
 mod look;
 mod meters;
 mod problem;
+mod restoring;
 mod running;
 mod seal;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod steady;
 mod strict;
+mod turning_away;
 mod wiring;
 
 pub use problem::Code;
+pub use restoring::restore;
 pub use running::{FoundError, Running, StartError, found_dev, serve, serve_with};

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures::FutureExt;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+#[cfg(not(feature = "sim"))]
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+#[cfg(feature = "sim")]
+use turmoil::net::{TcpListener, TcpStream};
 
 /// Most connections at once; further ones wait in the queue of the operating system.
 const CONNECTIONS: usize = 10_000;
@@ -19,22 +23,21 @@ const HEAD: Duration = Duration::from_secs(60);
 /// Pause after a connection could not be taken, so that a lack of file handles does not become a busy loop.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` on `listener` until `stop` turns true, then lets what is under way finish within `patience`.
-pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>, patience: Duration) {
+/// Serves `router` on `listener` until `stop` says how long what is under way may take to finish, and lets it finish.
+pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<Option<Duration>>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(1_024);
-    let builder = Arc::new(builder);
     loop {
         let place = tokio::select! {
             place = Arc::clone(&places).acquire_owned() => place,
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stop.wait_for(Option::is_some) => break,
         };
         let taken = tokio::select! {
             taken = listener.accept() => taken,
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stop.wait_for(Option::is_some) => break,
         };
         let (Ok(place), (stream, _)) = (
             place,
@@ -49,20 +52,36 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
         ) else {
             break;
         };
-        let service = TowerToHyperService::new(router.clone());
-        let io = TokioIo::new(without_delay(stream));
-        let connection = builder.serve_connection(io, service).into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A caller who goes away is no news.
-            let _ = connection.await;
-            drop(place);
-        });
+        serve_one(stream, &builder, &router, &graceful, place);
+    }
+    // Callers who are connected already, and only wait to be taken, are answered too.
+    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
+        serve_one(stream, &builder, &router, &graceful, place);
     }
     drop(listener);
+    let patience = stop.borrow().unwrap_or_default();
     if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time");
     }
+}
+
+/// Serves one connection until it ends.
+fn serve_one(
+    stream: TcpStream,
+    builder: &auto::Builder<TokioExecutor>,
+    router: &Router,
+    graceful: &GracefulShutdown,
+    place: OwnedSemaphorePermit,
+) {
+    let service = TowerToHyperService::new(router.clone());
+    let io = TokioIo::new(without_delay(stream));
+    let connection = graceful.watch(builder.serve_connection(io, service).into_owned());
+    tokio::spawn(async move {
+        // A caller who goes away is no news.
+        let _ = connection.await;
+        drop(place);
+    });
 }
 
 fn without_delay(stream: TcpStream) -> TcpStream {

@@ -1,11 +1,13 @@
 //! Figures: the one recorder of the process, requests by route, and how the groups of this node stand.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use parking_lot::RwLock;
 
 use crate::app::App;
 
@@ -33,11 +35,21 @@ pub(crate) async fn count(request: Request, next: Next) -> Response {
     };
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
-    let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
-    let status = response.status().as_u16().to_string();
-    metrics::counter!("tidings_http_requests_total", "method" => method, "route" => route, "status" => status)
-        .increment(1);
+    counter(method, route, response.status().as_u16()).increment(1);
     response
+}
+
+/// The counter of a kind of request. Kept after the first time: to look it up by its labels costs more than some requests.
+fn counter(method: &'static str, route: Option<MatchedPath>, status: u16) -> metrics::Counter {
+    type Kind = (&'static str, u16, Option<String>);
+    static KNOWN: RwLock<BTreeMap<Kind, metrics::Counter>> = RwLock::new(BTreeMap::new());
+    let kind = (method, status, route.map(|route| route.as_str().to_owned()));
+    if let Some(known) = KNOWN.read().get(&kind) {
+        return known.clone();
+    }
+    let route = kind.2.clone().unwrap_or_else(|| "none".to_owned());
+    let made = metrics::counter!("tidings_http_requests_total", "method" => method, "route" => route, "status" => status.to_string());
+    KNOWN.write().entry(kind).or_insert(made).clone()
 }
 
 /// Sets the gauges that are only looked at when somebody asks.

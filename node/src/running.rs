@@ -1,17 +1,21 @@
 //! A node's life: opened, served, stopped.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use futures::FutureExt;
 use tidings_actors::{Motion, Parts};
 use tidings_channels::Registry;
-use tidings_config::Config;
-use tidings_contract::{Clock, Secret};
+use tidings_config::{Change, Config, Mistakes};
+use tidings_contract::{Clock, PartitionId, Secret};
 use tidings_raft::Ledgers;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::accounts::SealedAccounts;
 use crate::app::{App, Founding, Shared};
@@ -25,6 +29,8 @@ use crate::{api, listener, look, meters, wiring};
 
 /// How often the recorder of figures tidies up what it holds.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How often a running node looks whether its storage has failed.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Why a node could not be started. None of these goes away by trying again.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +64,11 @@ pub struct Running {
     pub api_addr: SocketAddr,
     /// Where peers reach the node.
     pub peer_addr: SocketAddr,
-    app: Shared,
+    /// What it runs with: what it was started with, and the live keys of what it read since.
+    config: Config,
+    pub(crate) app: Shared,
     motion: Motion,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Duration>>,
     serving: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     listening: JoinHandle<()>,
@@ -81,7 +89,7 @@ pub async fn serve(config: Config) -> Result<Running, StartError> {
 pub async fn serve_with(config: Config, clock: Arc<dyn Clock>, registry: Registry) -> Result<Running, StartError> {
     let clock = Arc::new(SteadyClock::new(clock));
     let ledgers = Ledgers::open(wiring::raft(&config), Arc::clone(&clock) as Arc<dyn Clock>).await?;
-    match assemble(&config, clock, registry, ledgers.clone()).await {
+    match assemble(config, clock, registry, ledgers.clone()).await {
         Ok(running) => Ok(running),
         Err(error) => {
             // The disk must be let go of, or the next start finds it held.
@@ -92,7 +100,7 @@ pub async fn serve_with(config: Config, clock: Arc<dyn Clock>, registry: Registr
 }
 
 async fn assemble(
-    config: &Config,
+    config: Config,
     clock: Arc<SteadyClock>,
     registry: Registry,
     ledgers: Ledgers,
@@ -107,9 +115,9 @@ async fn assemble(
         ledger: Arc::clone(&ledger) as Arc<dyn tidings_actors::Ledger>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         accounts: Arc::new(SealedAccounts { registry: registry.clone(), sealer: sealer.clone() }),
-        settings: wiring::actors(config),
+        settings: wiring::actors(&config),
         boot,
-        limits: wiring::partition(config),
+        limits: wiring::partition(&config),
     };
     let motion = tidings_actors::start(parts).await?;
     let app = Arc::new(App {
@@ -118,10 +126,11 @@ async fn assemble(
         registry,
         sealer,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        settings: wiring::requests(config),
+        settings: ArcSwap::from_pointee(wiring::requests(&config)),
         templates: Default::default(),
         freshness: Default::default(),
         metrics: meters::recorder(),
+        said: Default::default(),
         stopping: AtomicBool::new(false),
         founding: Founding {
             secret: config.cluster.secret.clone(),
@@ -133,12 +142,12 @@ async fn assemble(
         },
     });
     look::answer_peers(&app);
-    let (stop, stopped) = watch::channel(false);
-    let patience = Duration::from_millis(config.node.stop_deadline_ms / 3);
-    let serving = tokio::spawn(listener::serve(listener, api::router(Arc::clone(&app)), stopped, patience));
+    be_asked_before_a_hand_over(&app);
+    let (stop, stopped) = watch::channel(None);
+    let serving = tokio::spawn(listener::serve(listener, api::router(Arc::clone(&app)), stopped));
     let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
     let listening = tokio::spawn(steady::listen(clock, Arc::downgrade(&app.ledger)));
-    Ok(Running { api_addr, peer_addr, app, motion, stop, serving, upkeep, listening })
+    Ok(Running { api_addr, peer_addr, config, app, motion, stop, serving, upkeep, listening })
 }
 
 async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
@@ -149,17 +158,75 @@ async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
     }
 }
 
+/// A partition that is handed over begins nothing new and ends what it began, so that the next owner repeats nothing.
+fn be_asked_before_a_hand_over(app: &Shared) {
+    let weak = Arc::downgrade(app);
+    let quiet = move |partition: PartitionId| {
+        let app = weak.upgrade();
+        async move {
+            let Some(app) = app else { return (Box::new(()) as Box<dyn Any + Send>, true) };
+            let (pause, quiet) = app.motion.pause(partition, app.limits().quiet_within).await;
+            (Box::new(pause) as Box<dyn Any + Send>, quiet)
+        }
+        .boxed()
+    };
+    app.ledger.before_hand_over(Arc::new(quiet));
+}
+
 impl Running {
-    /// Stops in order: no longer ready, no new connections, requests under way finish, provider calls under way end and are
-    /// recorded, the groups close and let go of the disk.
+    /// How long stopping may take.
+    pub fn stop_deadline(&self) -> Duration {
+        Duration::from_millis(self.config.node.stop_deadline_ms)
+    }
+
+    /// Takes over the live keys of `next`, at once, and gives everything that differs; what is not live needs a restart.
+    ///
+    /// # Errors
+    /// When they do not fit what the node runs with; then nothing is taken over.
+    pub fn reconfigure(&mut self, next: &Config) -> Result<Vec<Change>, Mistakes> {
+        let mixed = self.config.with_live(next)?;
+        let changes = self.config.changes(next);
+        let limits = wiring::requests(&mixed);
+        self.app.ledger.set_propose_within(limits.deadline);
+        self.app.settings.store(Arc::new(limits));
+        self.motion.resize(mixed.dispatch.pool_size, mixed.dispatch.max_outstanding);
+        self.config = mixed;
+        Ok(changes)
+    }
+
+    /// Returns when this process cannot go on because its storage failed, and says why. A disk that is merely full is no
+    /// failure: that goes away by itself.
+    pub async fn failed(&self) -> String {
+        let mut every = tokio::time::interval(LOOK);
+        loop {
+            every.tick().await;
+            if let Some(why) = self.app.ledger.failure() {
+                return why;
+            }
+        }
+    }
+
+    /// Stops in order: no longer ready, new requests are turned away; nothing new is attempted, and what is led here goes to
+    /// other nodes as soon as its attempts have ended; requests under way finish; the last attempts end and are recorded;
+    /// the groups close and let go of the disk.
+    ///
+    /// Half of `node.stop_deadline_ms` is for handing over, a sixth each for requests, attempts and closing; what one part
+    /// leaves is the next one's.
     pub async fn stop(self) {
+        let deadline = self.stop_deadline();
+        let attempts_until = Instant::now() + deadline * 5 / 6;
         let Self { app, motion, stop, serving, upkeep, listening, .. } = self;
         app.stopping.store(true, Ordering::SeqCst);
-        stop.send_replace(true);
+        motion.begin_stopping();
+        let stayed = app.ledger.leave(deadline / 2).await;
+        if !stayed.is_empty() {
+            tracing::warn!(groups = stayed.join(", "), "nobody took these over in time; they will elect a leader");
+        }
+        stop.send_replace(Some(deadline / 6));
         if let Err(error) = serving.await {
             tracing::warn!(%error, "the API did not end in order");
         }
-        motion.stop().await;
+        motion.stop_within(attempts_until.saturating_duration_since(Instant::now())).await;
         upkeep.abort();
         listening.abort();
         app.ledger.shutdown().await;

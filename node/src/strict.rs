@@ -28,7 +28,7 @@ impl FromRequest<Shared> for Raw {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
         check_media_type(request.headers())?;
-        let limit = app.settings.max_body_bytes;
+        let limit = app.limits().max_body_bytes;
         let body = Limited::new(request.into_body(), limit).collect();
         match tokio::time::timeout(ARRIVAL, body).await {
             Ok(Ok(body)) => Ok(Self(body.to_bytes())),

@@ -31,6 +31,9 @@ pub(crate) fn raft(config: &Config) -> Options {
         ..options.batch
     };
     options.log = LogLimits { snapshot_after: raft.snapshot_entries, ..options.log };
+    // A simulated life is short: few entries stay behind a snapshot, so that followers that were away need one.
+    #[cfg(feature = "sim")]
+    (options.log.keep = raft.snapshot_entries / 2);
     options.propose_within = Duration::from_millis(config.intake.deadline_ms);
     options
 }
@@ -40,8 +43,6 @@ pub(crate) fn actors(config: &Config) -> tidings_actors::Settings {
     tidings_actors::Settings {
         pool_size: config.dispatch.pool_size,
         in_motion: config.dispatch.max_outstanding,
-        // Stopping has three parts: requests, calls under way, and the groups.
-        stop_within: Duration::from_millis(config.node.stop_deadline_ms / 3),
         ..tidings_actors::Settings::default()
     }
 }
@@ -72,5 +73,6 @@ pub(crate) fn requests(config: &Config) -> Limits {
             longest_ms: retry.longest_ms,
             give_up_after_ms: retry.give_up_after_ms,
         },
+        quiet_within: Duration::from_millis(config.node.stop_deadline_ms / 3),
     }
 }

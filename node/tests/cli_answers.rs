@@ -298,7 +298,7 @@ fn founding_takes_secret_and_address_from_the_configuration_and_joining_all_the_
     assert!(request.head.contains("authorization: bearer 0123456789abcdef"), "{}", request.head);
     assert_eq!(request.body, json!({"partitions": 4}));
 
-    let output = node.run(&["cluster", "join", "--config", &path, "--peer-addr", "b:7500"]);
+    let output = node.run(&["cluster", "join", "--no-wait", "--config", &path, "--peer-addr", "b:7500"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let expected = json!({"id": 2, "peer_addr": "b:7500", "api_addr": node.addr.to_string(), "labels": {"zone": "b"}});
     assert_eq!(node.next().body, expected);

@@ -50,6 +50,10 @@ fn answer<T: Serialize>(value: &T) -> Result<Bytes, String> {
 
 impl Inner {
     async fn answer(self: Arc<Self>, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
+        // Whoever asks one of these wants to make this node a leader.
+        if matches!(kind, Kind::Elect | Kind::Members) && self.hand_overs.leaving() {
+            return Err("this node is leaving".to_owned());
+        }
         match kind {
             Kind::Append => {
                 let (id, rpc): (_, AppendEntriesRequest<Types>) = read(&body)?;
@@ -81,6 +85,7 @@ impl Inner {
                 let (id, ()) = read(&body)?;
                 answer(&members(&*self.member(id)?))
             }
+            Kind::Backup => self.answer_backup(&body).await,
         }
     }
 
@@ -118,7 +123,7 @@ impl Inner {
         let Some(group) = self.group(id) else {
             return answer(&Err::<Bytes, _>(ProposeError::NotLeader { leader: None }));
         };
-        let until = Instant::now() + Duration::from_millis(within_ms).min(self.ground.options.propose_within);
+        let until = Instant::now() + Duration::from_millis(within_ms).min(self.propose_within());
         let answers = group.propose_encoded(count, commands, until).await;
         answer(&answers.map(Bytes::from))
     }

@@ -34,6 +34,11 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecE
     bincode::serde::encode_to_vec(value, config::standard()).map_err(broken)
 }
 
+/// Adds the binary form of `value` behind `bytes`.
+pub(crate) fn encode_behind<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    bincode::serde::encode_into_std_write(value, bytes, config::standard()).map(drop).map_err(broken)
+}
+
 /// Reads a value and refuses bytes that are left over.
 pub(crate) fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CodecError> {
     let value = decode_next(&mut bytes)?;

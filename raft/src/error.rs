@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::sled;
+
 /// Why a proposal was not answered.
 ///
 /// `Unknown` is never "failed": the commands may take effect later, so ask again only with something idempotent.
@@ -59,6 +61,19 @@ pub enum OpenError {
         /// What this program knows.
         known: u32,
     },
+    /// The data was written by a version so old that this one does not know how to bring it up.
+    #[error(
+        "the data has disk version {found}; this program brings up versions from {oldest}. Start a version between first"
+    )]
+    TooOld {
+        /// What is on the disk.
+        found: u32,
+        /// The oldest version this program brings up.
+        oldest: u32,
+    },
+    /// A restore into this directory did not finish.
+    #[error("a restore into this data directory did not finish; empty the directory and restore again")]
+    Unfinished,
     /// The data belongs to another node.
     #[error("the data belongs to node {found}, not to node {wanted}")]
     OtherNode {

@@ -17,7 +17,7 @@ use crate::peers::Kind;
 use crate::types::{GroupId, Peer, Raft};
 
 /// Under this name the disk knows that this node founded its cluster, and so gives birth to its partitions.
-const FOUNDER: &str = "founder";
+pub(crate) const FOUNDER: &str = "founder";
 /// How long a lone group takes to elect itself, at most.
 const ELECTION: Duration = Duration::from_secs(10);
 
@@ -108,7 +108,7 @@ impl Inner {
         let refused = |e: &dyn std::fmt::Display| ProposeError::Refused(e.to_string());
         let _alone = self.bearing.lock().await;
         for partition in (0..count).map(PartitionId) {
-            let mark = format!("born/{}", GroupId::Partition(partition));
+            let mark = born_mark(partition);
             if self.ground.disk.meta().contains_key(&mark).map_err(|e| refused(&e))? {
                 continue;
             }
@@ -126,6 +126,11 @@ async fn give_birth(raft: &Raft, node: u64, peer: &Peer) -> Result<(), ProposeEr
         Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
         Err(error) => Err(ProposeError::Refused(error.to_string())),
     }
+}
+
+/// Under this name the disk knows that a partition was born, and so is never born again.
+pub(crate) fn born_mark(partition: PartitionId) -> String {
+    format!("born/{}", GroupId::Partition(partition))
 }
 
 pub(crate) fn peer_of(info: &NodeInfo) -> Peer {

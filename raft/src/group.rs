@@ -9,6 +9,7 @@ use tidings_contract::Clock;
 use tidings_machine::Machine;
 use tokio::time::Instant;
 
+use crate::base::sled;
 use crate::codec;
 use crate::error::{OpenError, ProposeError};
 use crate::host::Host;
@@ -27,6 +28,8 @@ pub(crate) struct Ground {
     pub(crate) network: Network,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) boot: u64,
+    /// When the node opened its groups.
+    pub(crate) born: Instant,
 }
 
 /// One group.
@@ -51,6 +54,9 @@ pub(crate) trait AnyGroup: Send + Sync {
     fn raft(&self) -> &Raft;
     fn snapshots(&self) -> &SnapshotStore;
     fn archive(&self) -> Option<&Arc<ArchiveStore>>;
+    fn log(&self) -> &DiskLog;
+    /// One more than the index of the newest applied entry.
+    fn applied(&self) -> tokio::sync::watch::Receiver<u64>;
     /// Proposals that wait.
     fn waiting(&self) -> usize;
     /// Keeps proposals in the queue, or lets them go on.
@@ -82,7 +88,7 @@ impl<M: Machine> Group<M> {
         let host = Arc::new(Host::<M>::new(ground.boot, sink));
         let (disk, machine, tail) = (ground.disk.clone(), Arc::clone(&host), ground.options.log.tail_bytes);
         let node = ground.options.node;
-        let opened = tokio::task::spawn_blocking(move || {
+        let opened = crate::base::spawn_blocking(move || {
             let log = DiskLog::open(&disk, id, tail, Some(Arc::clone(&machine) as Arc<dyn AppendWatch>));
             let log = log.map_err(|e| e.to_string())?;
             log.resign(node)?;
@@ -94,8 +100,13 @@ impl<M: Machine> Group<M> {
         let network = ground.network.of(id);
         let raft = Raft::new(ground.options.node, Arc::clone(&ground.config), network, log.clone(), machine);
         let raft = raft.await.map_err(|e| failed(e.to_string()))?;
-        let proposer =
-            Proposer::start(raft.clone(), Arc::clone(&host), Arc::clone(&ground.clock), ground.options.batch);
+        let proposer = Proposer::start(
+            raft.clone(),
+            Arc::clone(&host),
+            Arc::clone(&ground.clock),
+            ground.options.batch,
+            ground.born,
+        );
         let disk = ground.disk.clone();
         Ok(Self { id, raft, host, proposer, log, snapshots, archive, disk, transfer: Mutex::default() })
     }
@@ -132,6 +143,14 @@ impl<M: Machine> AnyGroup for Group<M> {
 
     fn archive(&self) -> Option<&Arc<ArchiveStore>> {
         self.archive.as_ref()
+    }
+
+    fn log(&self) -> &DiskLog {
+        &self.log
+    }
+
+    fn applied(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.host.applied()
     }
 
     fn waiting(&self) -> usize {
@@ -181,20 +200,25 @@ impl<M: Machine> AnyGroup for Group<M> {
 
     fn erase(&self) -> Result<(), sled::Error> {
         self.log.forget();
-        for name in [DiskLog::tree_name(self.id), SnapshotStore::tree_name(self.id)] {
-            self.disk.drop_tree(&name)?;
-        }
-        for name in self.disk.trees(&ArchiveStore::tree_prefix(self.id)) {
-            self.disk.drop_tree(&name)?;
-        }
-        let meta = self.disk.meta();
-        for key in DiskLog::meta_names(self.id) {
-            meta.remove(key)?;
-        }
-        meta.remove(SnapshotStore::meta_name(self.id))?;
-        meta.remove(ArchiveStore::meta_name(self.id))?;
-        Ok(())
+        erase_from(&self.disk, self.id)
     }
+}
+
+/// Removes everything a group has on a disk; what is not there is no error. Blocks.
+pub(crate) fn erase_from(disk: &Disk, id: GroupId) -> Result<(), sled::Error> {
+    for name in [DiskLog::tree_name(id), SnapshotStore::tree_name(id)] {
+        disk.drop_tree(&name)?;
+    }
+    for name in disk.trees(&ArchiveStore::tree_prefix(id)) {
+        disk.drop_tree(&name)?;
+    }
+    let meta = disk.meta();
+    for key in DiskLog::meta_names(id) {
+        meta.remove(key)?;
+    }
+    meta.remove(SnapshotStore::meta_name(id))?;
+    meta.remove(ArchiveStore::meta_name(id))?;
+    Ok(())
 }
 
 /// Whether this node leads the group and has applied an entry of its own term, and that term.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,17 +12,19 @@ use parking_lot::{Mutex, RwLock};
 use tidings_contract::{Clock, PartitionId};
 use tidings_machine::control::Control;
 use tidings_machine::partition::{Hint, Partition, Record};
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::backup::Departures;
+use crate::base::net::TcpListener;
 use crate::codec;
 use crate::error::{AskError, OpenError};
 use crate::group::{AnyGroup, Ground, Group, leads};
 use crate::options::Options;
-use crate::peers::{Arrivals, CallError, Identity, Kind, Lane, Network, Peers, serve};
+use crate::peers::{Arrivals, CallError, Identity, Kind, Lane, Network, Peers, Roll, serve};
 use crate::store::{Archive, ArchiveStore, Disk, DiskOptions, RecordSink};
+use crate::transfer::HandOvers;
 use crate::types::GroupId;
 
 /// Answers a question of another node's program: who asks, which kind of question, its payload.
@@ -50,10 +53,16 @@ pub(crate) struct Inner {
     pub(crate) routes: Mutex<HashMap<GroupId, u64>>,
     pub(crate) leading: watch::Sender<BTreeMap<PartitionId, u64>>,
     pub(crate) arrivals: Arrivals,
+    pub(crate) departures: Departures,
+    /// Held while this node writes a backup.
+    pub(crate) backing_up: Arc<Semaphore>,
     pub(crate) asked: RwLock<Option<AskHandler>>,
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// Partitions are started by one at a time: whoever founds, or the keeper.
     pub(crate) bearing: tokio::sync::Mutex<()>,
+    pub(crate) hand_overs: HandOvers,
+    /// How long a proposal may take, in milliseconds.
+    patience_ms: AtomicU64,
     /// Wakes the keeper before its time.
     pub(crate) look: Notify,
     peer_addr: SocketAddr,
@@ -83,12 +92,22 @@ impl Ledgers {
         let cluster = RwLock::new(disk.small("cluster"));
         let listens = (!peer_addr.ip().is_unspecified()).then(|| peer_addr.to_string());
         let address = RwLock::new(options.advertise.clone().or(listens));
-        let me = Arc::new(Identity { node: options.node, secret: options.secret.clone(), cluster, address });
+        let me = Arc::new(Identity {
+            node: options.node,
+            secret: options.secret.clone(),
+            cluster,
+            address,
+            roll: Roll::default(),
+        });
         let peers = Peers::new(me);
         let partitions: Arc<Partitions> = Arc::default();
         let network = Network { peers: peers.clone(), archives: archives_of(Arc::downgrade(&partitions)) };
+        let patience_ms = millis(options.propose_within);
         let options = Arc::new(options);
-        let ground = Ground { options, config, disk, network, clock, boot: rand::random() };
+        let ground = Ground { options, config, disk, network, clock, boot: rand::random(), born: Instant::now() };
+        let erasing = ground.disk.clone();
+        let erased = crate::base::spawn_blocking(move || crate::leaving::complete_erasing(&erasing)).await;
+        erased.map_err(|e| OpenError::Damaged { what: "database".into(), why: e.to_string() })??;
         let control = Arc::new(Group::<Control>::open(&ground, GroupId::Control, None).await?);
         let inner = Arc::new(Inner {
             ground,
@@ -98,9 +117,13 @@ impl Ledgers {
             routes: Mutex::default(),
             leading: watch::Sender::new(BTreeMap::new()),
             arrivals: Arrivals::default(),
+            departures: Departures::default(),
+            backing_up: Arc::new(Semaphore::new(1)),
             asked: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
             bearing: tokio::sync::Mutex::default(),
+            hand_overs: HandOvers::default(),
+            patience_ms: AtomicU64::new(patience_ms),
             look: Notify::new(),
             peer_addr,
             tasks: Mutex::new(JoinSet::new()),
@@ -131,6 +154,12 @@ impl Ledgers {
     /// The id of the cluster this node belongs to, once it does.
     pub fn cluster(&self) -> Option<String> {
         self.inner.peers.me().cluster.read().clone()
+    }
+
+    /// Why this node is no member of its cluster any more, if it was removed. For ever: only an empty directory and a new
+    /// number make a member of it.
+    pub fn dismissed(&self) -> Option<String> {
+        self.inner.peers.me().roll.told()
     }
 
     /// Shows `look` the local replica of control. `look` must be quick: it holds up the replica.
@@ -193,6 +222,11 @@ impl Ledgers {
         })
     }
 
+    /// Changes how long proposals may take from here on; see [`Options::propose_within`].
+    pub fn set_propose_within(&self, within: Duration) {
+        self.inner.patience_ms.store(millis(within), Ordering::Relaxed);
+    }
+
     /// Installs what answers [`Ledgers::ask`]; the newest wins.
     pub fn on_ask(&self, handler: AskHandler) {
         *self.inner.asked.write() = Some(handler);
@@ -203,6 +237,7 @@ impl Ledgers {
         let inner = &self.inner;
         let mut tasks = std::mem::take(&mut *inner.tasks.lock());
         tasks.shutdown().await;
+        inner.departures.close();
         let partitions: Vec<_> = std::mem::take(&mut *inner.partitions.write()).into_values().collect();
         join_all(partitions.iter().map(|group| group.shutdown())).await;
         inner.control.shutdown().await;
@@ -222,6 +257,11 @@ impl Inner {
 
     pub(crate) fn node(&self) -> u64 {
         self.ground.options.node
+    }
+
+    /// How long a proposal may take.
+    pub(crate) fn propose_within(&self) -> Duration {
+        Duration::from_millis(self.patience_ms.load(Ordering::Relaxed))
     }
 
     pub(crate) fn partition(&self, partition: PartitionId) -> Option<Arc<Group<Partition>>> {
@@ -274,6 +314,10 @@ impl Inner {
             None => Err("nobody answers questions on this node yet".into()),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn archives_of(partitions: Weak<Partitions>) -> Arc<dyn Fn(GroupId) -> Option<Arc<ArchiveStore>> + Send + Sync> {

@@ -4,11 +4,16 @@
 //! where control wants it. The machines themselves are in `tidings_machine`.
 
 mod answering;
+mod backup;
+mod base;
 mod codec;
+mod departing;
 mod error;
+mod failing;
 mod founding;
 mod group;
 mod host;
+mod leaving;
 mod ledgers;
 mod options;
 mod peers;
@@ -16,6 +21,8 @@ mod placement;
 mod propose;
 mod reconcile;
 mod routing;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod status;
 mod store;
 #[cfg(test)]
@@ -23,9 +30,11 @@ mod testing;
 mod transfer;
 mod types;
 
+pub use backup::{Backup, BackupError, Head as BackupHead, Restore, RestoreError, Restored, Summary, inspect, restore};
 pub use error::{AskError, OpenError, ProposeError};
 pub use ledgers::{AskHandler, Ledgers};
 pub use options::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
-pub use status::{GroupStatus, Replica, Role};
+pub use status::{DiskUse, GroupStatus, Replica, Role};
 pub use store::{Archive, ArchiveError, Cursor, Page, Query};
+pub use transfer::QuietHandler;
 pub use types::{GroupId, Peer};

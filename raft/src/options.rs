@@ -131,7 +131,7 @@ pub struct BatchLimits {
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self { commands: 512, bytes: MAX_ENTRY_BYTES, queue: 8_192, in_flight: 1, linger: Duration::from_millis(2) }
+        Self { commands: 512, bytes: MAX_ENTRY_BYTES, queue: 8_192, in_flight: 1, linger: Duration::from_millis(4) }
     }
 }
 

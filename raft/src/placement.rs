@@ -1,31 +1,38 @@
 //! The keeper of this node: opens the groups control places here, tends those led here, forgets those that left.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::join_all;
 use tidings_contract::PartitionId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use crate::answering::Members;
-use crate::codec;
+use crate::departing::{AskAround, forget_emptied};
 use crate::founding::peer_of;
 use crate::group::AnyGroup;
+use crate::leaving::{Leaving, ask_members};
 use crate::ledgers::Inner;
-use crate::peers::{Kind, Lane};
 use crate::types::GroupId;
 
 /// How often the keeper looks when nothing wakes it.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long one step may take.
 const STEP: Duration = Duration::from_secs(5);
-/// How long a partition must be placed elsewhere before its replica here may go.
-const LEAVE_AFTER: Duration = Duration::from_secs(30);
+/// Most groups that one node hands over at once. In each, proposals wait for about one lease; the other groups go on.
+const HAND_OVERS: usize = 4;
+/// Under this name the disk knows that the node was removed.
+const DISMISSED: &str = "dismissed";
 
 /// Runs until the node closes.
 pub(crate) async fn keep(inner: Weak<Inner>) {
-    let mut keeper = Keeper::default();
+    let mut keeper = Keeper::new();
+    if let Some(inner) = inner.upgrade()
+        && let Some(why) = inner.ground.disk.small(DISMISSED)
+    {
+        inner.peers.me().roll.tell(&why);
+    }
     let Some(mut control) = inner.upgrade().map(|inner| inner.control.host().applied()) else { return };
     loop {
         let Some(now) = inner.upgrade() else { return };
@@ -41,49 +48,86 @@ pub(crate) async fn keep(inner: Weak<Inner>) {
     }
 }
 
-#[derive(Default)]
 struct Keeper {
-    unplaced: HashMap<PartitionId, Instant>,
+    leaving: Leaving,
+    around: AskAround,
+    hand_overs: Arc<Semaphore>,
+    /// The disk knows that this node was removed.
+    dismissal_kept: bool,
     day: u32,
     /// Whether the leads here were silenced because the disk takes nothing.
     silenced: bool,
 }
 
 /// What control says about groups and nodes.
-struct Wishes {
+pub(crate) struct Wishes {
     cluster: Option<(String, u16)>,
-    placement: BTreeMap<PartitionId, Vec<u64>>,
-    nodes: BTreeMap<u64, crate::types::Peer>,
+    pub(crate) placement: BTreeMap<PartitionId, Vec<u64>>,
+    pub(crate) nodes: BTreeMap<u64, crate::types::Peer>,
+    pub(crate) draining: BTreeSet<u64>,
+    removed: BTreeSet<u64>,
 }
 
-impl Keeper {
-    async fn look(&mut self, inner: &Arc<Inner>) {
-        let wishes = inner.control.host().read(|control| Wishes {
+impl Wishes {
+    fn of(inner: &Inner) -> Self {
+        inner.control.host().read(|control| Self {
             cluster: control.cluster.as_ref().map(|cluster| (cluster.id.clone(), cluster.partitions)),
             placement: control.placement.clone(),
             nodes: control.nodes.iter().map(|(id, info)| (*id, peer_of(info))).collect(),
-        });
+            draining: control.departures.draining.keys().copied().collect(),
+            removed: control.departures.removed.keys().copied().collect(),
+        })
+    }
+}
+
+impl Keeper {
+    fn new() -> Self {
+        Self {
+            leaving: Leaving::default(),
+            around: AskAround::default(),
+            hand_overs: Arc::new(Semaphore::new(HAND_OVERS)),
+            dismissal_kept: false,
+            day: 0,
+            silenced: false,
+        }
+    }
+
+    async fn look(&mut self, inner: &Arc<Inner>) {
+        let wishes = Wishes::of(inner);
+        let roll = &inner.peers.me().roll;
+        if wishes.removed.contains(&inner.node()) {
+            roll.tell(&format!("node {} was removed from the cluster", inner.node()));
+        }
+        if let Some(why) = roll.told() {
+            self.stand_down(inner, &why).await;
+            return;
+        }
         let Some((cluster, partitions)) = &wishes.cluster else { return };
         self.silence_if_unable(inner);
+        roll.set_gone(wishes.removed.clone());
         inner.peers.set_book(wishes.nodes.iter().map(|(id, peer)| (*id, peer.peer_addr.clone())).collect());
         if let Err(error) = inner.adopt_cluster(cluster).await {
             tracing::error!(%error, "the disk does not keep the cluster's id");
             return;
         }
         open_placed(inner, &wishes, *partitions).await;
-        tend(inner, &wishes).await;
-        self.leave(inner, &wishes).await;
+        self.tend(inner, &wishes).await;
+        forget_emptied(inner, &wishes).await;
+        self.leaving.look(inner, &wishes).await;
+        self.around.look(inner, &wishes).await;
         self.forget_old_days(inner).await;
     }
 
     /// A node whose disk takes nothing new refuses appends and so no longer hears its leaders; it must not disturb them by
-    /// standing for election. What it leads itself it could only refuse: it falls silent, so that others are elected.
+    /// standing for election. What it leads itself it could only refuse: it falls silent, so that others are elected. Who
+    /// hands a group over does not stand for it meanwhile.
     fn silence_if_unable(&mut self, inner: &Inner) {
         let unable = inner.ground.disk.health().refuses().is_some();
         for group in inner.groups() {
             let config = group.raft().runtime_config();
-            config.elect(!unable);
-            // Only a change counts: whoever hands over leadership is silent meanwhile, too.
+            if !group.handing_over() {
+                config.elect(!unable);
+            }
             if unable != self.silenced {
                 config.heartbeat(!unable);
             }
@@ -91,21 +135,14 @@ impl Keeper {
         self.silenced = unable;
     }
 
-    /// Removes replicas that control placed elsewhere, once their group agrees that they are no members.
-    async fn leave(&mut self, inner: &Arc<Inner>, wishes: &Wishes) {
-        let me = inner.node();
-        let hosted: Vec<_> = inner.partitions.read().keys().copied().collect();
-        self.unplaced.retain(|partition, _| hosted.contains(partition));
-        for partition in hosted {
-            if wishes.placement.get(&partition).is_none_or(|nodes| nodes.contains(&me)) {
-                self.unplaced.remove(&partition);
-                continue;
-            }
-            let since = *self.unplaced.entry(partition).or_insert_with(Instant::now);
-            if since.elapsed() >= LEAVE_AFTER && has_left(inner, partition, wishes).await {
-                self.unplaced.remove(&partition);
-                erase(inner, partition).await;
-            }
+    /// A node that was removed stands for nothing any more, also after a restart.
+    async fn stand_down(&mut self, inner: &Inner, why: &str) {
+        for group in inner.groups() {
+            group.raft().runtime_config().elect(false);
+        }
+        if !self.dismissal_kept {
+            let kept = inner.ground.disk.keep(DISMISSED.into(), why.as_bytes().to_vec()).await;
+            self.dismissal_kept = kept.is_ok();
         }
     }
 
@@ -118,7 +155,7 @@ impl Keeper {
         let first = today.saturating_sub(inner.ground.options.retention_days);
         let archives: Vec<_> = inner.partitions.read().values().filter_map(|group| group.archive().cloned()).collect();
         let forgotten =
-            tokio::task::spawn_blocking(move || archives.iter().try_for_each(|archive| archive.drop_before(first)));
+            crate::base::spawn_blocking(move || archives.iter().try_for_each(|archive| archive.drop_before(first)));
         if let Ok(Err(error)) = forgotten.await {
             tracing::warn!(%error, "days past their retention could not be forgotten; tried again tomorrow");
         }
@@ -143,64 +180,53 @@ async fn open_placed(inner: &Arc<Inner>, wishes: &Wishes, partitions: u16) {
     }
 }
 
-/// Moves every group that is led here one step towards what control wants, and hands over at most one.
-async fn tend(inner: &Arc<Inner>, wishes: &Wishes) {
-    let led: Vec<_> = inner.groups().into_iter().filter(|group| crate::group::leads(group.raft()).is_some()).collect();
-    let steps = led.iter().map(|group| async {
-        let wanted = match group.id() {
-            GroupId::Control => crate::reconcile::control_voters(group.raft(), wishes.nodes.keys().copied()),
-            GroupId::Partition(partition) => wishes.placement.get(&partition).cloned().unwrap_or_default(),
-        };
-        let step = crate::reconcile::step(&**group, inner.node(), &wanted, &wishes.nodes);
-        match timeout(STEP, step).await {
-            Ok(Ok(next)) => next,
-            Ok(Err(error)) => {
-                tracing::debug!(group = %group.id(), %error, "membership could not be moved; tried again");
-                None
-            }
-            Err(_) => None,
+impl Keeper {
+    /// Moves every group that is led here one step towards what control wants; begins hand-overs, a bounded number at once.
+    async fn tend(&self, inner: &Arc<Inner>, wishes: &Wishes) {
+        let led = |group: &Arc<dyn AnyGroup>| crate::group::leads(group.raft()).is_some() && !group.handing_over();
+        let led: Vec<_> = inner.groups().into_iter().filter(led).collect();
+        let steps = led.iter().map(|group| step_of(inner, group, wishes));
+        let next: Vec<Vec<u64>> = join_all(steps).await;
+        for (group, candidates) in led.iter().zip(next).filter(|(_, candidates)| !candidates.is_empty()) {
+            let Ok(permit) = Arc::clone(&self.hand_overs).try_acquire_owned() else { return };
+            *group.transfer_tried().lock() = Some(Instant::now());
+            inner.spawn(hand_over(Arc::downgrade(inner), Arc::clone(group), candidates, permit));
         }
-    });
-    let leaders: Vec<_> = join_all(steps).await;
-    let handed = led.iter().zip(leaders).find_map(|(group, next)| next.map(|next| (group, next)));
-    let Some((group, next)) = handed else { return };
-    *group.transfer_tried().lock() = Some(Instant::now());
-    // A node that is down has everything too, if nothing was written since.
-    if ask_members(inner, group.id(), next).await.is_some()
-        && let Err(why) = inner.transfer(group, next).await
-    {
-        tracing::info!(group = %group.id(), next, why, "leadership stays");
+    }
+}
+
+/// One step of a group that is led here; gives who should lead it instead, the best first.
+async fn step_of(inner: &Arc<Inner>, group: &Arc<dyn AnyGroup>, wishes: &Wishes) -> Vec<u64> {
+    let wanted = match group.id() {
+        GroupId::Control => {
+            let staying = wishes.nodes.keys().copied().filter(|node| !wishes.draining.contains(node));
+            crate::reconcile::control_voters(group.raft(), staying)
+        }
+        GroupId::Partition(partition) => wishes.placement.get(&partition).cloned().unwrap_or_default(),
+    };
+    let step = crate::reconcile::step(&**group, inner.node(), &wanted, &wishes.nodes);
+    match timeout(STEP, step).await {
+        Ok(Ok(next)) => next,
+        Ok(Err(error)) => {
+            tracing::debug!(group = %group.id(), %error, "membership could not be moved; tried again");
+            Vec::new()
+        }
+        Err(_) => Vec::new(),
     }
 }
 
-async fn ask_members(inner: &Inner, id: GroupId, node: u64) -> Option<Members> {
-    let body = codec::encode(&(id, ())).ok()?;
-    let answer = inner.peers.call(node, None, Lane::Raft, Kind::Members, body.into(), Duration::from_secs(1)).await;
-    codec::decode(&answer.ok()?).ok()
-}
-
-/// Whether the leader of a partition says that this node is not a member of it.
-async fn has_left(inner: &Inner, partition: PartitionId, wishes: &Wishes) -> bool {
-    let id = GroupId::Partition(partition);
-    for node in wishes.placement.get(&partition).into_iter().flatten() {
-        if let Some(members) = ask_members(inner, id, *node).await
-            && members.leader == Some(*node)
-        {
-            return members.settled && !members.nodes.contains(&inner.node());
+/// Hands a group to the first of `candidates` that answers.
+async fn hand_over(inner: Weak<Inner>, group: Arc<dyn AnyGroup>, candidates: Vec<u64>, _permit: OwnedSemaphorePermit) {
+    let Some(inner) = inner.upgrade() else { return };
+    for next in candidates {
+        // A node that is down has everything too, if nothing was written since.
+        if ask_members(&inner, group.id(), next).await.is_none() {
+            continue;
         }
-    }
-    false
-}
-
-async fn erase(inner: &Arc<Inner>, partition: PartitionId) {
-    let _one_at_a_time = inner.opening.lock().await;
-    let Some(group) = inner.partitions.write().remove(&partition) else { return };
-    tracing::info!(%partition, "this node is no member any more; its replica goes");
-    group.shutdown().await;
-    inner.leading.send_if_modified(|leading| leading.remove(&partition).is_some());
-    match tokio::task::spawn_blocking(move || group.erase()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%partition, %error, "a replica that left still uses space"),
-        Err(error) => tracing::warn!(%partition, %error, "a replica that left still uses space"),
+        if let Err(why) = inner.transfer(&group, next).await {
+            tracing::info!(group = %group.id(), next, why, "leadership stays");
+        }
+        inner.look.notify_one();
+        return;
     }
 }

@@ -1,7 +1,8 @@
 //! The batcher of one group: gathers concurrent proposals into log entries and tells each what became of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -89,7 +90,14 @@ pub(crate) struct Proposer<M: Machine> {
 
 impl<M: Machine> Proposer<M> {
     /// Starts the batcher of a group; it ends with the group.
-    pub(crate) fn start(raft: Raft, host: Arc<Host<M>>, clock: Arc<dyn Clock>, limits: BatchLimits) -> Self {
+    /// `born` is the same for all groups of a node.
+    pub(crate) fn start(
+        raft: Raft,
+        host: Arc<Host<M>>,
+        clock: Arc<dyn Clock>,
+        limits: BatchLimits,
+        born: Instant,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(limits.queue.max(1));
         let (hold, held) = watch::channel(false);
         let (busy, idle) = watch::channel(true);
@@ -106,6 +114,8 @@ impl<M: Machine> Proposer<M> {
             number: 0,
             spare: None,
             crowd: 0,
+            takes: Arc::default(),
+            born,
         };
         tokio::spawn(batcher.run());
         Self { queue, hold, idle }
@@ -173,6 +183,10 @@ struct Batcher<M: Machine> {
     spare: Option<Queued<M>>,
     /// Proposals in the newest entry.
     crowd: usize,
+    /// How long an entry is under way, in microseconds: a running mean.
+    takes: Arc<AtomicU64>,
+    /// From when the beats are counted.
+    born: Instant,
 }
 
 type Flight = BoxFuture<'static, ()>;
@@ -214,11 +228,16 @@ impl<M: Machine> Batcher<M> {
     }
 
     /// In a crowd, waits for more of it: an entry costs the same for one proposal as for many. Who proposes alone never waits.
+    ///
+    /// It waits for the next *beat*. All groups of a node have the same, so their entries share syncs and frames. A beat is
+    /// the longest power of two of milliseconds within half the time an entry takes: slow entries are worth more company.
     async fn linger(&mut self, flights: &mut FuturesUnordered<Flight>) {
         if self.crowd < 2 || self.limits.linger.is_zero() || self.waiting.len() >= self.crowd * 2 {
             return;
         }
-        let mut over = std::pin::pin!(tokio::time::sleep(self.limits.linger));
+        let takes = Duration::from_micros(self.takes.load(Ordering::Relaxed));
+        let next = next_beat(self.born, Instant::now(), takes / 2, self.limits.linger);
+        let mut over = std::pin::pin!(tokio::time::sleep_until(next));
         loop {
             tokio::select! {
                 () = &mut over => return,
@@ -257,17 +276,29 @@ impl<M: Machine> Batcher<M> {
         let number = self.number;
         let payload = self.host.launch(number, self.stamped, proposals, &encoded);
         let sent = self.raft.client_write_ff(Blob(payload.into())).await;
-        let host = Arc::clone(&self.host);
+        let (host, takes, began) = (Arc::clone(&self.host), Arc::clone(&self.takes), Instant::now());
         Some(Box::pin(async move {
             let outcome = match sent {
                 Ok(receiver) => receiver.await.map_err(|_| Lost::Stopped).and_then(|written| written.map_err(Lost::of)),
                 Err(_) => Err(Lost::Stopped),
             };
+            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            takes.store(takes.load(Ordering::Relaxed).saturating_mul(7).saturating_add(took) / 8, Ordering::Relaxed);
             if let Err(lost) = outcome {
                 tell(&host, number, &lost);
             }
         }))
     }
+}
+
+/// The next beat after `now`; beats are counted from `born`, so that all who count find the same.
+fn next_beat(born: Instant, now: Instant, wished: Duration, most: Duration) -> Instant {
+    let mut beat = most.min(Duration::from_millis(1)).max(Duration::from_micros(1));
+    while beat * 2 <= wished.min(most) {
+        beat *= 2;
+    }
+    let into = now.saturating_duration_since(born).as_nanos() % beat.as_nanos();
+    now + beat - Duration::from_nanos(u64::try_from(into).unwrap_or(0))
 }
 
 /// Why openraft gave a batch back.
@@ -307,4 +338,26 @@ where
     E: openraft::TryAsRef<openraft::error::ForwardToLeader<u64, crate::types::Peer>> + std::fmt::Debug,
 {
     error.forward_to_leader().and_then(|to| to.leader_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_are_the_same_for_all_and_as_long_as_entries_are_worth() {
+        let ms = Duration::from_millis;
+        let born = Instant::now();
+        let cases = [
+            ("a quick entry has the shortest beat", ms(5), ms(0), ms(4), ms(6)),
+            ("a beat has passed at its very moment", ms(6), ms(1), ms(4), ms(7)),
+            ("a slower one has two", ms(5), ms(2), ms(4), ms(6)),
+            ("a power of two, so that beats meet", ms(5), ms(7), ms(8), ms(8)),
+            ("the limit holds", ms(5), ms(50), ms(2), ms(6)),
+            ("also below a millisecond", ms(5), ms(50), Duration::from_micros(500), Duration::from_micros(5_500)),
+        ];
+        for (what, now, wished, most, expected) in cases {
+            assert_eq!(next_beat(born, born + now, wished, most), born + expected, "{what}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ const CONTROL_VOTERS: usize = 5;
 /// How many entries behind a replica may be to count as caught up.
 const NEAR: u64 = 200;
 /// How often handing over to the preferred leader is tried.
-const HAND_OVER_EVERY: Duration = Duration::from_secs(20);
+const HAND_OVER_EVERY: Duration = Duration::from_secs(10);
 
 /// The nodes that should vote in control: those who do and still exist, filled up by number.
 pub(crate) fn control_voters(raft: &Raft, nodes: impl Iterator<Item = u64>) -> Vec<u64> {
@@ -51,13 +51,16 @@ enum Step {
     AddLearner(u64),
     SetVoters(BTreeSet<u64>),
     Remove(BTreeSet<u64>),
-    HandOver(u64),
+    /// To the first of them that answers.
+    HandOver(Vec<u64>),
 }
 
 /// Decides the next step. `wanted` are the voters, the first preferred as leader; `learners` also stay.
 fn decide(view: &View, wanted: &[u64], learners: &BTreeSet<u64>) -> Step {
     let target: BTreeSet<u64> = wanted.iter().copied().collect();
     let Some(first) = wanted.first() else { return Step::Nothing };
+    // The preferred leader may be the one that is dead.
+    let able = || wanted.iter().copied().filter(|node| *node != view.me && view.near.contains(node)).collect();
     if view.joint {
         return Step::SetVoters(if target.is_subset(&view.nodes) { target } else { view.voters.clone() });
     }
@@ -72,7 +75,7 @@ fn decide(view: &View, wanted: &[u64], learners: &BTreeSet<u64>) -> Step {
             return Step::SetVoters(target);
         }
         if target.is_subset(&view.voters) {
-            return Step::HandOver(*first);
+            return Step::HandOver(able());
         }
         return Step::SetVoters(target.into_iter().chain([view.me]).collect());
     }
@@ -81,16 +84,16 @@ fn decide(view: &View, wanted: &[u64], learners: &BTreeSet<u64>) -> Step {
     if !extra.is_empty() {
         return Step::Remove(extra);
     }
-    if *first != view.me && view.near.contains(first) { Step::HandOver(*first) } else { Step::Nothing }
+    if *first != view.me && view.near.contains(first) { Step::HandOver(vec![*first]) } else { Step::Nothing }
 }
 
-/// Takes one step; returns whom to hand leadership to, if that is what is next.
+/// Takes one step; returns to whom leadership may be handed, the best first, if that is what is next.
 pub(crate) async fn step(
     group: &dyn AnyGroup,
     me: u64,
     wanted: &[u64],
     nodes: &BTreeMap<u64, Peer>,
-) -> Result<Option<u64>, String> {
+) -> Result<Vec<u64>, String> {
     let raft = group.raft();
     let is_control = group.id() == crate::types::GroupId::Control;
     // Control has no preferred leader: whoever leads it may go on, as long as it is a voter.
@@ -114,10 +117,11 @@ pub(crate) async fn step(
         }
         Step::HandOver(next) => {
             let tried = *group.transfer_tried().lock();
-            return Ok(tried.is_none_or(|at| at.elapsed() >= HAND_OVER_EVERY).then_some(next));
+            let due = tried.is_none_or(|at| at.elapsed() >= HAND_OVER_EVERY);
+            return Ok(if due { next } else { Vec::new() });
         }
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 fn view(raft: &Raft, me: u64) -> View {
@@ -157,7 +161,7 @@ mod tests {
             ("it waits until it caught up", seen(&[1], &[1, 2], &[1]), vec![1, 2], Step::Nothing),
             ("then it votes", seen(&[1], &[1, 2], &[1, 2]), vec![1, 2], Step::SetVoters(set(&[1, 2]))),
             ("the last step removes", seen(&[1, 2], &[1, 2, 3], &[1]), vec![1, 2], Step::Remove(set(&[3]))),
-            ("the preferred one leads", seen(&[1, 2], &[1, 2], &[1, 2]), vec![2, 1], Step::HandOver(2)),
+            ("the preferred one leads", seen(&[1, 2], &[1, 2], &[1, 2]), vec![2, 1], Step::HandOver(vec![2])),
             ("not while it is behind", seen(&[1, 2], &[1, 2], &[1]), vec![2, 1], Step::Nothing),
             (
                 "a leaving leader stays until others vote",
@@ -165,7 +169,25 @@ mod tests {
                 vec![2],
                 Step::SetVoters(set(&[1, 2])),
             ),
-            ("then hands over", seen(&[1, 2], &[1, 2], &[1, 2]), vec![2], Step::HandOver(2)),
+            ("then hands over", seen(&[1, 2], &[1, 2], &[1, 2]), vec![2], Step::HandOver(vec![2])),
+            (
+                "a leaving leader passes by one that is behind",
+                seen(&[1, 2, 3], &[1, 2, 3], &[1, 3]),
+                vec![2, 3],
+                Step::HandOver(vec![3]),
+            ),
+            (
+                "a dead node is replaced without its help",
+                seen(&[1, 2, 3], &[1, 2, 3, 4], &[1, 2, 4]),
+                vec![1, 2, 4],
+                Step::SetVoters(set(&[1, 2, 4])),
+            ),
+            (
+                "with fewer nodes there are fewer voters",
+                seen(&[1, 2, 3], &[1, 2, 3], &[1, 2]),
+                vec![1, 2],
+                Step::SetVoters(set(&[1, 2])),
+            ),
             ("a change half done is completed", joint, vec![1, 3], Step::SetVoters(set(&[1, 3]))),
             ("no wish, no step", seen(&[1], &[1], &[1]), vec![], Step::Nothing),
         ];

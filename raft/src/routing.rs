@@ -37,7 +37,7 @@ impl Ledgers {
     /// See [`ProposeError`]; `NotLeader` and `Shutdown` of others are not seen here: they are tried elsewhere.
     pub async fn propose_control(&self, commands: Vec<control::Command>) -> Result<Vec<control::Answer>, ProposeError> {
         let local = Some(Arc::clone(&self.inner.control));
-        self.inner.propose::<Control>(GroupId::Control, local, commands, self.inner.ground.options.propose_within).await
+        self.inner.propose::<Control>(GroupId::Control, local, commands, self.inner.propose_within()).await
     }
 
     /// Asks a partition, wherever its leader is. The answers come once the commands are on the disks of a majority.
@@ -49,7 +49,7 @@ impl Ledgers {
         partition: PartitionId,
         commands: Vec<partition::Command>,
     ) -> Result<Vec<partition::Answer>, ProposeError> {
-        self.propose_within(partition, commands, self.inner.ground.options.propose_within).await
+        self.propose_within(partition, commands, self.inner.propose_within()).await
     }
 
     /// Like [`Ledgers::propose`], with another deadline.
@@ -71,7 +71,7 @@ impl Ledgers {
     /// # Errors
     /// `Refused` when no leader could be asked within the deadline.
     pub async fn fresh_control(&self) -> Result<(), ProposeError> {
-        let until = Instant::now() + self.inner.ground.options.propose_within;
+        let until = Instant::now() + self.inner.propose_within();
         let index = self.inner.remote_read_index(GroupId::Control, until).await?;
         let mut applied = self.inner.control.host().applied();
         let waited = tokio::time::timeout_at(until, applied.wait_for(|applied| *applied >= index)).await;
@@ -156,6 +156,9 @@ impl Inner {
     ) -> Result<Vec<M::Answer>, ProposeError> {
         if commands.is_empty() {
             return Ok(Vec::new());
+        }
+        if let Some(why) = self.peers.me().roll.told() {
+            return Err(ProposeError::Refused(why));
         }
         let mut commands = Commands::<M>::new(commands)?;
         let mut search = Search::new(id, Instant::now() + within);

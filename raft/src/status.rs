@@ -61,7 +61,21 @@ pub struct GroupStatus {
     pub failure: Option<String>,
 }
 
+/// How much of the disk this node uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskUse {
+    /// Bytes of the database in the data directory.
+    pub used_bytes: u64,
+    /// Bytes that are free on its disk.
+    pub free_bytes: u64,
+}
+
 impl Ledgers {
+    /// How much of the disk this node uses; `None` if the disk does not say.
+    pub fn disk_use(&self) -> Option<DiskUse> {
+        self.inner.ground.disk.usage().map(|(used_bytes, free_bytes)| DiskUse { used_bytes, free_bytes })
+    }
+
     /// Every group of this node, control first.
     pub fn status(&self) -> Vec<GroupStatus> {
         self.inner.groups().iter().map(|group| status_of(&**group)).collect()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_contract::{PartitionId, Secret};
+use tidings_machine::control::Action;
 use tidings_raft::{GroupId, Ledgers, ProposeError, Query, Role};
 
 use support::{Moving, Node, accept, cluster, deliver, founding, keep, options, settled, until};
@@ -15,8 +16,11 @@ const P0: PartitionId = PartitionId(0);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_founded_cluster_takes_nodes_in_and_serves_every_partition_through_every_node() {
     let nodes = cluster(3, 6).await;
-    let leaders: std::collections::BTreeSet<_> = (0..6).map(|p| nodes[0].ledgers.leader_of(PartitionId(p))).collect();
-    assert_eq!(leaders.len(), 3, "leaders are spread: {leaders:?}");
+    let leaders = || -> std::collections::BTreeSet<_> {
+        (0..6).filter_map(|p| nodes[0].ledgers.leader_of(PartitionId(p))).collect()
+    };
+    // A follower hears of its leader a moment later than the leader itself.
+    until("leaders are spread", || leaders().len() == 3).await;
     for node in &nodes {
         for partition in (0..6).map(PartitionId) {
             let (_, command) = accept(partition, "+8613800138000");
@@ -153,7 +157,10 @@ async fn leadership_is_handed_over_without_refusing_anything() {
         })
     };
     let askers: Vec<_> = nodes.iter().map(asking).collect();
-    from.ledgers.transfer(GroupId::Partition(P0), to.id).await.expect("it hands over");
+    // Without this wish the new leader would hand the partition back to the one control prefers.
+    let action = Action::PreferLeader { partition: P0, node: to.id };
+    let wish = tidings_machine::control::Command { by: "test".into(), action };
+    from.ledgers.propose_control(vec![wish]).await.expect("control takes it");
     until("the other one leads", || to.ledgers.leading().borrow().contains_key(&P0)).await;
     let mut kept = 0;
     for asker in askers {

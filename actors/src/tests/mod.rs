@@ -6,6 +6,7 @@ mod ends;
 mod ledger_faults;
 mod limits;
 mod outside;
+mod pauses;
 mod pools;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ mod channel;
 mod id;
 mod outcome;
 mod place;
+mod planted;
 mod provider;
 mod secret;
 mod time;
@@ -16,6 +17,9 @@ pub use channel::{ChannelInfo, ContentField, Lane, MessageType, RecipientKind};
 pub use id::{BadId, DeliveryId, MessageId};
 pub use outcome::{Blame, Outcome, Reason};
 pub use place::{PartitionId, partition_of, stable_hash};
+#[cfg(feature = "planted")]
+pub use planted::plant;
+pub use planted::planted;
 pub use provider::{
     Call, Channel, Material, Provider, ProviderInfo, Receipt, ReceiptMark, Sent, Target, Token, Unsupported,
 };

@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::cluster::{Cluster, Shape, eventually};
 use crate::failure::ensure;
 use crate::load::Plan;
-use crate::process::resident;
+use crate::process::{processor_time, resident};
 use crate::receiver::{Counts, SECRET};
 use crate::{Failure, Proof, When};
 
@@ -75,6 +75,12 @@ struct Target {
     pids: Vec<u32>,
 }
 
+impl Target {
+    fn processor_time(&self) -> Proof<Duration> {
+        self.pids.iter().map(|pid| processor_time(*pid)).sum()
+    }
+}
+
 /// Measures the bare relay.
 ///
 /// # Errors
@@ -118,8 +124,10 @@ async fn measure(target: &Target, amount: Amount) -> Proof<Row> {
         .await
         .when("clearing the receiver")?
         .expect_status(204)?;
+    let used = target.processor_time()?;
     let loaded = load(target, &receiver, amount.batch, amount.warm, amount.measured).await?;
     let counts = arrived(&receiver, loaded.accepted).await?;
+    let used = target.processor_time()?.saturating_sub(used);
     ensure(loaded.other == 0, || format!("{} of {} were not accepted", loaded.other, amount.measured))?;
     // Rates of counts far below 2^53.
     let rate = |count: u64, span_us: u64| count as f64 * 1e6 / span_us.max(1) as f64;
@@ -129,6 +137,7 @@ async fn measure(target: &Target, amount: Amount) -> Proof<Row> {
         delivered: rate(counts.distinct, counts.span_us),
         p50_ms: loaded.p50_ms,
         p99_ms: loaded.p99_ms,
+        cpu_us: used.as_secs_f64() * 1e6 / counts.distinct.max(1) as f64,
         rss: target.pids.iter().map(|pid| resident(*pid)).collect::<Proof<_>>()?,
     })
 }

@@ -32,6 +32,8 @@ pub struct Row {
     pub p50_ms: f64,
     /// The time in which 99 of 100 answers came, in milliseconds.
     pub p99_ms: f64,
+    /// Processor time of all its processes for one recipient, in microseconds.
+    pub cpu_us: f64,
     /// Memory afterwards, of each process, in bytes.
     pub rss: Vec<u64>,
 }
@@ -39,15 +41,15 @@ pub struct Row {
 /// The rows as Markdown. The first row is what the others are compared with.
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| arrangement | accepted/s | of relay | delivered/s | of relay | p50 ms | p99 ms | memory MiB |\n\
-         |---|---:|---:|---:|---:|---:|---:|---|\n",
+        "| arrangement | accepted/s | of relay | delivered/s | of relay | p50 ms | p99 ms | CPU µs | memory MiB |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---|\n",
     );
     let Some(relay) = rows.first() else { return text };
     for row in rows {
         let memory: Vec<_> = row.rss.iter().map(|bytes| (bytes >> 20).to_string()).collect();
         let _never = writeln!(
             text,
-            "| {} | {:.0} | {:.2} | {:.0} | {:.2} | {:.1} | {:.1} | {} |",
+            "| {} | {:.0} | {:.2} | {:.0} | {:.2} | {:.1} | {:.1} | {:.0} | {} |",
             row.what,
             row.accepted,
             row.accepted / relay.accepted,
@@ -55,6 +57,7 @@ pub fn markdown(rows: &[Row]) -> String {
             row.delivered / relay.delivered,
             row.p50_ms,
             row.p99_ms,
+            row.cpu_us,
             memory.join(" + ")
         );
     }

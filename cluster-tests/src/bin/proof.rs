@@ -6,10 +6,26 @@ use std::time::Instant;
 
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
-use tidings_cluster_tests::scenarios::{Scale, all_down, any_node, idempotency, kills, memory, smtp, webhook};
+use tidings_cluster_tests::scenarios::{
+    Scale, all_down, any_node, backup, grow, history, idempotency, kills, memory, replace, rolling, smtp, webhook,
+};
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 8] = ["kills", "freeze", "all-down", "idempotency", "any-node", "smtp", "webhook", "memory"];
+const NAMES: [&str; 13] = [
+    "kills",
+    "freeze",
+    "all-down",
+    "rolling",
+    "grow",
+    "replace",
+    "idempotency",
+    "any-node",
+    "history",
+    "backup",
+    "smtp",
+    "webhook",
+    "memory",
+];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,8 +56,13 @@ async fn run(name: &str) -> Proof<Report> {
         "kills" => kills::run(Fault::Kill, Scale { kills: 3, ..scale(60_000) }).await,
         "freeze" => kills::run(Fault::Freeze, Scale { kills: 2, ..scale(20_000) }).await,
         "all-down" => all_down::run(scale(20_000)).await,
+        "rolling" => rolling::run(scale(8_000)).await,
+        "grow" => grow::run(scale(4_000)).await,
+        "replace" => replace::run(scale(20_000)).await,
         "idempotency" => idempotency::run(9).await,
         "any-node" => any_node::run().await,
+        "history" => history::run(4_000, 3).await,
+        "backup" => backup::run(scale(8_000)).await,
         "smtp" => smtp::run(200).await,
         "webhook" => webhook::run(500).await,
         "memory" => memory::run().await,

@@ -16,7 +16,7 @@ pub async fn run() -> Proof<Row> {
         let leader = scene.stand.cluster.leader_of_most().await?;
         scene.strike().await?;
         scene.stand.cluster.nodes[leader].kill()?;
-        scene.stand.cluster.join(&spare).await?;
+        scene.stand.cluster.take_in(&spare).await?;
         scene.stand.cluster.nodes.push(spare);
         scene.wait_led_by_others(leader).await?;
         scene.stand.cluster.nodes[leader].restart()?;

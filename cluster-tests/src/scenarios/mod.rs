@@ -2,9 +2,14 @@
 
 pub mod all_down;
 pub mod any_node;
+pub mod backup;
+pub mod grow;
+pub mod history;
 pub mod idempotency;
 pub mod kills;
 pub mod memory;
+pub mod replace;
+pub mod rolling;
 pub mod smtp;
 pub mod webhook;
 

@@ -8,8 +8,18 @@ use std::path::{Path, PathBuf};
 /// The folders of the house.
 pub(crate) const FOLDERS: [&str; 6] = ["actors", "channels", "cluster-tests", "config", "node", "raft"];
 /// Every crate of the workspace, by its folder.
-pub(crate) const CRATES: [&str; 8] =
-    ["actors", "channels", "channels/contract", "cluster-tests", "config", "node", "raft", "raft/machine"];
+pub(crate) const CRATES: [&str; 10] = [
+    "actors",
+    "channels",
+    "channels/contract",
+    "cluster-tests",
+    "cluster-tests/sim",
+    "cluster-tests/sim/chance",
+    "config",
+    "node",
+    "raft",
+    "raft/machine",
+];
 
 /// A file with its path from the root.
 pub(crate) struct Text {

@@ -1,4 +1,4 @@
-//! The cluster: founded, joined, looked at.
+//! The cluster: founded, and looked at.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tidings_contract::PartitionId;
-use tidings_machine::control::{self, Action, Control, NodeInfo};
+use tidings_machine::control::{Control, NodeInfo};
 use utoipa::ToSchema;
 
-use super::refused;
 use crate::app::Shared;
-use crate::auth::{Admin, Viewer, bearer_text, not_founded};
+use crate::auth::{Viewer, bearer_text, not_founded};
 use crate::founding::found;
-use crate::look::{GroupView, Groups};
+use crate::look::{GroupView, Standing, StandingView};
 use crate::problem::{Code, Problem};
-use crate::strict::{Json, Raw, decode};
+use crate::strict::{Raw, decode};
 
 /// The cluster as it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,10 +39,20 @@ pub(crate) struct NodeShape {
     labels: BTreeMap<String, String>,
     /// Whether it answered just now.
     up: bool,
+    /// Whether it is to leave: nothing is placed on it, and what it holds moves away.
+    draining: bool,
+    /// How many partitions it leads.
+    leads: usize,
+    /// How many partitions it is a member of.
+    holds: usize,
+    /// Bytes of its database.
+    disk_used_bytes: Option<u64>,
+    /// Bytes that are free on its disk.
+    disk_free_bytes: Option<u64>,
 }
 
 /// A group.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct GroupShape {
     /// `control`, `p0`, `p1` …
     name: String,
@@ -51,12 +60,16 @@ pub(crate) struct GroupShape {
     term: u64,
     /// The nodes that have a replica.
     replicas: Vec<u64>,
-    /// The nodes that should have one.
+    /// Those of them that vote; a new one catches up first.
+    voters: Vec<u64>,
+    /// The nodes that should have one; the first should lead.
     wanted: Vec<u64>,
     /// Index of the newest entry applied by the leader.
     applied: Option<u64>,
     /// Index of the newest entry in the leader's log.
     last_log: Option<u64>,
+    /// How many entries the leader's log holds.
+    log_length: Option<u64>,
     /// How many entries each replica is behind the leader.
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     lag: BTreeMap<u64, u64>,
@@ -66,27 +79,40 @@ pub(crate) struct GroupShape {
 #[utoipa::path(get, path = "/v1/cluster", tag = "cluster",
     responses((status = 200, body = ClusterShape), (status = "default", body = crate::problem::Body)))]
 pub(crate) async fn get_cluster(State(app): State<Shared>, _: Viewer) -> Result<Answer<ClusterShape>, Problem> {
-    let known = app.ledger.control(|c| c.cluster.clone().map(|cluster| (cluster, c.nodes.clone(), wanted(c))));
-    let (cluster, nodes, wanted) = known.ok_or_else(not_founded)?;
+    let known = app.ledger.control(|c| {
+        let draining = c.departures.draining.clone();
+        c.cluster.clone().map(|cluster| (cluster, c.nodes.clone(), draining, wanted(c)))
+    });
+    let (cluster, nodes, draining, wanted) = known.ok_or_else(not_founded)?;
     let asked = nodes.keys().map(|node| {
         let (app, node) = (app.clone(), *node);
-        async move { (node, app.ask_node(node, Groups).await.ok()) }
+        async move { (node, app.ask_node(node, Standing).await.ok()) }
     });
-    let views: BTreeMap<u64, Option<Vec<GroupView>>> = futures::future::join_all(asked).await.into_iter().collect();
-    let shape = |(id, info): (u64, NodeInfo)| NodeShape {
-        up: views.get(&id).is_some_and(Option::is_some),
-        id,
-        peer_addr: info.peer_addr,
-        api_addr: info.api_addr,
-        labels: info.labels,
+    let views: BTreeMap<u64, Option<StandingView>> = futures::future::join_all(asked).await.into_iter().collect();
+    let groups: Vec<_> = wanted.into_iter().map(|(name, wanted)| group(name, wanted, &views)).collect();
+    let partitions = || groups.iter().filter(|group| group.name != "control");
+    let shape = |(id, info): (u64, NodeInfo)| {
+        let view = views.get(&id).and_then(Option::as_ref);
+        NodeShape {
+            up: view.is_some(),
+            draining: draining.contains_key(&id),
+            leads: partitions().filter(|group| group.leader == Some(id)).count(),
+            holds: partitions().filter(|group| group.replicas.contains(&id)).count(),
+            disk_used_bytes: view.and_then(|view| view.disk_used_bytes),
+            disk_free_bytes: view.and_then(|view| view.disk_free_bytes),
+            id,
+            peer_addr: info.peer_addr,
+            api_addr: info.api_addr,
+            labels: info.labels,
+        }
     };
     Ok(Answer(ClusterShape {
         id: cluster.id,
         partitions: cluster.partitions,
         replication: cluster.replication,
         node: app.ledger.node(),
-        groups: wanted.into_iter().map(|(name, wanted)| group(name, wanted, &views)).collect(),
         nodes: nodes.into_iter().map(shape).collect(),
+        groups,
     }))
 }
 
@@ -97,18 +123,18 @@ fn wanted(control: &Control) -> Vec<(String, Vec<u64>)> {
         let nodes = control.placement.get(&partition).cloned().unwrap_or_default();
         (partition.to_string(), nodes)
     });
-    // Control lives on as many nodes as a group has replicas; which ones is the business of its leader.
+    // Every node has a replica of control; which of them vote is the business of its leader.
     std::iter::once(("control".to_owned(), Vec::new())).chain(partitions).collect()
 }
 
 /// A group, as the one who leads it in the newest term sees it, or else as whoever knows the newest term does.
-fn group(name: String, wanted: Vec<u64>, views: &BTreeMap<u64, Option<Vec<GroupView>>>) -> GroupShape {
-    let all = views.iter().flat_map(|(node, views)| views.iter().flatten().map(move |view| (*node, view)));
+fn group(name: String, wanted: Vec<u64>, views: &BTreeMap<u64, Option<StandingView>>) -> GroupShape {
+    let known = views.iter().filter_map(|(node, view)| view.as_ref().map(|view| (*node, view)));
+    let all = known.flat_map(|(node, view)| view.groups.iter().map(move |group: &GroupView| (node, group)));
     let best =
         all.filter(|(_, view)| view.name == name).max_by_key(|(node, view)| (view.term, view.leader == Some(*node)));
     let Some((_, view)) = best else {
-        let (replicas, lag) = (Vec::new(), BTreeMap::new());
-        return GroupShape { name, leader: None, term: 0, replicas, wanted, applied: None, last_log: None, lag };
+        return GroupShape { name, wanted, ..GroupShape::default() };
     };
     let wanted = if wanted.is_empty() { view.replicas.keys().copied().collect() } else { wanted };
     GroupShape {
@@ -116,9 +142,11 @@ fn group(name: String, wanted: Vec<u64>, views: &BTreeMap<u64, Option<Vec<GroupV
         leader: view.leader,
         term: view.term,
         replicas: view.replicas.keys().copied().collect(),
+        voters: view.voters.clone(),
         wanted,
         applied: view.applied,
         last_log: view.last_log,
+        log_length: view.log_length,
         lag: view.replicas.iter().filter_map(|(node, lag)| lag.map(|lag| (*node, lag))).collect(),
     }
 }
@@ -170,50 +198,4 @@ pub(crate) async fn post_init(
     }
     let (cluster, key) = found(&app, partitions, replication).await?;
     Ok((StatusCode::CREATED, Answer(Founded { cluster, key: key.expose().to_owned() })))
-}
-
-/// A node to be taken in.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct JoinShape {
-    /// Its number.
-    id: u64,
-    /// Where its peers reach it: `host:port`.
-    peer_addr: String,
-    /// Where callers reach it: `host:port`.
-    api_addr: String,
-    /// Labels for placement.
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-}
-
-/// A node that is being taken in.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Joining {
-    id: u64,
-}
-
-/// Takes a node in, or notes its new addresses. Its replicas follow by themselves.
-#[utoipa::path(post, path = "/v1/cluster/nodes", tag = "cluster", request_body = JoinShape,
-    responses((status = 202, body = Joining), (status = "default", body = crate::problem::Body)))]
-pub(crate) async fn post_node(
-    State(app): State<Shared>,
-    Admin(caller): Admin,
-    Json(joining): Json<JoinShape>,
-) -> Result<(StatusCode, Answer<Joining>), Problem> {
-    let JoinShape { id, peer_addr, api_addr, labels } = joining;
-    if id == 0 {
-        return Err(Problem::field("id", "must be at least 1"));
-    }
-    for (field, addr) in [("peer_addr", &peer_addr), ("api_addr", &api_addr)] {
-        let port = addr.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
-        if !matches!(port, Some(Ok(1..))) {
-            return Err(Problem::field(field, "must be host:port"));
-        }
-    }
-    let info = NodeInfo { peer_addr, api_addr, labels, joined_at: app.now() };
-    match app.ledger.change(&caller.key_id, Action::PutNode { node: id, info }).await? {
-        control::Answer::Refused(refusal) => Err(refused(refusal)),
-        _ => Ok((StatusCode::ACCEPTED, Answer(Joining { id }))),
-    }
 }

@@ -3,12 +3,14 @@
 mod accounts;
 mod asked;
 mod audit;
+mod backup;
 mod cancel;
 mod cluster;
 mod dead_letters;
 mod deliveries;
 mod keys;
 mod messages;
+mod nodes;
 mod pages;
 mod process;
 mod providers;
@@ -17,6 +19,8 @@ mod sandbox;
 pub(crate) mod shapes;
 mod stats;
 mod templates;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
@@ -33,6 +37,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::Shared;
 use crate::auth::not_founded;
 use crate::problem::{Code, Problem};
+use crate::turning_away::turn_away;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -79,7 +84,11 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(stats::get_template_stats))
         .routes(routes!(cluster::get_cluster))
         .routes(routes!(cluster::post_init))
-        .routes(routes!(cluster::post_node))
+        .routes(routes!(nodes::post_node))
+        .routes(routes!(nodes::delete_node))
+        .routes(routes!(nodes::replace_node))
+        .routes(routes!(nodes::post_transfer))
+        .routes(routes!(backup::get_backup))
         .routes(routes!(process::healthz))
         .routes(routes!(process::readyz))
         .routes(routes!(process::metrics))
@@ -98,6 +107,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .method_not_allowed_fallback(|request: Request| async move {
             Problem::new(Code::MethodNotAllowed, format!("{} cannot be used here", request.method()))
         })
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), turn_away))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::from_fn(crate::meters::count))
         .with_state(app)
@@ -118,6 +128,11 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::InUse(template) => Problem::new(Code::Conflict, format!("the template {template} uses the account")),
         Refusal::LastAdmin => Problem::new(Code::Conflict, "the last admin key cannot be revoked"),
         Refusal::TooMany(most) => Problem::new(Code::Conflict, format!("there may be at most {most}")),
+        Refusal::LastNode => Problem::new(Code::Conflict, "the last node of a cluster cannot be removed"),
+        Refusal::Removed(node) => {
+            let detail = format!("node {node} was removed; a node that comes back needs a number never used before");
+            Problem::new(Code::Conflict, detail)
+        }
         Refusal::Invalid(why) => Problem::new(Code::InvalidRequest, why),
         other => Problem::new(Code::Internal, format!("control refused: {other:?}")),
     }

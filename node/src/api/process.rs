@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::{App, Shared};
+use crate::app::Shared;
 
 /// Whether the node can do its work, and why not.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,25 +25,37 @@ pub(crate) async fn healthz() -> &'static str {
     "ok"
 }
 
-/// Ready: founded, every partition has a known leader, the disk takes writes, the node is not stopping.
+/// Ready: founded, every partition has a known leader, the disk takes writes, the node is not stopping. Partitions of which
+/// the node has no replica are asked of those who have one.
 #[utoipa::path(get, path = "/readyz", tag = "process", security(()),
     responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 pub(crate) async fn readyz(State(app): State<Shared>) -> (StatusCode, Answer<Ready>) {
-    let reasons = in_the_way(&app);
+    let reasons = in_the_way(&app).await;
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Answer(Ready { ready: reasons.is_empty(), reasons }))
 }
 
-fn in_the_way(app: &App) -> Vec<String> {
+async fn in_the_way(app: &Shared) -> Vec<String> {
     let mut reasons = Vec::new();
     if app.stopping.load(Ordering::SeqCst) {
         reasons.push("the node is stopping".to_owned());
     }
+    reasons.extend(app.ledger.dismissed().map(|why| {
+        format!(
+            "{why}: stop this process; to come back, join with an empty data directory and a number never used before"
+        )
+    }));
     let partitions = app.partitions();
     if partitions.is_empty() {
         reasons.push("the node is of no cluster yet".to_owned());
     }
-    let leaderless = app.ledger.leaderless(&partitions, app.settings.election);
+    let elsewhere = app.ledger.elsewhere(&partitions);
+    let here: Vec<_> = partitions.into_iter().filter(|partition| !elsewhere.contains(partition)).collect();
+    let mut leaderless = app.ledger.leaderless(&here, app.limits().election);
+    // A node that stops is not ready, whatever others say.
+    if reasons.is_empty() {
+        leaderless.extend(app.leaderless_elsewhere(elsewhere).await);
+    }
     reasons.extend(leaderless.into_iter().map(|partition| format!("{partition} has no known leader")));
     reasons.extend(app.ledger.disk_trouble().map(|trouble| format!("the disk takes no writes: {trouble}")));
     reasons

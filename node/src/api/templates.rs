@@ -187,7 +187,7 @@ pub(crate) async fn put_template(
     Json(written): Json<Written>,
 ) -> Result<Answer<TemplateShape>, Problem> {
     check_name(&name)?;
-    let retry = written.retry.over(app.settings.retry);
+    let retry = written.retry.over(app.limits().retry);
     check(&app, &written, retry)?;
     if let Some(account) = &written.account
         && !serves(&app, account, &written.channel)

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tidings_channels::http::{Client, ClientOptions, Failure as CallFailure, HeaderMap, HeaderValue, Method, Url};
+use tidings_channels::http::{
+    Client, ClientOptions, Download, Failure as CallFailure, HeaderMap, HeaderValue, Method, Url,
+};
 use tidings_contract::Secret;
 
 use super::failure::Failure;
@@ -122,6 +124,24 @@ impl Api {
         let value = value.map_err(|error| Failure::Failed(format!("the answer is not JSON: {error}")))?;
         let replayed = answer.header("idempotent-replayed") == Some("true");
         Ok(Reply { raw: answer.body.to_vec(), value, replayed })
+    }
+
+    /// Reads `path` bit by bit, however long it is.
+    pub(super) async fn download(&self, path: &[&str]) -> Result<Download, Failure> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let begun = self.http.download(url, self.key.as_ref()).await;
+        let mut download = begun.map_err(|failure| self.unreachable(&failure))?;
+        if download.status / 100 == 2 {
+            return Ok(download);
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = download.next().await.map_err(|failure| self.unreachable(&failure))? {
+            body.extend_from_slice(&chunk);
+        }
+        Err(Failure::Refused { status: download.status, body })
     }
 
     /// Asks, and takes an answer of `not_found` for none.

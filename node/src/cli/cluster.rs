@@ -1,7 +1,8 @@
-//! `tidings cluster`: founding it, joining it, seeing how it stands.
+//! `tidings cluster`: founding it, and seeing how it stands. What changes its nodes is in `members.rs`.
 
-use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -9,31 +10,60 @@ use tidings_config::Config;
 
 use super::client::{Api, Ask};
 use super::failure::Failure;
+use super::members::{Join, Remove, Replace, Transfer};
 use super::output::{Column, Out, flat, rows};
-use super::{Context, config, pairs};
+use super::{Context, config};
 
-const NODES: &[Column] =
-    &[("NODE", "/id"), ("UP", "/up"), ("API", "/api_addr"), ("PEERS", "/peer_addr"), ("LABELS", "/labels")];
+const NODES: &[Column] = &[
+    ("NODE", "/id"),
+    ("UP", "/up"),
+    ("DRAINING", "/draining"),
+    ("LEADS", "/leads"),
+    ("HOLDS", "/holds"),
+    ("DISK", "/disk"),
+    ("FREE", "/free"),
+    ("API", "/api_addr"),
+    ("PEERS", "/peer_addr"),
+    ("LABELS", "/labels"),
+];
 const GROUPS: &[Column] = &[
     ("GROUP", "/name"),
     ("LEADER", "/leader"),
     ("TERM", "/term"),
     ("REPLICAS", "/replicas"),
+    ("VOTERS", "/voters"),
     ("WANTED", "/wanted"),
+    ("LOG", "/log_length"),
     ("LAST LOG", "/last_log"),
     ("APPLIED", "/applied"),
     ("BEHIND", "/lag"),
 ];
+/// How often `--watch` looks.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// The commands of `tidings cluster`.
 #[derive(Subcommand)]
 pub(super) enum Cluster {
     /// Found a cluster, once, on one running node; prints the first admin key
     Init(Init),
-    /// Let a node join; it must be running with the same secret
+    /// Let a node join, and wait until it has its replicas; it must be running with the same secret
     Join(Join),
+    /// Have a node leave, alive or dead, and wait until what it held is elsewhere
+    Remove(Remove),
+    /// Have a new node take the place of another, alive or dead, and wait until it has
+    Replace(Replace),
+    /// Have another of its replicas lead a group
+    Transfer(Transfer),
     /// Show the nodes and the groups
-    Status,
+    Status(Status),
+}
+
+/// The arguments of `tidings cluster status`.
+#[derive(Args)]
+pub(super) struct Status {
+    /// Show it again every second, until ctrl-c
+    #[arg(long)]
+    watch: bool,
 }
 
 /// The arguments of `tidings cluster init`.
@@ -50,38 +80,32 @@ pub(super) struct Init {
     replication: Option<u16>,
 }
 
-/// The arguments of `tidings cluster join`.
-#[derive(Args)]
-#[command(after_help = "\
---url names a node that is in the cluster, the arguments the one that joins:
-tidings cluster join --url http://10.0.0.1:7400 --config node2.toml")]
-pub(super) struct Join {
-    /// The number of the node that joins
-    #[arg(long, value_name = "ID", required_unless_present = "config")]
-    node: Option<u64>,
-    /// Where other nodes reach it
-    #[arg(long, value_name = "HOST:PORT", required_unless_present = "config")]
-    peer_addr: Option<String>,
-    /// Where its API is reached
-    #[arg(long, value_name = "HOST:PORT", required_unless_present = "config")]
-    api_addr: Option<String>,
-    /// What placement should know, like zone=a; give it again for more
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pairs::argument)]
-    labels: Vec<(String, String)>,
-    /// The configuration of the node that joins, to read all this from; arguments win over it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
 impl Cluster {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Init(init) => init.run(context).await,
             Self::Join(join) => join.run(context).await,
-            Self::Status => {
-                let reply = context.api()?.ask(Ask::get(&["v1", "cluster"])).await?;
-                context.out.answer(&reply, |value| status(&context.out, value))
+            Self::Remove(remove) => remove.run(context).await,
+            Self::Replace(replace) => replace.run(context).await,
+            Self::Transfer(transfer) => transfer.run(context).await,
+            Self::Status(status) => status.run(context).await,
+        }
+    }
+}
+
+impl Status {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let (api, out) = (context.api()?, &context.out);
+        loop {
+            let reply = api.ask(Ask::get(&["v1", "cluster"])).await?;
+            if self.watch && !out.json && std::io::stdout().is_terminal() {
+                out.line("\x1b[2J\x1b[H")?;
             }
+            out.answer(&reply, |value| status(out, value))?;
+            if !self.watch {
+                return Ok(());
+            }
+            tokio::time::sleep(WATCH).await;
         }
     }
 }
@@ -102,34 +126,8 @@ impl Init {
     }
 }
 
-impl Join {
-    async fn run(self, context: &Context) -> Result<(), Failure> {
-        let body = self.body()?;
-        let id = body["id"].clone();
-        let reply = context.api()?.ask(Ask::post(&["v1", "cluster", "nodes"], body)).await?;
-        context.out.answer(&reply, |_| {
-            format!("node {id} joins; see how it takes up its replicas with `tidings cluster status`")
-        })
-    }
-
-    fn body(self) -> Result<Value, Failure> {
-        let from = self.config.as_deref().map(config::load).transpose()?;
-        let mut labels: BTreeMap<String, String> = from.as_ref().map(|c| c.node.labels.clone()).unwrap_or_default();
-        labels.extend(self.labels);
-        let from = from.as_ref();
-        let mut body = json!({
-            "id": self.node.or(from.map(|c| c.node.id)),
-            "peer_addr": self.peer_addr.or(from.map(|c| c.node.advertised_peer(c.node.peer_listen))),
-            "api_addr": self.api_addr.or(from.map(api_of)),
-        });
-        if !labels.is_empty() {
-            body["labels"] = json!(labels);
-        }
-        Ok(body)
-    }
-}
-
-fn api_of(config: &Config) -> String {
+/// Where a node of this configuration is reached.
+pub(super) fn api_of(config: &Config) -> String {
     config.node.advertised_api(config.node.api_listen)
 }
 
@@ -141,7 +139,41 @@ fn status(out: &Out, value: &Value) -> String {
         flat(&value["replication"]),
         flat(&value["node"])
     );
-    let nodes = out.table(rows(value, "nodes"), NODES, "There are no nodes.");
+    let sized = |node: &Value| {
+        let mut node = node.clone();
+        for (name, bytes) in [("disk", "disk_used_bytes"), ("free", "disk_free_bytes")] {
+            node[name] = json!(node[bytes].as_u64().map(size));
+        }
+        node
+    };
+    let nodes: Vec<Value> = rows(value, "nodes").iter().map(sized).collect();
+    let nodes = out.table(&nodes, NODES, "There are no nodes.");
     let groups = out.table(rows(value, "groups"), GROUPS, "There are no groups.");
     format!("{head}\n\n{nodes}\n\n{groups}")
+}
+
+/// Bytes for people: `12.3MiB`.
+fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    // The figure is shown with one decimal; what a float rounds off does not matter.
+    let mut left = bytes as f64;
+    while left >= 1_024.0 && unit + 1 < units.len() {
+        left /= 1_024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes}B") } else { format!("{left:.1}{}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_in_the_largest_unit_that_fits() {
+        let cases = [(0, "0B"), (1_023, "1023B"), (1_024, "1.0KiB"), (13_002_342, "12.4MiB"), (3 << 40, "3.0TiB")];
+        for (bytes, told) in cases {
+            assert_eq!(size(bytes), told);
+        }
+    }
 }

@@ -44,6 +44,11 @@ pub(super) fn load(file: &Path) -> Result<Settings, Failure> {
     Settings::load(Some(file), environment()).map_err(|mistakes| Failure::Usage(mistakes.to_string()))
 }
 
+/// Loads a node's configuration once more, while the node runs.
+pub(super) fn load_again(file: &Path) -> Result<Settings, String> {
+    Settings::load(Some(file), environment()).map_err(|mistakes| mistakes.to_string())
+}
+
 /// The environment of this process. What is not UTF-8 cannot be one of ours.
 pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

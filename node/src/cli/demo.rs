@@ -9,6 +9,7 @@ use super::client::{Api, Ask};
 use super::dev::{facts, flag};
 use super::failure::Failure;
 use super::serving::{Alone, Started, until_told};
+use super::signals::Signals;
 use super::{Context, life, waiting};
 
 /// The name of the demo's account.
@@ -42,7 +43,7 @@ impl Demo {
             life::draw(out, &delivery)
         ))?;
         out.line(next(&started))?;
-        until_told(started.running, started.stop_within).await
+        until_told(started.running, Signals::new()?, None).await
     }
 }
 

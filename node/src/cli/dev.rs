@@ -6,6 +6,7 @@ use super::Context;
 use super::failure::Failure;
 use super::output::Out;
 use super::serving::{Alone, Started, until_told};
+use super::signals::Signals;
 
 /// The arguments of `tidings dev`.
 #[derive(Args)]
@@ -19,7 +20,7 @@ impl Dev {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let started = self.alone.start().await?;
         context.out.line(welcome(&context.out, &started))?;
-        until_told(started.running, started.stop_within).await
+        until_told(started.running, Signals::new()?, None).await
     }
 }
 

@@ -2,18 +2,49 @@
 
 use tidings_config::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
 
 use super::failure::Failure;
 
+/// Changes what is logged while the process runs.
+pub(super) struct Level(Box<dyn Fn(EnvFilter) -> Result<(), String> + Send>);
+
+impl Level {
+    /// Logs from here on what `level` says.
+    ///
+    /// # Errors
+    /// When logging has ended.
+    pub(super) fn set(&self, level: EnvFilter) -> Result<(), String> {
+        (self.0)(level)
+    }
+}
+
+/// Reads filter directives.
+pub(super) fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(level).map_err(|error| format!("log.level = {level}: {error}"))
+}
+
 /// Starts logging as configured. Once a process.
-pub(super) fn start(log: &Log) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| Failure::Usage(format!("log.level: {error}")))?;
+pub(super) fn start(log: &Log) -> Result<Level, Failure> {
+    let filter = filter(&log.level).map_err(Failure::Usage)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match log.format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let (level, started) = match log.format {
+        LogFormat::Text => {
+            let builder = builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+            let builder = builder.with_filter_reloading();
+            (changing(builder.reload_handle()), builder.try_init())
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            (changing(builder.reload_handle()), builder.try_init())
+        }
     };
-    started.map_err(|error| Failure::Failed(format!("logging does not start: {error}")))
+    started.map_err(|error| Failure::Failed(format!("logging does not start: {error}")))?;
+    Ok(level)
+}
+
+fn changing<S: 'static>(handle: Handle<EnvFilter, S>) -> Level {
+    Level(Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())))
 }
 
 /// Logs errors only: a command that asks a node says by itself what goes wrong.

@@ -1,6 +1,7 @@
 //! The command line: reads what was typed, runs the one command it names, ends with an exit code.
 
 mod account;
+mod backup;
 mod cancel;
 mod client;
 mod cluster;
@@ -15,13 +16,17 @@ mod health;
 mod key;
 mod life;
 mod logging;
+mod members;
 mod node;
 mod output;
 mod pairs;
 mod providers;
+mod restore;
 mod sandbox;
 mod send;
 mod serving;
+mod settling;
+mod signals;
 mod template;
 mod times;
 mod trace;
@@ -106,11 +111,15 @@ enum Command {
     /// Look after API keys
     #[command(subcommand)]
     Key(key::Key),
-    /// Found a cluster, let nodes join, see how it stands
+    /// Found a cluster, let nodes join and leave, see how it stands
     #[command(subcommand)]
     Cluster(cluster::Cluster),
     /// Ask a node whether it is ready, or only alive
     Health(health::Health),
+    /// Take a backup of the whole cluster into one file
+    Backup(backup::Backup),
+    /// Make the first node of a new cluster from a backup
+    Restore(restore::Restore),
     /// Show the providers there are, or one with its settings and an example
     Providers(providers::Providers),
     /// Show what the sandbox was given to send
@@ -169,6 +178,10 @@ async fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Node(node) => Box::pin(node.run(context)).await,
         Command::Demo(demo) => Box::pin(demo.run(context)).await,
         Command::Config(config) => config.run(context),
+        Command::Restore(restore) => {
+            logging::quiet();
+            Box::pin(restore.run(context)).await
+        }
         other => {
             logging::quiet();
             Box::pin(ask(other, context)).await
@@ -188,8 +201,9 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Key(key) => key.run(context).await,
         Command::Cluster(cluster) => cluster.run(context).await,
         Command::Health(health) => health.run(context).await,
+        Command::Backup(backup) => backup.run(context).await,
         Command::Providers(providers) => providers.run(context).await,
         Command::Sandbox(sandbox) => sandbox.run(context).await,
-        Command::Dev(_) | Command::Node(_) | Command::Demo(_) | Command::Config(_) => Ok(()),
+        Command::Dev(_) | Command::Node(_) | Command::Demo(_) | Command::Config(_) | Command::Restore(_) => Ok(()),
     }
 }

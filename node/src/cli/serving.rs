@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{Api, Ask};
 use super::failure::Failure;
+use super::signals::{Signals, Told};
 use super::{DEFAULT_DATA, KEY_FILE, config, logging, stored_key};
 
 /// The file in a data directory that holds the cluster's secret.
@@ -58,16 +59,14 @@ pub(super) struct Started {
     pub(super) key: Secret,
     /// Where the key is kept.
     pub(super) key_file: PathBuf,
-    /// How long stopping may take.
-    pub(super) stop_within: Duration,
 }
 
 impl Alone {
     /// Starts the node, founds its cluster if the directory is new, and waits until it takes messages.
     pub(super) async fn start(&self) -> Result<Started, Failure> {
         let config = self.config()?;
-        logging::start(&config.log)?;
-        let stop_within = Duration::from_millis(config.node.stop_deadline_ms);
+        // Its keys come from the environment alone, which does not change.
+        drop(logging::start(&config.log)?);
         let running = serve(config).await?;
         let key_file = self.data.join(KEY_FILE);
         let key = match stored_key(&self.data) {
@@ -85,7 +84,7 @@ impl Alone {
         let url = format!("http://{at}");
         let api = Api::new(&url, Some(key.clone()))?;
         ready(&api).await?;
-        Ok(Started { running, api, url, key, key_file, stop_within })
+        Ok(Started { running, api, url, key, key_file })
     }
 
     fn config(&self) -> Result<Config, Failure> {
@@ -155,54 +154,43 @@ async fn ready(api: &Api) -> Result<(), Failure> {
     }
 }
 
-/// Keeps the node running until ctrl-c or SIGTERM, then stops it; a second signal ends the process at once.
-pub(super) async fn until_told(running: Running, stop_within: Duration) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
-    signals.next().await;
+/// What is done when the process is told to read its configuration again.
+pub(super) type Reread = Box<dyn FnMut(&mut Running) + Send>;
+
+/// Keeps the node running until ctrl-c or SIGTERM, then stops it; a second signal ends the process at once. A node whose
+/// storage failed ends by itself, because only a new process can go on.
+pub(super) async fn until_told(
+    mut running: Running,
+    mut signals: Signals,
+    mut reread: Option<Reread>,
+) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            told = signals.next() => match (told, &mut reread) {
+                (Told::Reread, Some(reread)) => reread(&mut running),
+                (Told::Reread, None) => {}
+                (Told::End, _) => break,
+            },
+            why = running.failed() => {
+                tracing::error!(why, "the storage failed; the process ends, so that a new one can go on");
+                return Err(Failure::Failed(format!(
+                    "the storage failed: {why}\nWhat to do: start the node again, as a supervisor does by itself. If it \
+                     fails again, look at the disk; a node that lost its disk is replaced by an empty one."
+                )));
+            }
+        }
+    }
+    let stop_within = running.stop_deadline();
     tracing::info!("stopping");
     tokio::select! {
         stopped = tokio::time::timeout(stop_within, running.stop()) => match stopped {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                tracing::info!("stopped");
+                Ok(())
+            }
             Err(_) => Err(Failure::Failed(format!("it did not stop within {} s", stop_within.as_secs()))),
         },
-        () = signals.next() => Err(Failure::Failed("ended at once, as told a second time".to_owned())),
-    }
-}
-
-/// What tells a process to end.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|error| Failure::Failed(format!("cannot hear signals: {error}")));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        Ok(Self {})
-    }
-
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        () = signals.end() => Err(Failure::Failed("ended at once, as told a second time".to_owned())),
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn claim(
     let home = partition_of(&key, claiming.partitions);
     let plan = Plan::new(MessageId::new(now, home, rand::random()), now, claiming.partitions, checked);
     let body_hash = stable_hash(claiming.body) ^ stable_hash(b"/v1/messages");
-    let until = now.after_ms(app.settings.idempotency_ms);
+    let until = now.after_ms(app.limits().idempotency_ms);
     let command = Command::Claim(Box::new(Claim { key, body_hash, header: plan.header(), until }));
     let answer = match insist(app, home, &command, deadline).await {
         End::Kept(answer) => answer,

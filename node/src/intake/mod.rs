@@ -61,10 +61,10 @@ pub(crate) struct Placed {
 /// # Errors
 /// A problem; nothing was kept, unless its code is `timeout`.
 pub(crate) async fn submit(app: &App, caller: &Caller, body: &[u8], key: Option<&str>) -> Result<Taken, Problem> {
-    let deadline = Instant::now() + app.settings.deadline;
+    let deadline = Instant::now() + app.limits().deadline;
     let submission: Submission<'_> = crate::strict::decode(body)?;
     let now = app.now();
-    check_shape(&submission, &app.settings, now)?;
+    check_shape(&submission, &app.limits(), now)?;
     let partitions = app.ledger.control(|c| c.cluster.as_ref().map(|cluster| cluster.partitions));
     let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
     let compiled = app.current_template(&submission.template).await?;
@@ -82,7 +82,7 @@ pub(crate) async fn submit(app: &App, caller: &Caller, body: &[u8], key: Option<
         Some(key) => {
             let claiming = Claiming { submission: &submission, compiled, key, body, partitions, caller };
             let (plan, replayed) = claim(app, claiming, checked, now, deadline).await?;
-            let until = plan.accepted_at.after_ms(app.settings.idempotency_ms + app.accept_within());
+            let until = plan.accepted_at.after_ms(app.limits().idempotency_ms + app.accept_within());
             let mut taken = plan.carry_out(app, deadline, until, false).await?;
             taken.replayed = replayed;
             Ok(taken)
@@ -92,7 +92,7 @@ pub(crate) async fn submit(app: &App, caller: &Caller, body: &[u8], key: Option<
 
 impl App {
     fn accept_within(&self) -> u64 {
-        self.settings.deadline.as_millis() as u64 + GRACE_MS
+        self.limits().deadline.as_millis() as u64 + GRACE_MS
     }
 }
 

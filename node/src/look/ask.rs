@@ -10,7 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_contract::PartitionId;
 
-use super::{Day, DeadGroups, DeadPage, DeadRecords, Find, Groups, HeaderOf, Inbox, OfMessage, Recent, Totals};
+use super::{
+    Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Standing,
+    Totals,
+};
 use crate::app::{App, Shared};
 
 /// How long another node may take to answer.
@@ -37,7 +40,8 @@ pub(crate) trait Question: Serialize + DeserializeOwned + Clone + Send + Sync + 
 pub(crate) struct Unreachable(pub PartitionId);
 
 impl App {
-    /// Asks the leader of `partition`; a local replica stands in for a leader that does not answer.
+    /// Asks the leader of `partition`; a local replica stands in for a leader that does not answer, and any other replica
+    /// where there is none.
     pub(crate) async fn ask<Q: Question>(
         self: &Shared,
         partition: PartitionId,
@@ -50,19 +54,37 @@ impl App {
                 Err(why) => tracing::debug!(%partition, leader, why, "the leader did not answer"),
             }
         }
-        question.answer(Arc::clone(self)).await.map_err(|why| {
-            tracing::debug!(%partition, why, "no replica to answer from");
-            Unreachable(partition)
-        })
+        match question.clone().answer(Arc::clone(self)).await {
+            Ok(answer) => return Ok(answer),
+            Err(why) => tracing::debug!(%partition, why, "no replica to answer from"),
+        }
+        // A node without a replica learns who leads by proposing. Until it does, any replica stands in.
+        let replicas = self.ledger.control(|c| c.placement.get(&partition).cloned().unwrap_or_default());
+        for node in replicas.into_iter().filter(|node| *node != here) {
+            if let Ok(answer) = self.ask_node(node, question.clone()).await {
+                return Ok(answer);
+            }
+        }
+        Err(Unreachable(partition))
     }
 
     /// Asks one node, which may be this one.
     pub(crate) async fn ask_node<Q: Question>(self: &Shared, node: u64, question: Q) -> Result<Q::Answer, String> {
+        self.ask_node_within(node, question, WITHIN).await
+    }
+
+    /// Asks one node, which may be this one, and waits no longer than `within`.
+    pub(crate) async fn ask_node_within<Q: Question>(
+        self: &Shared,
+        node: u64,
+        question: Q,
+        within: Duration,
+    ) -> Result<Q::Answer, String> {
         if node == self.ledger.node() {
             return question.answer(Arc::clone(self)).await;
         }
         let bytes = serde_json::to_vec(&question).map_err(|e| e.to_string())?;
-        let bytes = self.ledger.ask(node, Q::KIND, Bytes::from(bytes), WITHIN).await?;
+        let bytes = self.ledger.ask(node, Q::KIND, Bytes::from(bytes), within).await?;
         serde_json::from_slice(&bytes).map_err(|e| format!("an answer that cannot be read: {e}"))
     }
 
@@ -118,8 +140,10 @@ async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, Str
         DeadRecords::KIND => reply::<DeadRecords>(app, question).await,
         Totals::KIND => reply::<Totals>(app, question).await,
         Day::KIND => reply::<Day>(app, question).await,
-        Groups::KIND => reply::<Groups>(app, question).await,
+        Standing::KIND => reply::<Standing>(app, question).await,
+        HandOver::KIND => reply::<HandOver>(app, question).await,
         Inbox::KIND => reply::<Inbox>(app, question).await,
+        Leaderless::KIND => reply::<Leaderless>(app, question).await,
         _ => Err(format!("unknown question {kind}; this node may be older than the one that asks")),
     }
 }

@@ -9,9 +9,19 @@ use utoipa::ToSchema;
 use super::Question;
 use crate::app::Shared;
 
-/// Asks a node how its groups stand.
+/// Asks a node how it and its groups stand.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Groups;
+pub(crate) struct Standing;
+
+/// How a node stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StandingView {
+    pub groups: Vec<GroupView>,
+    /// Bytes of its database.
+    pub disk_used_bytes: Option<u64>,
+    /// Bytes that are free on its disk.
+    pub disk_free_bytes: Option<u64>,
+}
 
 /// One group, as a node sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,16 +37,44 @@ pub(crate) struct GroupView {
     pub applied: Option<u64>,
     /// Index of the newest entry in the log.
     pub last_log: Option<u64>,
+    /// Entries in the log.
+    pub log_length: Option<u64>,
+    /// Those who vote.
+    pub voters: Vec<u64>,
     /// Proposals that wait.
     pub waiting: usize,
 }
 
-impl Question for Groups {
-    const KIND: u16 = 10;
-    type Answer = Vec<GroupView>;
+impl Question for Standing {
+    const KIND: u16 = 30;
+    type Answer = StandingView;
 
-    async fn answer(self, app: Shared) -> Result<Vec<GroupView>, String> {
-        Ok(app.ledger.status())
+    async fn answer(self, app: Shared) -> Result<StandingView, String> {
+        let disk = app.ledger.disk_use();
+        Ok(StandingView {
+            groups: app.ledger.status(),
+            disk_used_bytes: disk.map(|disk| disk.used_bytes),
+            disk_free_bytes: disk.map(|disk| disk.free_bytes),
+        })
+    }
+}
+
+/// Asks the node that leads a group to hand it over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HandOver {
+    /// `control`, `p0`, `p1` …
+    pub group: String,
+    /// Who is to lead it.
+    pub to: u64,
+}
+
+impl Question for HandOver {
+    const KIND: u16 = 31;
+    type Answer = ();
+
+    async fn answer(self, app: Shared) -> Result<(), String> {
+        let group = self.group.parse().map_err(|()| format!("there is no group {}", self.group))?;
+        app.ledger.hand_over(group, self.to).await
     }
 }
 

@@ -7,20 +7,26 @@ use tidings_node::{Running, serve};
 
 use crate::lone::{CLUSTER_SECRET, Got, call, client, config, until};
 
-struct Three {
-    nodes: Vec<Option<Running>>,
-    key: String,
+pub(crate) struct Three {
+    pub(crate) nodes: Vec<Option<Running>>,
+    pub(crate) key: String,
     http: Client,
     _dir: TempDir,
 }
 
 impl Three {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::with_replicas(3).await
+    }
+
+    /// Three nodes; each partition is on so many of them.
+    pub(crate) async fn with_replicas(replication: u16) -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
         let mut nodes = Vec::new();
         for id in 1..=3 {
             let mut config = config(id, dir.path().join(id.to_string()));
-            config.cluster.replication = 3;
+            config.cluster.replication = replication;
+            config.cluster.partitions = 3;
             config.intake.deadline_ms = 3_000;
             nodes.push(Some(serve(config).await.expect("the node starts")));
         }
@@ -40,8 +46,11 @@ impl Three {
         until("every node is ready and every group has three replicas", async || {
             let cluster = three.ask(0, "GET", "/v1/cluster", None).await.body;
             let groups = cluster["groups"].as_array()?;
-            let whole =
-                |group: &Value| group["replicas"].as_array().is_some_and(|r| r.len() == 3) && group["leader"].is_u64();
+            let whole = |group: &Value| {
+                let wanted = if group["name"] == "control" { 3 } else { usize::from(replication) };
+                let settled = group["name"] == "control" || group["leader"] == group["wanted"][0];
+                group["replicas"].as_array().is_some_and(|r| r.len() == wanted) && group["leader"].is_u64() && settled
+            };
             let mut ready = groups.iter().all(whole)
                 && cluster["nodes"].as_array().is_some_and(|n| n.iter().all(|n| n["up"] == true));
             for at in 0..3 {
@@ -53,8 +62,14 @@ impl Three {
         three
     }
 
-    async fn ask(&self, at: usize, method: &str, path: &str, body: Option<Value>) -> Got {
+    pub(crate) async fn ask(&self, at: usize, method: &str, path: &str, body: Option<Value>) -> Got {
         self.with(at, method, path, Some(&self.key), body).await
+    }
+
+    pub(crate) async fn stop(self) {
+        for node in self.nodes.into_iter().flatten() {
+            node.stop().await;
+        }
     }
 
     async fn with(&self, at: usize, method: &str, path: &str, key: Option<&str>, body: Option<Value>) -> Got {

@@ -112,6 +112,11 @@ impl Lone {
         node
     }
 
+    /// A node that was started by other means.
+    pub(crate) fn of(running: Running, config: Config, key: String, dir: TempDir) -> Self {
+        Self { running, config, key, dir, http: client() }
+    }
+
     pub(crate) async fn ready(&self) {
         self.until("it is ready", async || (self.get("/readyz").await.status == 200).then_some(())).await;
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "these are tests; clippy only sees that in test functions")]
 
+mod backup;
 mod bad_input;
 mod cancel;
 mod cluster;
@@ -11,7 +12,11 @@ mod first_message;
 mod idempotency;
 mod lists;
 mod lone;
+mod members;
 mod people;
 mod process;
+mod reconfigure;
 mod restart;
 mod secrets;
+mod stopping;
+mod upgrade;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::handshake::{self, Identity, Met};
-use super::wire::{ANSWER, FAILURE, Frame, Incoming, Kind, MAX_FRAME, write_all};
+use super::wire::{ANSWER, FAILURE, Frame, GONE, Incoming, Kind, MAX_FRAME, write_all};
+use crate::base::net::TcpStream;
 
 /// Most frames that wait for one connection.
 const QUEUE: usize = 1_024;
@@ -185,8 +185,10 @@ impl Peers {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(CallError::NoAnswer("the connection broke".into())),
             Err(_) => {
-                // Silent for that long, it may hang for ever: the next call makes a new connection.
-                if *connection.heard.lock() < asked && asked.elapsed() >= SILENCE {
+                // Silent for that long, it may hang for ever: the next call makes a new connection. Counted since something
+                // came in, because the time limit of one append may be shorter than that.
+                let heard = *connection.heard.lock();
+                if heard < asked && heard.elapsed() >= SILENCE {
                     connection.waiting.lock().take();
                 }
                 Err(CallError::NoAnswer("the time ran out".into()))
@@ -250,7 +252,13 @@ impl Peers {
         let (frames, queued) = mpsc::channel(QUEUE);
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let heard = Arc::new(Mutex::new(Instant::now()));
-        let talk = converse(Incoming::new(read), write_all(write, queued), Arc::clone(&waiting), Arc::clone(&heard));
+        let talk = converse(
+            Incoming::new(read),
+            write_all(write, queued),
+            Arc::clone(&waiting),
+            Arc::clone(&heard),
+            Arc::clone(&self.inner.me),
+        );
         let reader = tokio::spawn(talk);
         Ok((Connection { frames, waiting, heard, reader }, met))
     }
@@ -275,6 +283,7 @@ async fn converse<R: tokio::io::AsyncRead + Unpin>(
     writing: impl Future<Output = ()>,
     waiting: Waiting,
     heard: Arc<Mutex<Instant>>,
+    me: Arc<Identity>,
 ) {
     let reading = async {
         while let Some(frame) = incoming.next().await {
@@ -283,6 +292,11 @@ async fn converse<R: tokio::io::AsyncRead + Unpin>(
             let answer = match frame.tag {
                 ANSWER => Ok(frame.body),
                 FAILURE => Err(CallError::Failed(String::from_utf8_lossy(&frame.body).into_owned())),
+                GONE => {
+                    let why = String::from_utf8_lossy(&frame.body).into_owned();
+                    me.roll.tell(&why);
+                    Err(CallError::Failed(why))
+                }
                 _ => return,
             };
             if let Some(asker) = asker {

@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq;
 use tidings_contract::{Secret, stable_hash};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::roll::Roll;
 use crate::codec;
 
 /// The protocol of peers. A change that old nodes do not understand makes it grow.
@@ -33,6 +34,8 @@ pub(crate) struct Identity {
     pub(crate) cluster: RwLock<Option<String>>,
     /// Where this node's peers reach it, once it was told.
     pub(crate) address: RwLock<Option<String>>,
+    /// Who is no member any more.
+    pub(crate) roll: Roll,
 }
 
 /// Who the other end is.
@@ -161,7 +164,7 @@ mod tests {
 
     fn identity(node: u64, secret: &str, cluster: Option<&str>) -> Identity {
         let (cluster, address) = (RwLock::new(cluster.map(str::to_owned)), RwLock::new(Some(format!("host-{node}:1"))));
-        Identity { node, secret: Secret::new(secret), cluster, address }
+        Identity { node, secret: Secret::new(secret), cluster, address, roll: Roll::default() }
     }
 
     async fn meet(near: Identity, far: Identity, wanted: Option<u64>) -> (io::Result<Met>, io::Result<Met>) {

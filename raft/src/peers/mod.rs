@@ -3,6 +3,7 @@
 mod client;
 mod handshake;
 mod network;
+mod roll;
 mod server;
 mod snapshot;
 mod wire;
@@ -10,6 +11,7 @@ mod wire;
 pub(crate) use client::{CallError, Lane, Peers};
 pub(crate) use handshake::Identity;
 pub(crate) use network::Network;
+pub(crate) use roll::Roll;
 pub(crate) use server::{Service, serve};
 pub(crate) use snapshot::{Arrivals, Complete, Piece};
 pub(crate) use wire::Kind;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::client::Peers;
 use super::handshake;
-use super::wire::{ANSWER, FAILURE, Frame, Incoming, Kind, write_all};
+use super::wire::{ANSWER, FAILURE, Frame, GONE, Incoming, Kind, write_all};
+use crate::base::net::{TcpListener, TcpStream};
 
 /// Most connections at once; each peer has two.
 const CONNECTIONS: usize = 256;
@@ -70,12 +70,17 @@ async fn attend(mut stream: TcpStream, peers: Peers, service: Arc<dyn Service>) 
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             while tasks.try_join_next().is_some() {}
             let Some(kind) = Kind::from_tag(frame.tag) else { return };
-            let answering = service.answer(from, kind, frame.body);
+            // Looked at with every question: it may be removed while it is connected.
+            let gone = peers.me().roll.dismissal(from);
+            let answering = gone.is_none().then(|| service.answer(from, kind, frame.body));
             let answers = answers.clone();
             tasks.spawn(async move {
-                let (tag, body) = match answering.await {
-                    Ok(body) => (ANSWER, body),
-                    Err(why) => (FAILURE, Bytes::from(why)),
+                let (tag, body) = match answering {
+                    None => (GONE, Bytes::from(gone.unwrap_or_default())),
+                    Some(answering) => match answering.await {
+                        Ok(body) => (ANSWER, body),
+                        Err(why) => (FAILURE, Bytes::from(why)),
+                    },
                 };
                 let _ = answers.send(Frame { number: frame.number, tag, body }).await;
                 drop(permit);

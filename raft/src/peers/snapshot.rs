@@ -10,12 +10,12 @@ use openraft::raft::SnapshotResponse;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::client::{CallError, Lane};
 use super::network::Remote;
 use super::wire::Kind;
+use crate::base::{AHEAD, send_blocking, spawn_blocking};
 use crate::store::{ArchivePiece, ArchiveStore, ChunkWriter, SnapshotBody, SnapshotStore};
 use crate::types::{GroupId, SnapshotMeta, Types, Vote};
 
@@ -71,7 +71,7 @@ pub(super) async fn send_snapshot(
     let body = (*snapshot.snapshot).clone();
     let size = body.size();
     // Two pieces are read ahead while one travels.
-    let (ahead, mut pieces) = mpsc::channel(2);
+    let (ahead, mut pieces) = mpsc::channel(AHEAD);
     let reading = spawn_blocking(move || read_ahead(&body, archive.as_deref(), &ahead));
     while let Some(piece) = pieces.recv().await {
         let () = remote.ask(Lane::Bulk, Kind::SnapshotPiece, &(arrival, piece), PIECE_LIMIT).await?;
@@ -87,16 +87,15 @@ fn not_sent(error: impl std::fmt::Display) -> CallError {
 }
 
 fn read_ahead(body: &SnapshotBody, archive: Option<&ArchiveStore>, ahead: &mpsc::Sender<Piece>) -> std::io::Result<()> {
-    let gone = |_| std::io::Error::other("the sending was given up");
     for number in 0..body.size().pieces {
-        ahead.blocking_send(Piece::Machine(body.piece(number)?.to_vec())).map_err(gone)?;
+        send_blocking(ahead, Piece::Machine(body.piece(number)?.to_vec()))?;
     }
     if let Some(archive) = archive {
         let mut walk = archive.walk()?;
         while let Some(piece) = walk.next_piece()? {
-            ahead.blocking_send(Piece::Archive(piece)).map_err(gone)?;
+            send_blocking(ahead, Piece::Archive(piece))?;
         }
-        ahead.blocking_send(Piece::ArchiveEnd(walk.watermark)).map_err(gone)?;
+        send_blocking(ahead, Piece::ArchiveEnd(walk.watermark))?;
     }
     Ok(())
 }

@@ -36,10 +36,12 @@ pub(crate) enum Kind {
     Join = 10,
     /// Who leads a group and who is a member of it.
     Members = 11,
+    /// A group's part of a backup: begin it, or hand out more of it.
+    Backup = 20,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Append,
         Self::Vote,
         Self::SnapshotBegin,
@@ -51,6 +53,7 @@ impl Kind {
         Self::Elect,
         Self::Join,
         Self::Members,
+        Self::Backup,
     ];
 
     pub(crate) fn from_tag(tag: u8) -> Option<Self> {
@@ -62,6 +65,8 @@ impl Kind {
 pub(crate) const ANSWER: u8 = 0x80;
 /// The tag of a refusal, with its reason as text.
 pub(crate) const FAILURE: u8 = 0x81;
+/// The tag of what a node that was removed is told instead of an answer, as text.
+pub(crate) const GONE: u8 = 0x82;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +112,8 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
 pub(crate) async fn write_all<W: AsyncWrite + Unpin>(io: W, mut frames: mpsc::Receiver<Frame>) {
     let mut out = FramedWrite::new(io, codec());
     while let Some(frame) = frames.recv().await {
+        // Whoever else is about to send gets a turn first: one write then serves several groups.
+        tokio::task::yield_now().await;
         if out.feed(frame.encode()).await.is_err() {
             return;
         }

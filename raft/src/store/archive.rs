@@ -1,9 +1,11 @@
 //! The archive of one partition: ended deliveries, message headers and amendments on disk, one tree per UTC day.
 //!
-//! Ended deliveries and amendments stand under the day they happened, headers under the day of their message. Nothing is
-//! written twice: the *watermark* says up to which log index everything is here, so a replay passes over it.
+//! Ended deliveries and amendments stand under the day they happened, headers under the day of their message. Ended
+//! deliveries and headers gather in memory and are written many to a value (see `archive_block.rs`). Nothing is written
+//! twice: the *watermark* says up to which log index everything is here, so a replay passes over it; what was written
+//! above it before a crash is cut into the same blocks under the same names again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -11,8 +13,11 @@ use parking_lot::{Mutex, RwLock};
 use tidings_contract::{DeliveryId, MessageId, Time, stable_hash};
 use tidings_machine::partition::{Ended, Event, Header, Record};
 
+use super::archive_block::Pending;
+use super::archive_find::on_disk;
 use super::archive_index::{Cursor, Fresh, Page, Query, terms};
 use super::disk::Disk;
+use crate::base::sled;
 use crate::codec;
 use crate::types::GroupId;
 
@@ -47,6 +52,9 @@ pub(crate) struct ArchiveStore {
     watermark_key: String,
     pub(super) days: RwLock<BTreeMap<u32, Day>>,
     pub(super) fresh: Mutex<Fresh>,
+    /// While another replica's archive is taken over: whether its records of a day came, and the lines of our own blocks
+    /// that were not among them.
+    pub(super) replaced: Mutex<BTreeMap<u32, (bool, BTreeSet<sled::IVec>)>>,
 }
 
 impl ArchiveStore {
@@ -61,6 +69,7 @@ impl ArchiveStore {
             watermark_key,
             days: RwLock::default(),
             fresh: Mutex::new(fresh),
+            replaced: Mutex::default(),
         };
         for name in disk.trees(&store.prefix) {
             if let Some(day) = name.strip_prefix(&store.prefix).and_then(|day| day.parse().ok()) {
@@ -97,8 +106,12 @@ impl ArchiveStore {
 
     /// Forgets all days before `first`. Blocks.
     pub(crate) fn drop_before(&self, first: u32) -> Result<(), sled::Error> {
-        let kept = self.days.write().split_off(&first);
-        let old = std::mem::replace(&mut *self.days.write(), kept);
+        self.fresh.lock().forget_before(first);
+        let old = {
+            let mut days = self.days.write();
+            let kept = days.split_off(&first);
+            std::mem::replace(&mut *days, kept)
+        };
         for (day, trees) in old {
             drop(trees);
             self.disk.drop_tree(&format!("{}{day:06}/index", self.prefix))?;
@@ -108,23 +121,31 @@ impl ArchiveStore {
     }
 
     /// Sets the watermark after another replica's archive was taken over.
-    pub(super) fn set_watermark(&self, index: u64) -> Result<(), sled::Error> {
+    pub(super) fn set_watermark(&self, index: u64) -> io::Result<()> {
+        let mut fresh = self.fresh.lock();
+        // What the other replica has not seen yet stays; its entries may be applied again.
+        if fresh.pending.to() > index {
+            self.write_records(&mut fresh)?;
+        }
         self.disk.meta().insert(&self.watermark_key, &index.to_be_bytes())?;
-        *self.fresh.lock() = Fresh::new(index);
+        *fresh = Fresh::new(index);
         Ok(())
     }
 
-    fn keep(&self, at: Time, record: Record, fresh: &mut Fresh) -> io::Result<()> {
+    fn keep(&self, index: u64, at: Time, record: Record, fresh: &mut Fresh) -> io::Result<()> {
         match record {
             Record::Ended(ended) => {
                 let day = ended.delivery.ended_at.unwrap_or(at).day();
-                let value = codec::encode(&*ended).map_err(io::Error::other)?;
-                self.day(day)?.records.insert(ended_key(&ended.delivery.id), value)?;
+                let key = [&b"e"[..], ended.delivery.id.bytes()];
+                // A search walks the days that have trees, so also a day of which nothing is written yet has them.
+                self.day(day)?;
+                fresh.pending.push(index, day, key, &*ended).map_err(io::Error::other)?;
                 fresh.add(day, &terms(&ended), ended.delivery.id);
             }
             Record::Header(header) => {
-                let value = codec::encode(&*header).map_err(io::Error::other)?;
-                self.day(header.message.time().day())?.records.insert(header_key(&header.message), value)?;
+                let (day, key) = (header.message.time().day(), [&b"h"[..], header.message.bytes()]);
+                self.day(day)?;
+                fresh.pending.push(index, day, key, &*header).map_err(io::Error::other)?;
             }
             Record::Amend { delivery, event } => {
                 let value = codec::encode(&event).map_err(io::Error::other)?;
@@ -138,20 +159,25 @@ impl ArchiveStore {
 
     /// An ended delivery with its amendments.
     pub(crate) fn get(&self, id: &DeliveryId) -> Result<Option<Ended>, ArchiveError> {
-        // A delivery ends on the day it was accepted or later; a proposer's clock may be a little behind the edge's.
-        for (_, day) in self.days_from(id.message().time().day().saturating_sub(1)) {
-            if let Some(value) = day.records.get(ended_key(id)).map_err(unreadable)? {
-                let ended = codec::decode(&value).map_err(unreadable)?;
-                return self.amended(ended).map(Some);
+        let key = ended_key(id);
+        let mut found = self.in_memory(&key);
+        // A delivery ends on the day it was accepted or later, mostly soon; a proposer's clock may be a little behind the
+        // edge's.
+        for (_, day) in self.days_from(id.message().time().day().saturating_sub(1)).iter().rev() {
+            if found.is_some() {
+                break;
             }
+            found = on_disk(day, &key)?;
         }
-        Ok(None)
+        let Some(value) = found else { return Ok(None) };
+        self.amended(codec::decode(&value).map_err(unreadable)?).map(Some)
     }
 
     /// The header of a message, if this is its home.
     pub(crate) fn header(&self, message: &MessageId) -> Result<Option<Header>, ArchiveError> {
+        let key = [b"h", message.bytes()].concat();
         let Some(day) = self.days.read().get(&message.time().day()).cloned() else { return Ok(None) };
-        let found = day.records.get(header_key(message)).map_err(unreadable)?;
+        let found = self.kept(&day, &key)?;
         found.map(|value| codec::decode(&value).map_err(unreadable)).transpose()
     }
 
@@ -162,24 +188,15 @@ impl ArchiveStore {
         after: Option<DeliveryId>,
         limit: usize,
     ) -> Result<Vec<Ended>, ArchiveError> {
-        let mut prefix = vec![b'e'];
-        prefix.extend_from_slice(message.bytes());
-        let mut found: BTreeMap<DeliveryId, Ended> = BTreeMap::new();
-        for (_, day) in self.days_from(message.time().day().saturating_sub(1)) {
-            let rows = day.records.scan_prefix(&prefix);
-            for row in rows
-                .skip_while(|row| matches!((row, after), (Ok((key, _)), Some(after)) if **key <= *ended_key(&after)))
-            {
-                let (_, value) = row.map_err(unreadable)?;
-                let ended: Ended = codec::decode(&value).map_err(unreadable)?;
-                found.insert(ended.delivery.id, ended);
-                if found.len() > limit {
-                    found.pop_last();
-                    break;
-                }
-            }
+        let first = [b"e", message.bytes()].concat();
+        let start = after.map_or_else(Vec::new, |after| [&ended_key(&after)[..], &[0]].concat()).max(first);
+        let end = [b"e", message.bytes(), &[0xff; 6]].concat();
+        let mut found = BTreeMap::new();
+        for (number, day) in self.days_from(message.time().day().saturating_sub(1)) {
+            found.extend(self.within((number, &day), &start..&end, limit)?);
         }
-        found.into_values().map(|ended| self.amended(ended)).collect()
+        let some = found.into_values().take(limit);
+        some.map(|value| self.amended(codec::decode(&value).map_err(unreadable)?)).collect()
     }
 
     /// Adds what happened after the end.
@@ -211,10 +228,13 @@ impl RecordSink<Record> for ArchiveStore {
             return Ok(());
         }
         for record in records {
-            self.keep(at, record, &mut fresh)?;
+            self.keep(index, at, record, &mut fresh)?;
         }
         fresh.reach(index + 1);
-        if fresh.len() >= RUN { self.write_run(&mut fresh) } else { Ok(()) }
+        if fresh.len() >= RUN {
+            return self.write_run(&mut fresh);
+        }
+        if fresh.pending.is_full() { self.write_records(&mut fresh) } else { Ok(()) }
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -223,7 +243,17 @@ impl RecordSink<Record> for ArchiveStore {
 }
 
 impl ArchiveStore {
+    /// Memory lets go of records only when the disk has them, and `fresh` is held meanwhile: readers never miss one.
+    fn write_records(&self, fresh: &mut Fresh) -> io::Result<()> {
+        for row in fresh.pending.written() {
+            self.day(row.day)?.records.insert(row.key, row.value)?;
+        }
+        fresh.pending = Pending::default();
+        Ok(())
+    }
+
     fn write_run(&self, fresh: &mut Fresh) -> io::Result<()> {
+        self.write_records(fresh)?;
         for (day, key, value) in fresh.rows() {
             self.day(day)?.index.insert(key, value)?;
         }
@@ -237,10 +267,6 @@ impl ArchiveStore {
 
 pub(super) fn ended_key(id: &DeliveryId) -> Vec<u8> {
     [b"e", id.bytes()].concat()
-}
-
-fn header_key(id: &MessageId) -> Vec<u8> {
-    [b"h", id.bytes()].concat()
 }
 
 fn amend_key(id: &DeliveryId, hash: u64) -> Vec<u8> {
@@ -313,7 +339,7 @@ impl Archive {
         look: impl FnOnce(&ArchiveStore) -> Result<T, ArchiveError> + Send + 'static,
     ) -> Result<T, ArchiveError> {
         let archive = self.clone();
-        let joined = tokio::task::spawn_blocking(move || {
+        let joined = crate::base::spawn_blocking(move || {
             (archive.settle)();
             look(&archive.store)
         });

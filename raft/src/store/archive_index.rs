@@ -12,6 +12,7 @@ use tidings_contract::{DeliveryId, Time, stable_hash};
 use tidings_machine::partition::Ended;
 
 use super::archive::{ArchiveError, ArchiveStore, Day, ended_key, unreadable};
+use super::archive_block::{Pending, Slice};
 use crate::codec;
 
 const BUCKETS: u64 = 64;
@@ -98,23 +99,30 @@ fn bucket(term: u64) -> u8 {
     (term % BUCKETS) as u8
 }
 
-/// The run that is still in memory.
+/// What is still in memory: the newest run of the index, and the newest records.
 #[derive(Debug)]
 pub(super) struct Fresh {
     watermark: u64,
     reached: u64,
     deliveries: usize,
     rows: BTreeMap<u32, Vec<(u64, DeliveryId)>>,
+    pub(super) pending: Pending,
 }
 
 impl Fresh {
     pub(super) fn new(watermark: u64) -> Self {
-        Self { watermark, reached: watermark, deliveries: 0, rows: BTreeMap::new() }
+        Self { watermark, reached: watermark, deliveries: 0, rows: BTreeMap::new(), pending: Pending::default() }
     }
 
     pub(super) fn add(&mut self, day: u32, terms: &[u64], id: DeliveryId) {
         self.deliveries += 1;
         self.rows.entry(day).or_default().extend(terms.iter().map(|term| (*term, id)));
+    }
+
+    /// Forgets what belongs to days before `first`.
+    pub(super) fn forget_before(&mut self, first: u32) {
+        self.rows.retain(|day, _| *day >= first);
+        self.pending.forget_before(first);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -177,6 +185,9 @@ fn ids_in(value: &[u8], term: u64) -> Vec<DeliveryId> {
     ids
 }
 
+/// A run, a delivery in it, and its record if that was met on the way.
+type Candidate = (u64, DeliveryId, Option<Slice>);
+
 impl Query {
     /// The rarest property to search by.
     fn term(&self) -> Option<u64> {
@@ -209,15 +220,18 @@ impl ArchiveStore {
                 Some(cursor) if cursor.day == day => Some(cursor),
                 _ => None,
             };
-            let runs: Box<dyn Iterator<Item = Result<(u64, DeliveryId), ArchiveError>>> = match query.term() {
-                Some(term) => Box::new(self.runs(day, &trees, term, from)),
-                None => Box::new(all_of(&trees, from)),
+            let runs: Box<dyn Iterator<Item = Result<Candidate, ArchiveError>>> = match query.term() {
+                Some(term) => {
+                    Box::new(self.runs(day, &trees, term, from).map(|found| found.map(|(r, id)| (r, id, None))))
+                }
+                None => Box::new(self.all_of((day, &trees), from)?),
             };
             for candidate in runs {
-                let (run, id) = candidate?;
+                let (run, id, value) = candidate?;
                 work = work.saturating_sub(1);
                 if query.takes(&id)
-                    && let Some(value) = trees.records.get(ended_key(&id)).map_err(unreadable)?
+                    && let Some(value) =
+                        value.map_or_else(|| self.kept(&trees, &ended_key(&id)), |value| Ok(Some(value)))?
                 {
                     let ended: Ended = codec::decode(&value).map_err(unreadable)?;
                     if query.matches(&ended) {
@@ -231,6 +245,21 @@ impl ArchiveStore {
             }
         }
         Ok(page)
+    }
+
+    /// Every ended delivery of a day, newest id first, beginning behind `from`.
+    fn all_of(
+        &self,
+        day: (u32, &Day),
+        from: Option<Cursor>,
+    ) -> Result<impl Iterator<Item = Result<Candidate, ArchiveError>> + use<>, ArchiveError> {
+        let end = from.map_or_else(|| b"f".to_vec(), |cursor| ended_key(&cursor.id));
+        let newest = self.newest(day, b"e"..&end)?;
+        Ok(newest.map(|row| {
+            let (key, value) = row?;
+            let id = key.get(1..).and_then(DeliveryId::from_bytes);
+            id.map(|id| (0, id, Some(value))).ok_or_else(|| unreadable("a damaged record key"))
+        }))
     }
 
     /// The deliveries of a day under `term`, newest run first, beginning behind `from`.
@@ -263,14 +292,4 @@ impl ArchiveStore {
             Err(error) => vec![Err(error)],
         })
     }
-}
-
-/// Every ended delivery of a day, newest id first, beginning behind `from`.
-fn all_of(trees: &Day, from: Option<Cursor>) -> impl Iterator<Item = Result<(u64, DeliveryId), ArchiveError>> + use<> {
-    let end = from.map_or_else(|| b"f".to_vec(), |cursor| ended_key(&cursor.id));
-    trees.records.range(b"e".to_vec()..end).keys().rev().map(|key| {
-        let key = key.map_err(unreadable)?;
-        let id = key.get(1..).and_then(DeliveryId::from_bytes);
-        id.map(|id| (0, id)).ok_or_else(|| unreadable("a damaged record key"))
-    })
 }

@@ -1,11 +1,14 @@
 //! Handing an archive to a new replica, in pieces that fit a frame between peers.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use super::archive::{ArchiveStore, RecordSink};
+use super::archive_block::{Line, begins};
 use super::archive_index::run_of;
+use crate::base::sled;
 
 /// About how many bytes one piece holds.
 const PIECE: usize = 128 * 1024;
@@ -38,11 +41,16 @@ impl ArchiveStore {
         Ok(ArchiveWalk { archive: self, watermark, at, after: Vec::new() })
     }
 
-    /// Begins to take over another replica's archive: its index replaces ours, its records join ours. Blocks.
+    /// Begins to take over another replica's archive: its index replaces ours, its records join ours, and its blocks, which
+    /// hold the same cut differently, replace ours once all are here. Blocks.
     pub(crate) fn begin_taking(&self) -> io::Result<()> {
-        for (_, day) in self.days_from(0) {
+        let mut ours = BTreeMap::new();
+        for (number, day) in self.days_from(0) {
             day.index.clear()?;
+            let lines: Result<BTreeSet<_>, _> = day.records.scan_prefix(b"D").keys().collect();
+            ours.insert(number, (false, lines?));
         }
+        *self.replaced.lock() = ours;
         Ok(())
     }
 
@@ -50,7 +58,13 @@ impl ArchiveStore {
     pub(crate) fn take(&self, piece: ArchivePiece) -> io::Result<()> {
         let day = self.day(piece.day)?;
         let tree = if piece.index { &day.index } else { &day.records };
+        let mut replaced = self.replaced.lock();
+        let mut ours = replaced.get_mut(&piece.day);
         for (key, value) in piece.rows {
+            if let Some((begun, lines)) = &mut ours {
+                *begun |= !piece.index;
+                lines.remove(&sled::IVec::from(key.as_slice()));
+            }
             tree.insert(key, value)?;
         }
         Ok(())
@@ -58,7 +72,24 @@ impl ArchiveStore {
 
     /// Everything up to `watermark` is here now. Blocks.
     pub(crate) fn end_taking(&self, watermark: u64) -> io::Result<()> {
-        Ok(self.set_watermark(watermark)?)
+        for (day, (begun, lines)) in std::mem::take(&mut *self.replaced.lock()) {
+            if begun {
+                self.forget_blocks(day, &lines, watermark)?;
+            }
+        }
+        self.set_watermark(watermark)
+    }
+
+    /// Removes blocks, by their lines, that hold nothing of `watermark` and above.
+    fn forget_blocks(&self, day: u32, old: &BTreeSet<sled::IVec>, watermark: u64) -> io::Result<()> {
+        let records = self.day(day)?.records;
+        for key in old {
+            let Some(line) = Line::named(key).filter(|line| line.to() <= watermark) else { continue };
+            // The line first: it is never found without its block.
+            records.remove(key)?;
+            records.remove(line.block())?;
+        }
+        Ok(())
     }
 }
 
@@ -72,8 +103,9 @@ impl ArchiveWalk<'_> {
             for row in tree.range(self.after.clone()..) {
                 let (key, value) = row?;
                 self.after = [&key, &[0][..]].concat();
-                // Runs that began after the watermark belong to entries the new replica applies itself.
-                if index && run_of(&key).is_none_or(|run| run >= self.watermark) {
+                // Runs and blocks that began after the watermark belong to entries the new replica applies itself.
+                let began = if index { run_of(&key) } else { begins(&key).or(Some(0)) };
+                if began.is_none_or(|began| began >= self.watermark.max(1)) {
                     continue;
                 }
                 bytes += key.len() + value.len();

@@ -6,8 +6,9 @@ use tempfile::TempDir;
 use tidings_contract::{DeliveryId, MessageId, MessageType, PartitionId, Time};
 use tidings_machine::partition::{Delivery, Ended, Event, OnUnknown, Policy, Record, RetryPolicy, Sheet, State, What};
 
-use super::archive::{ArchiveStore, RecordSink};
+use super::archive::{ArchiveStore, RecordSink, ended_key};
 use super::{Cursor, Disk, DiskOptions, Query};
+use crate::codec;
 use crate::types::GroupId;
 
 const GROUP: GroupId = GroupId::Partition(PartitionId(3));
@@ -195,9 +196,9 @@ async fn an_archive_taken_over_is_whole_and_goes_on_without_repeating() {
         keep(&from, index as u64, one);
     }
     // The new replica had a little of it, indexed in runs of its own.
-    keep(&to, 0, &kept[0]);
+    (0..9).for_each(|n| keep(&to, n, &kept[n as usize]));
     to.flush().expect("written");
-    keep(&to, 1, &kept[1]);
+    keep(&to, 9, &kept[9]);
     let mut walk = from.walk().expect("readable");
     to.begin_taking().expect("room");
     let mut pieces = 0;
@@ -211,6 +212,10 @@ async fn an_archive_taken_over_is_whole_and_goes_on_without_repeating() {
     for (index, one) in kept.iter().enumerate().skip(2_900) {
         keep(&to, index as u64, one);
     }
+    let blocks = |archive: &ArchiveStore, day: u32| {
+        archive.day(day).expect("its trees").records.scan_prefix(b"B").keys().collect::<Result<Vec<_>, _>>()
+    };
+    assert_eq!(blocks(&to, START.day()), blocks(&from, START.day()), "its blocks replace ours");
     let new = ended(3_000, "user", START.after_ms(DAY));
     keep(&to, 3_000, &new);
     let (mut found, pages) = all(&to, &Query { recipient: Some("user".into()), ..Query::default() }, 5_000);
@@ -219,4 +224,112 @@ async fn an_archive_taken_over_is_whole_and_goes_on_without_repeating() {
     let expected: Vec<_> = kept.iter().chain([&new]).map(|e| e.delivery.id).collect();
     assert_eq!(found.len(), expected.len());
     assert_eq!(found, expected);
+}
+
+/// The deliveries of one message, which end in an order of their own.
+fn crowd(message: u64, count: u16) -> Vec<Ended> {
+    let one = |index: u16| {
+        let mixed = u16::try_from(u32::from(index) * 7_919 % u32::from(count)).expect("below the count");
+        let mut one = ended(message, "user", START.after_ms(message));
+        one.delivery.id = DeliveryId::new(one.delivery.id.message(), mixed, PartitionId(3));
+        one
+    };
+    (0..count).map(one).collect()
+}
+
+#[tokio::test]
+async fn what_ends_in_any_order_is_found_in_blocks_and_costs_few_writes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_disk, archive) = open(&dir).await;
+    // Every tenth ends much later than it was accepted; the others come in an order of their own within a minute.
+    let number = |n: u64| if n.is_multiple_of(10) { n * 300 } else { 4_000_000 + (n * 617) % 60_000 };
+    let kept: Vec<_> = (0..3_000).map(|n| ended(number(n), "user", START.after_ms(4_100_000))).collect();
+    for (index, one) in kept.iter().enumerate() {
+        keep(&archive, index as u64, one);
+        if index % 400 == 0 {
+            assert_eq!(archive.get(&one.delivery.id), Ok(Some(one.clone())), "in memory");
+        }
+    }
+    let mut expected: Vec<_> = kept.iter().map(|one| one.delivery.id).collect();
+    expected.sort_unstable_by(|a, b| b.cmp(a));
+    for _ in ["some in memory", "all on the disk"] {
+        for one in &kept {
+            assert_eq!(archive.get(&one.delivery.id), Ok(Some(one.clone())));
+        }
+        for limit in [83, 5_000] {
+            assert_eq!(all(&archive, &Query::default(), limit).0, expected, "newest first, each once");
+        }
+        archive.flush().expect("written");
+    }
+    let rows = archive.day(START.day()).expect("its trees").records.len();
+    assert!(rows < 500, "{rows} rows for 3,000 deliveries");
+    let unknown = MessageId::new(START.after_ms(4_030_000), PartitionId(9), 1);
+    assert_eq!(archive.get(&DeliveryId::new(unknown, 0, PartitionId(3))), Ok(None));
+}
+
+#[tokio::test]
+async fn the_deliveries_of_a_message_come_in_pages_from_memory_and_blocks() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_disk, archive) = open(&dir).await;
+    let crowds = [crowd(10, 900), crowd(11, 900)];
+    for (index, (one, other)) in crowds[0].iter().zip(&crowds[1]).enumerate() {
+        let records = [one, other].map(|one| Record::Ended(Box::new(one.clone())));
+        archive.record(index as u64, START, records.into()).expect("kept");
+    }
+    for crowd in &crowds {
+        let message = crowd[0].delivery.id.message();
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = archive.of_message(&message, after, 70).expect("readable");
+            let Some(last) = page.last() else { break };
+            after = Some(last.delivery.id);
+            found.extend(page.iter().map(|one| one.delivery.id.index()));
+        }
+        assert_eq!(found, (0..900).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_replay_writes_the_same_blocks_again_and_no_others() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (disk, archive) = open(&dir).await;
+    let kept: Vec<_> = (0..1_500).map(|n| ended(n, "user", START)).collect();
+    let rows = |archive: &ArchiveStore| {
+        let trees = archive.day(START.day()).expect("its trees");
+        trees.records.iter().map(|row| row.expect("readable")).collect::<Vec<_>>()
+    };
+    kept.iter().enumerate().for_each(|(index, one)| keep(&archive, index as u64, one));
+    let before = rows(&archive);
+    assert!(!before.is_empty(), "blocks were written before the watermark");
+    drop((disk, archive));
+    let (_disk, archive) = open(&dir).await;
+    kept.iter().enumerate().for_each(|(index, one)| keep(&archive, index as u64, one));
+    assert_eq!(rows(&archive), before);
+    assert_eq!(all(&archive, &Query::default(), 5_000).0.len(), kept.len());
+}
+
+#[tokio::test]
+async fn what_disk_version_1_kept_one_by_one_is_read_beside_blocks() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_disk, archive) = open(&dir).await;
+    let kept: Vec<_> = (0..1_000).map(|n| ended(n, "user", START)).collect();
+    for (index, one) in kept.iter().enumerate() {
+        if index < 600 {
+            let value = codec::encode(one).expect("it has a binary form");
+            archive
+                .day(START.day())
+                .expect("its trees")
+                .records
+                .insert(ended_key(&one.delivery.id), value)
+                .expect("kept");
+        }
+        // A hundred of them are played again from the log.
+        if index >= 500 {
+            keep(&archive, index as u64, one);
+        }
+    }
+    archive.flush().expect("written");
+    assert!(kept.iter().all(|one| archive.get(&one.delivery.id) == Ok(Some(one.clone()))));
+    let newest: Vec<_> = kept.iter().rev().map(|one| one.delivery.id).collect();
+    assert_eq!(all(&archive, &Query::default(), 77).0, newest);
 }

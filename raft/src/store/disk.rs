@@ -7,11 +7,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::flusher::{Flusher, Health};
+use super::upgrade;
+#[cfg(not(feature = "sim"))]
 use super::witness;
+use crate::base::{sled, spawn_blocking};
 use crate::error::OpenError;
 
-/// The layout this program reads and writes. A change of it is one upgrade step from the version before.
-const VERSION: u32 = 1;
+/// Under this name the disk knows that a restore into it has not finished.
+const RESTORING: &str = "restoring";
 /// See [`crate::MAX_ENTRY_BYTES`]: with this segment size no page ever becomes a file of its own.
 const SEGMENT_BYTES: usize = 16 << 20;
 /// How long to wait for a process that is just ending to let go of the database.
@@ -35,6 +38,7 @@ pub(crate) struct DiskOptions {
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
     db: sled::Db,
+    dir: Arc<Path>,
     meta: sled::Tree,
     flusher: Arc<Flusher>,
 }
@@ -45,7 +49,7 @@ impl Disk {
         let dir = options.dir.join("ledger");
         let options = options.clone();
         let db = Self::open_when_free(&dir, options.cache_bytes).await?;
-        let opened = tokio::task::spawn_blocking(move || Self::adopt(db, &dir, &options)).await;
+        let opened = spawn_blocking(move || Self::adopt(db, &dir, &options)).await;
         opened.map_err(|e| OpenError::Damaged { what: "database".into(), why: e.to_string() })?
     }
 
@@ -53,7 +57,7 @@ impl Disk {
         std::fs::create_dir_all(dir).map_err(|source| OpenError::Io { path: dir.display().to_string(), source })?;
         for attempt in 1.. {
             let path = dir.to_owned();
-            let opened = tokio::task::spawn_blocking(move || {
+            let opened = spawn_blocking(move || {
                 sled::Config::new()
                     .path(path)
                     .cache_capacity(cache_bytes)
@@ -72,17 +76,11 @@ impl Disk {
 
     fn adopt(db: sled::Db, dir: &Path, options: &DiskOptions) -> Result<Self, OpenError> {
         let meta = db.open_tree("meta")?;
-        match meta.get("version")? {
-            None => {
-                meta.insert("version", &VERSION.to_be_bytes())?;
-                meta.insert("node", &options.node.to_be_bytes())?;
-            }
-            Some(found) if *found == VERSION.to_be_bytes() => {}
-            Some(found) => {
-                let number = <[u8; 4]>::try_from(&*found).map(u32::from_be_bytes);
-                let found = number.map_or_else(|_| format!("{found:?}"), |n| n.to_string());
-                return Err(OpenError::Version { found, known: VERSION });
-            }
+        let version = upgrade::version_of(&db)?;
+        version.map_or(Ok(()), upgrade::check)?;
+        if version.is_none() {
+            upgrade::write_version(&db, upgrade::VERSION)?;
+            meta.insert("node", &options.node.to_be_bytes())?;
         }
         let owner = meta.get("node")?.and_then(|b| <[u8; 8]>::try_from(&*b).ok()).map(u64::from_be_bytes);
         match owner {
@@ -90,10 +88,19 @@ impl Disk {
             Some(found) => return Err(OpenError::OtherNode { found, wanted: options.node }),
             None => return Err(OpenError::Damaged { what: "meta".into(), why: "no node number".into() }),
         }
+        if meta.contains_key(RESTORING)? {
+            return Err(OpenError::Unfinished);
+        }
+        // The simulated disk loses no tail it has synced.
+        #[cfg(not(feature = "sim"))]
         witness::check(&db, dir)?;
+        // Only what is ours and whole is touched.
+        if let Some(found) = version {
+            upgrade::bring_up(&db, found)?;
+        }
         let flusher = Flusher::start(db.clone(), dir, options.reserve_bytes)
             .map_err(|source| OpenError::Io { path: dir.join("db").display().to_string(), source })?;
-        Ok(Self { db, meta, flusher: Arc::new(flusher) })
+        Ok(Self { db, dir: dir.into(), meta, flusher: Arc::new(flusher) })
     }
 
     /// A tree by name, made if it is not there.
@@ -130,6 +137,12 @@ impl Disk {
         self.flusher.health()
     }
 
+    /// Bytes of the database, and bytes free beside it.
+    pub(crate) fn usage(&self) -> Option<(u64, u64)> {
+        let stat = rustix::fs::statvfs(&*self.dir).ok()?;
+        Some((self.db.size_on_disk().ok()?, stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+
     /// Returns when everything written before is durable.
     pub(crate) async fn settle(&self) -> std::io::Result<()> {
         let (done, settled) = oneshot::channel();
@@ -140,6 +153,20 @@ impl Disk {
     /// Keeps a small value durably.
     pub(crate) async fn keep(&self, key: String, value: Vec<u8>) -> std::io::Result<()> {
         self.meta.insert(key, value)?;
+        self.settle().await
+    }
+
+    /// From here on the disk cannot be opened until [`Disk::end_restore`].
+    pub(crate) async fn begin_restore(&self) -> std::io::Result<()> {
+        self.keep(RESTORING.to_owned(), Vec::new()).await
+    }
+
+    /// Everything that was to be restored is here, in the form of disk version `version`, from which the next opening
+    /// brings it up. Returns when all of it is durable.
+    pub(crate) async fn end_restore(&self, version: u32) -> std::io::Result<()> {
+        upgrade::write_version(&self.db, version).map_err(std::io::Error::other)?;
+        self.settle().await?;
+        self.meta.remove(RESTORING)?;
         self.settle().await
     }
 
@@ -167,6 +194,14 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         drop(Disk::open(&options(dir.path(), 1)).await.expect("a new disk"));
 
+        let disk = Disk::open(&options(dir.path(), 1)).await.expect("it is ours");
+        disk.keep("version".into(), 1_u32.to_be_bytes().to_vec()).await.expect("written");
+        drop(disk);
+        let disk = Disk::open(&options(dir.path(), 1)).await.expect("the version before is read");
+        let version = disk.meta().get("version").expect("readable").expect("there");
+        assert_eq!(*version, upgrade::VERSION.to_be_bytes());
+        drop((disk, version));
+
         let error = Disk::open(&options(dir.path(), 2)).await.expect_err("it is node 1's");
         assert!(matches!(error, OpenError::OtherNode { found: 1, wanted: 2 }), "{error}");
 
@@ -175,6 +210,16 @@ mod tests {
         drop(disk);
         let error = Disk::open(&options(dir.path(), 1)).await.expect_err("it is of the future");
         assert!(error.to_string().contains("disk version 9"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_disk_on_which_a_restore_did_not_finish_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Disk::open(&options(dir.path(), 1)).await.expect("a new disk");
+        disk.begin_restore().await.expect("marked");
+        drop(disk);
+        let error = Disk::open(&options(dir.path(), 1)).await.expect_err("it is not whole");
+        assert!(matches!(error, OpenError::Unfinished), "{error}");
     }
 
     #[tokio::test]

@@ -15,11 +15,16 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::witness::Witness;
+use crate::base::sled;
 
 /// Most writes that wait. Each group has at most one append and one vote under way, so this is never reached in health.
 const QUEUE: usize = 16_384;
 /// Most writes one sync serves.
 const GATHER: usize = 1_024;
+/// So many writes in one sync are a crowd.
+const CROWD: usize = 2;
+/// In a crowd a sync waits for more writes as long as a sync takes, and never longer than this.
+const LONGEST_WAIT: Duration = Duration::from_millis(2);
 /// How often the free space is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -84,8 +89,17 @@ impl Flusher {
         let (queue, work) = sync_channel(QUEUE);
         let health = Arc::new(Health::default());
         let witness = Witness::open(&db, dir)?;
-        let dir = dir.to_owned();
-        let worker = Worker { db, file, witness, dir, reserve, health: Arc::clone(&health), looked: None };
+        let worker = Worker {
+            db,
+            file,
+            witness,
+            dir: dir.to_owned(),
+            reserve,
+            health: Arc::clone(&health),
+            looked: None,
+            takes: Duration::ZERO,
+            crowd: 0,
+        };
         let thread = std::thread::Builder::new().name("flusher".into()).spawn(move || worker.run(&work))?;
         Ok(Self { queue, health, thread: Mutex::new(Some(thread)) })
     }
@@ -135,6 +149,10 @@ struct Worker {
     reserve: u64,
     health: Arc<Health>,
     looked: Option<Instant>,
+    /// How long a sync takes: a running mean.
+    takes: Duration,
+    /// How many writes the newest sync served.
+    crowd: usize,
 }
 
 impl Worker {
@@ -149,6 +167,9 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if next.is_some() {
+                self.wait_for_more();
+            }
             let mut stop = false;
             while let Some(one) = next {
                 match one {
@@ -166,12 +187,24 @@ impl Worker {
         }
     }
 
+    /// In a crowd, lets more writes come before the sync: it costs the same for all groups as for one. Who writes alone
+    /// never waits.
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own, not a worker")]
+    fn wait_for_more(&self) {
+        if self.crowd >= CROWD {
+            std::thread::sleep(self.takes.min(LONGEST_WAIT));
+        }
+    }
+
     /// Makes what was written durable and tells whoever waits.
     fn finish(&mut self, written: &mut Vec<(Done, io::Result<()>)>) {
         if written.is_empty() {
             return;
         }
+        let began = Instant::now();
         let synced = self.sync();
+        self.takes = (self.takes * 7 + began.elapsed()) / 8;
+        self.crowd = written.len();
         for (done, result) in written.drain(..) {
             let result =
                 result.and_then(|()| synced.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string())).copied());
@@ -195,7 +228,8 @@ impl Worker {
         let Some(mut chore) = chores.pop_front() else { return };
         match chore() {
             Ok(true) => chores.push_back(chore),
-            Ok(false) => {}
+            // A group that left this disk took its trees with it.
+            Ok(false) | Err(sled::Error::CollectionNotFound(_)) => {}
             Err(error) => self.health.fail(&error.into()),
         }
     }
@@ -278,6 +312,29 @@ mod tests {
             .expect("queued");
         assert_eq!(seen.recv(), Ok(true), "what is under way still ends");
         assert_eq!(flusher.health().refuses().as_deref(), Some("the disk is full"));
+        assert_eq!(flusher.health().failure(), None);
+    }
+
+    #[test]
+    fn a_chore_for_a_tree_that_was_dropped_is_done_and_not_a_failure_of_the_disk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (db, flusher) = open(dir.path(), 0);
+        let tree = db.open_tree("log/p0").expect("a tree");
+        tree.insert("key", "value").expect("written");
+        db.drop_tree("log/p0").expect("dropped");
+        let (done, ended) = mpsc::channel();
+        let chore = move || {
+            let found = tree.range("a"..).next().transpose();
+            done.send(found.is_err()).expect("somebody waits");
+            found.map(|_| false)
+        };
+        flusher.chore(Box::new(chore)).expect("taken");
+        assert!(ended.recv().expect("it ran"), "sled says that the tree is gone");
+        // One more round of the thread, so that the end of the chore was looked at.
+        let (settled, waits) = mpsc::channel();
+        let settle = Box::new(move |result: io::Result<()>| settled.send(result.is_ok()).unwrap_or_default());
+        flusher.write(Box::new(|| Ok(())), settle).expect("taken");
+        assert!(waits.recv().expect("written"));
         assert_eq!(flusher.health().failure(), None);
     }
 }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::disk::Disk;
+use crate::base::{sled, spawn_blocking};
 use crate::codec;
 use crate::types::{Entry, GroupId, LogId, StorageError, Types, Vote};
 
@@ -152,7 +153,7 @@ impl DiskLog {
             return Ok(found);
         }
         let log = self.clone();
-        let joined = tokio::task::spawn_blocking(move || log.read_disk(start, end, most)).await;
+        let joined = spawn_blocking(move || log.read_disk(start, end, most)).await;
         joined.map_err(reading)?
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, ErrorSubject, ErrorVerb, RaftSnapshotBuilder, Snapshot, StorageIOError};
-use tokio::task::spawn_blocking;
 
 use super::snapshot::{SnapshotBody, SnapshotStore};
+use crate::base::spawn_blocking;
 use crate::host::{Frozen, Hosted};
 use crate::types::{Applied, Entry, LogId, Membership, SnapshotMeta, StorageError, Types};
 

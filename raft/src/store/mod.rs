@@ -3,12 +3,17 @@
 #![allow(clippy::result_large_err, reason = "openraft decides how large its StorageError is")]
 
 mod archive;
+mod archive_block;
+mod archive_find;
 mod archive_index;
 mod archive_stream;
 #[cfg(test)]
 mod archive_tests;
 mod disk;
+#[cfg(not(feature = "sim"))]
 mod flusher;
+#[cfg(feature = "sim")]
+mod flusher_sim;
 mod log;
 mod machine;
 #[cfg(test)]
@@ -16,7 +21,12 @@ mod memory;
 mod snapshot;
 #[cfg(test)]
 mod suite;
+mod upgrade;
+#[cfg(not(feature = "sim"))]
 mod witness;
+
+#[cfg(feature = "sim")]
+use flusher_sim as flusher;
 
 pub use archive::{Archive, ArchiveError};
 pub(crate) use archive::{ArchiveStore, RecordSink};
@@ -26,3 +36,4 @@ pub(crate) use disk::{Disk, DiskOptions};
 pub(crate) use log::{AppendWatch, DiskLog};
 pub(crate) use machine::MachineStore;
 pub(crate) use snapshot::{ChunkWriter, SnapshotBody, SnapshotStore};
+pub(crate) use upgrade::{VERSION as DISK_VERSION, check as check_version};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::disk::Disk;
+use crate::base::{sled, spawn_blocking};
 use crate::codec::{self, CodecError};
 use crate::types::{GroupId, SnapshotMeta};
 
@@ -55,6 +56,8 @@ pub(crate) struct SnapshotStore {
     key: String,
     alive: Arc<parking_lot::Mutex<Vec<std::sync::Weak<u64>>>>,
     current: Arc<parking_lot::Mutex<Option<Arc<u64>>>>,
+    /// Held while a snapshot is made current: one that was built must not pass one that is being installed.
+    making: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl SnapshotBody {
@@ -120,7 +123,8 @@ impl SnapshotStore {
     /// Opens the snapshots of `group`.
     pub(crate) fn open(disk: &Disk, group: GroupId) -> Result<Self, sled::Error> {
         let (tree, key) = (disk.tree(&Self::tree_name(group))?, Self::meta_name(group));
-        let store = Self { disk: disk.clone(), tree, key, alive: Arc::default(), current: Arc::default() };
+        let (alive, current, making) = Default::default();
+        let store = Self { disk: disk.clone(), tree, key, alive, current, making };
         if let Some(current) = store.read_current().map_err(|e| sled::Error::Unsupported(e.to_string()))? {
             *store.current.lock() = Some(store.pin(current.generation));
         }
@@ -147,14 +151,22 @@ impl SnapshotStore {
 
     /// The current snapshot, if there is one.
     pub(crate) fn current(&self) -> Result<Option<(SnapshotMeta, SnapshotBody)>, CodecError> {
+        // While this is held the current one is not let go of, so its pieces stay until they are pinned here too.
+        let _held = self.current.lock();
         let Some(current) = self.read_current()? else { return Ok(None) };
         let generation = self.pin(current.generation);
         let source = Some(Source { tree: self.tree.clone(), generation });
         Ok(Some((current.meta, SnapshotBody { source, size: current.size })))
     }
 
-    /// Makes a complete snapshot durable, then the current one; returns when both are on the disk.
+    /// Makes a complete snapshot durable, then the current one; returns when both are on the disk. Does nothing if the
+    /// current one is newer: its log is gone already, so an older one would leave a hole.
     pub(crate) async fn make_current(&self, meta: &SnapshotMeta, body: &SnapshotBody) -> io::Result<()> {
+        let _one_at_a_time = self.making.lock().await;
+        let known = self.read_current().map_err(io::Error::other)?;
+        if known.is_some_and(|known| known.meta.last_log_id > meta.last_log_id) {
+            return Ok(());
+        }
         let body = self.own(body).await?;
         let Some(source) = &body.source else { return Err(io::Error::other("an empty snapshot")) };
         self.disk.settle().await?;
@@ -174,7 +186,7 @@ impl SnapshotStore {
                     io::copy(&mut body.reader(), &mut writer)?;
                     writer.finish()
                 };
-                tokio::task::spawn_blocking(copy).await.map_err(io::Error::other)?
+                spawn_blocking(copy).await.map_err(io::Error::other)?
             }
             _ => Ok(body.clone()),
         }
@@ -203,28 +215,41 @@ impl SnapshotStore {
 
     /// Removes, when there is time, every piece of a generation nobody needs.
     fn sweep(&self) {
-        let (tree, alive) = (self.tree.clone(), Arc::clone(&self.alive));
+        // The chore may outlive the store, so it holds the current one itself.
+        let (tree, alive, current) = (self.tree.clone(), Arc::clone(&self.alive), Arc::clone(&self.current));
         let mut from = Vec::new();
         let chore = move || {
-            let needed: Vec<u64> = alive.lock().iter().filter_map(|weak| weak.upgrade().map(|g| *g)).collect();
-            let keys: Result<Vec<_>, _> = tree.range(from.clone()..).keys().take(SLICE).collect();
-            let keys = keys?;
-            for key in &keys {
-                let generation = key.get(..8).and_then(|b| <[u8; 8]>::try_from(b).ok()).map(u64::from_be_bytes);
-                if generation.is_none_or(|g| !needed.contains(&g)) {
-                    tree.remove(key)?;
-                }
-            }
-            let more = keys.len() == SLICE;
-            if let Some(last) = keys.last() {
-                from = [last, &[0][..]].concat();
-            }
-            Ok(more)
+            let _pinned = &current;
+            sweep_slice(&tree, &mut from, || needed(&alive))
         };
         if let Err(error) = self.disk.flusher().chore(Box::new(chore)) {
             tracing::debug!(%error, "old snapshots stay until the next one");
         }
     }
+}
+
+/// The generations somebody needs.
+fn needed(alive: &parking_lot::Mutex<Vec<std::sync::Weak<u64>>>) -> Vec<u64> {
+    alive.lock().iter().filter_map(|weak| weak.upgrade().map(|generation| *generation)).collect()
+}
+
+/// Looks at some pieces from `from` on and removes those of a generation that is not `needed`; `true` while there is more.
+fn sweep_slice(tree: &sled::Tree, from: &mut Vec<u8>, needed: impl FnOnce() -> Vec<u64>) -> Result<bool, sled::Error> {
+    let keys: Result<Vec<_>, _> = tree.range(from.clone()..).keys().take(SLICE).collect();
+    let keys = keys?;
+    // Asked after the pieces were seen. A generation is pinned before its first piece is written, so one that is being
+    // written is needed; asked before, one that began in between would lose pieces.
+    let needed = needed();
+    for key in &keys {
+        let generation = key.get(..8).and_then(|b| <[u8; 8]>::try_from(b).ok()).map(u64::from_be_bytes);
+        if generation.is_none_or(|g| !needed.contains(&g)) {
+            tree.remove(key)?;
+        }
+    }
+    if let Some(last) = keys.last() {
+        *from = [last, &[0][..]].concat();
+    }
+    Ok(keys.len() == SLICE)
 }
 
 /// Takes the bytes of a new snapshot and stores them piece by piece.
@@ -291,5 +316,83 @@ impl Generations for sled::Tree {
             Some((old + 1).to_be_bytes().to_vec())
         })?;
         Ok(next.and_then(|b| <[u8; 8]>::try_from(&*b).ok()).map_or(1, u64::from_be_bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::DiskOptions;
+    use crate::types::LogId;
+
+    async fn open(dir: &tempfile::TempDir) -> SnapshotStore {
+        let options = DiskOptions { dir: dir.path().to_owned(), node: 1, cache_bytes: 1 << 20, reserve_bytes: 0 };
+        let disk = Disk::open(&options).await.expect("a disk");
+        SnapshotStore::open(&disk, GroupId::Control).expect("a place for snapshots")
+    }
+
+    fn write(store: &SnapshotStore, fill: u8) -> SnapshotBody {
+        let mut writer = store.writer().expect("room");
+        writer.write_all(&[fill; 1_000]).expect("written");
+        writer.finish().expect("complete")
+    }
+
+    fn at(index: u64) -> SnapshotMeta {
+        let id = LogId::new(openraft::CommittedLeaderId::new(1, 1), index);
+        SnapshotMeta { last_log_id: Some(id), ..SnapshotMeta::default() }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_begins_while_old_ones_are_swept_keeps_its_pieces() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(&dir).await;
+        let (mut from, mut body) = (Vec::new(), None);
+        drop(write(&store, 1));
+        // The new one is begun and written just behind the look at what is needed.
+        let look = || {
+            let needed = needed(&store.alive);
+            body = Some(write(&store, 2));
+            needed
+        };
+        let more = sweep_slice(&store.tree, &mut from, look).expect("swept");
+        assert!(!more, "there are fewer pieces than a slice");
+        assert_eq!(body.expect("it was written").verify().map_err(|e| e.to_string()), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_sweep_that_outlives_its_store_keeps_the_current_snapshot() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(&dir).await;
+        let body = write(&store, 1);
+        store.make_current(&at(10), &body).await.expect("kept");
+        drop(body);
+        let disk = store.disk.clone();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let wait = move || {
+            let _ = held.recv();
+            Ok(())
+        };
+        disk.flusher().write(Box::new(wait), Box::new(drop)).expect("queued");
+        store.sweep();
+        drop(store);
+        hold.send(()).expect("the thread waits");
+        for _ in 0..4 {
+            disk.settle().await.expect("one chore between two syncs");
+        }
+        let store = SnapshotStore::open(&disk, GroupId::Control).expect("a place for snapshots");
+        let (_, body) = store.current().expect("readable").expect("there is one");
+        assert_eq!(body.verify().map_err(|e| e.to_string()), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_was_built_late_does_not_replace_a_newer_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(&dir).await;
+        let (built, installed) = (write(&store, 1), write(&store, 2));
+        store.make_current(&at(20), &installed).await.expect("kept");
+        store.make_current(&at(10), &built).await.expect("passed over");
+        let (meta, body) = store.current().expect("readable").expect("there is one");
+        assert_eq!(meta, at(20));
+        assert_eq!(body.verify().map_err(|e| e.to_string()), Ok(()));
     }
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use crate::base::sled;
 use crate::error::OpenError;
 
 /// The count in the database, in the tree `meta`.

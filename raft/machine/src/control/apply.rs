@@ -47,10 +47,14 @@ impl Control {
             Action::DeleteAccount { name } => self.delete_account(&name),
             Action::PutKey { id, name, role, hash } => self.put_key(id, name, role, hash),
             Action::RevokeKey { id } => self.revoke_key(&id),
+            Action::RemoveNode { node } => self.remove_node(node),
+            Action::ReplaceNode { old, node, info } => self.replace_node(old, node, info),
+            Action::ForgetNode { node } => self.forget_node(node),
+            Action::PreferLeader { partition, node } => self.prefer_leader(partition, node),
         }
     }
 
-    fn note(&mut self, by: String, action: &str, subject: String) {
+    pub(super) fn note(&mut self, by: String, action: &str, subject: String) {
         self.audit_seq += 1;
         self.audit.push_back(AuditEntry { seq: self.audit_seq, at: self.now, by, action: action.to_owned(), subject });
         if self.audit.len() > AUDIT_KEPT {
@@ -70,5 +74,9 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::DeleteAccount { name } => ("delete_account", name.clone()),
         Action::PutKey { id, .. } => ("put_key", id.clone()),
         Action::RevokeKey { id } => ("revoke_key", id.clone()),
+        Action::RemoveNode { node } => ("remove_node", node.to_string()),
+        Action::ReplaceNode { old, node, .. } => ("replace_node", format!("{old} by {node}")),
+        Action::ForgetNode { node } => ("forget_node", node.to_string()),
+        Action::PreferLeader { partition, node } => ("prefer_leader", format!("{node} for {partition}")),
     }
 }

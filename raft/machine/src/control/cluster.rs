@@ -18,6 +18,9 @@ pub struct Cluster {
     pub founded_at: Time,
 }
 
+/// The label by which replicas are spread: two of one partition share a value of it only where there are too few values.
+pub const ZONE: &str = "zone";
+
 /// A node as the cluster knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -29,4 +32,11 @@ pub struct NodeInfo {
     pub labels: BTreeMap<String, String>,
     /// When it joined.
     pub joined_at: Time,
+}
+
+impl NodeInfo {
+    /// Where it stands, for spreading replicas; a node that does not say shares its zone with nobody.
+    pub fn zone(&self) -> Option<&str> {
+        self.labels.get(ZONE).map(String::as_str)
+    }
 }

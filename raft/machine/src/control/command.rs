@@ -1,7 +1,7 @@
 //! What can be asked of control, and what it answers.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::AccountLimit;
+use tidings_contract::{AccountLimit, PartitionId};
 
 use super::{ApiKey, NodeInfo, Role, Sealed, TemplateSpec};
 
@@ -90,6 +90,32 @@ pub enum Action {
         /// Its id.
         id: String,
     },
+    /// A node is to leave: nothing is placed on it from here on. Refused for the last one that stays.
+    RemoveNode {
+        /// Its number.
+        node: u64,
+    },
+    /// A node is to leave and another takes its place, so that what the old one held goes to the new one.
+    ReplaceNode {
+        /// The number of the one that leaves.
+        old: u64,
+        /// The number of the new one; never used before.
+        node: u64,
+        /// The new node.
+        info: NodeInfo,
+    },
+    /// A node that was to leave holds nothing any more: it is no member from here on. Asked by the leader of control.
+    ForgetNode {
+        /// Its number.
+        node: u64,
+    },
+    /// Another of its replicas is to lead a partition, until nodes come or go.
+    PreferLeader {
+        /// The partition.
+        partition: PartitionId,
+        /// The node.
+        node: u64,
+    },
 }
 
 /// What control answers.
@@ -122,4 +148,8 @@ pub enum Refusal {
     TooMany(u64),
     /// The command makes no sense: no partitions, no replicas, no account of that name …
     Invalid(String),
+    /// The last node that stays cannot be removed.
+    LastNode,
+    /// That node was removed; its number is never used again.
+    Removed(u64),
 }

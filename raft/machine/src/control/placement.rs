@@ -1,20 +1,26 @@
-//! Which nodes hold which partition: as even as can be, moving as little as can be.
+//! Which nodes hold which partition: spread over zones, as even as can be, moving as little as can be.
 //!
-//! Three steps, each deterministic: keep the replicas that still have their node and fill up with the least loaded nodes;
-//! move single replicas from the fullest to the emptiest node until they differ by at most one; hand preferred leadership
-//! along chains of replicas until it, too, differs by at most one.
+//! Each step is deterministic: keep the replicas that still have their node and fill up with the least loaded nodes of zones
+//! that the partition is not in yet; move replicas that share a zone to a zone where fewer are; move single replicas from
+//! fuller to emptier nodes, as long as no two come together in a zone by it; hand on preferred leadership (`leaders`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use tidings_contract::PartitionId;
 
-/// Which nodes hold which partition; the first is the preferred leader.
-type Placement = BTreeMap<PartitionId, Vec<u64>>;
+use super::leaders::spread_leaders;
 
-/// Places `partitions` on `nodes`, starting from where they are.
-pub(super) fn place(previous: &Placement, nodes: &[u64], partitions: u16, replication: u16) -> Placement {
-    let copies = usize::from(replication).min(nodes.len());
-    let mut load: BTreeMap<u64, usize> = nodes.iter().map(|node| (*node, 0)).collect();
+/// Which nodes hold which partition; the first is the preferred leader.
+pub(super) type Placement = BTreeMap<PartitionId, Vec<u64>>;
+/// The nodes that may hold replicas, and the zone of each; one without a zone shares it with nobody.
+pub(super) type Sites = BTreeMap<u64, Option<String>>;
+type Load = BTreeMap<u64, usize>;
+
+/// Places `partitions` on `sites`, starting from where they are.
+pub(super) fn place(previous: &Placement, sites: &Sites, partitions: u16, replication: u16) -> Placement {
+    let copies = usize::from(replication).min(sites.len());
+    let mut load: Load = sites.keys().map(|node| (*node, 0)).collect();
     let mut placement: Placement = (0..partitions)
         .map(|number| {
             let kept = previous.get(&PartitionId(number)).into_iter().flatten();
@@ -25,90 +31,94 @@ pub(super) fn place(previous: &Placement, nodes: &[u64], partitions: u16, replic
     for node in placement.values().flatten() {
         *load.entry(*node).or_default() += 1;
     }
-    fill(&mut placement, &mut load, copies);
-    even_out(&mut placement, &mut load);
-    spread_leaders(&mut placement, nodes);
+    fill(&mut placement, &mut load, sites, copies);
+    separate(&mut placement, &mut load, sites);
+    even_out(&mut placement, &mut load, sites);
+    let nodes: Vec<u64> = sites.keys().copied().collect();
+    spread_leaders(&mut placement, &nodes);
     placement
 }
 
-fn fill(placement: &mut Placement, load: &mut BTreeMap<u64, usize>, copies: usize) {
+/// How many of `replicas` would share the zone of `node` with it, if `node` stood `instead_of` one of them.
+fn company(sites: &Sites, replicas: &[u64], node: u64, instead_of: Option<u64>) -> usize {
+    let Some(Some(zone)) = sites.get(&node) else { return 0 };
+    let others = replicas.iter().filter(|other| **other != node && Some(**other) != instead_of);
+    others.filter(|other| sites.get(*other).and_then(Option::as_ref) == Some(zone)).count()
+}
+
+fn fill(placement: &mut Placement, load: &mut Load, sites: &Sites, copies: usize) {
     for replicas in placement.values_mut() {
         while replicas.len() < copies {
-            let free = load.iter_mut().filter(|(node, _)| !replicas.contains(node));
-            let Some((node, count)) = free.min_by_key(|(node, count)| (**count, **node)) else { break };
-            *count += 1;
-            replicas.push(*node);
+            let free = load.iter().filter(|(node, _)| !replicas.contains(node));
+            let best = free.min_by_key(|(node, count)| (company(sites, replicas, **node, None), **count, **node));
+            let Some(node) = best.map(|(node, _)| *node) else { break };
+            *load.entry(node).or_default() += 1;
+            replicas.push(node);
         }
     }
+}
+
+/// Moves replicas to where fewer of the same partition share a zone. Every move lowers the pairs that do, so it ends.
+fn separate(placement: &mut Placement, load: &mut Load, sites: &Sites) {
+    for replicas in placement.values_mut() {
+        while let Some((at, to)) = less_company(replicas, load, sites) {
+            swap(load, &mut replicas[at], to);
+        }
+    }
+}
+
+/// The replica with the most company, rather a follower than the preferred leader, and a node where it has less.
+fn less_company(replicas: &[u64], load: &Load, sites: &Sites) -> Option<(usize, u64)> {
+    let crowd = |at: &usize| company(sites, replicas, replicas[*at], None);
+    let at = (0..replicas.len()).max_by_key(|at| (crowd(at), load.get(&replicas[*at]), *at))?;
+    let there = |node: &u64| company(sites, replicas, *node, Some(replicas[at]));
+    let free = sites.keys().filter(|node| !replicas.contains(node));
+    let to = free.min_by_key(|node| (there(node), load.get(node), **node))?;
+    (there(to) < crowd(&at)).then_some((at, *to))
+}
+
+fn swap(load: &mut Load, replica: &mut u64, to: u64) {
+    load.entry(*replica).and_modify(|count| *count -= 1);
+    *load.entry(to).or_default() += 1;
+    *replica = to;
 }
 
 /// Takes from partitions that lost least so far, and rather a follower than the preferred leader.
-fn even_out(placement: &mut Placement, load: &mut BTreeMap<u64, usize>) {
+fn even_out(placement: &mut Placement, load: &mut Load, sites: &Sites) {
     let mut moved: BTreeMap<PartitionId, usize> = BTreeMap::new();
-    loop {
-        let fullest = load.iter().max_by_key(|(node, count)| (**count, u64::MAX - **node)).map(|(n, c)| (*n, *c));
-        let emptiest = load.iter().min_by_key(|(node, count)| (**count, **node)).map(|(n, c)| (*n, *c));
-        let (Some((from, most)), Some((to, least))) = (fullest, emptiest) else { return };
-        if most - least <= 1 {
-            return;
+    while let Some((id, at, to)) = evener(placement, load, sites, &moved) {
+        if let Some(replica) = placement.get_mut(&id).and_then(|replicas| replicas.get_mut(at)) {
+            swap(load, replica, to);
         }
-        let candidates = placement.iter_mut().filter_map(|(id, replicas)| {
-            let at = replicas.iter().position(|node| *node == from)?;
-            (!replicas.contains(&to)).then_some((id, at, replicas))
-        });
-        let chosen = candidates.min_by_key(|(id, at, _)| (moved.get(*id).copied().unwrap_or(0), *at == 0, **id));
-        let Some((id, at, replicas)) = chosen else { return };
-        replicas[at] = to;
-        *moved.entry(*id).or_default() += 1;
-        load.insert(from, most - 1);
-        load.insert(to, least + 1);
+        *moved.entry(id).or_default() += 1;
     }
 }
 
-/// While one node leads at least two more than another that can be reached over replicas, one leadership moves that way.
-fn spread_leaders(placement: &mut Placement, nodes: &[u64]) {
-    let mut leads: BTreeMap<u64, usize> = nodes.iter().map(|node| (*node, 0)).collect();
-    for leader in placement.values().filter_map(|replicas| replicas.first()) {
-        *leads.entry(*leader).or_default() += 1;
-    }
-    while let Some((from, to)) = nodes.iter().find_map(|node| hand_over(placement, &leads, *node)) {
-        leads.entry(from).and_modify(|count| *count -= 1);
-        leads.entry(to).and_modify(|count| *count += 1);
-    }
-}
-
-/// Looks for the nearest node that leads at least two less than `from`, and moves one leadership to it: each partition of
-/// the chain is handed from its leader to another of its replicas.
-fn hand_over(placement: &mut Placement, leads: &BTreeMap<u64, usize>, from: u64) -> Option<(u64, u64)> {
-    let count = |node: &u64| leads.get(node).copied().unwrap_or(0);
-    let mut came: BTreeMap<u64, (PartitionId, u64)> = BTreeMap::new();
-    let mut queue = VecDeque::from([from]);
-    let mut to = None;
-    while let (Some(node), None) = (queue.pop_front(), to) {
-        for (id, replicas) in placement.iter().filter(|(_, replicas)| replicas.first() == Some(&node)) {
-            for next in replicas.iter().filter(|next| **next != from) {
-                if came.contains_key(next) || *next == node {
-                    continue;
-                }
-                came.insert(*next, (*id, node));
-                queue.push_back(*next);
-                if to.is_none() && count(next) + 2 <= count(&from) {
-                    to = Some(*next);
-                }
+/// The next single move from a fuller to an emptier node, the furthest apart first.
+fn evener(
+    placement: &Placement,
+    load: &Load,
+    sites: &Sites,
+    moved: &BTreeMap<PartitionId, usize>,
+) -> Option<(PartitionId, usize, u64)> {
+    let mut full: Vec<(u64, usize)> = load.iter().map(|(node, count)| (*node, *count)).collect();
+    full.sort_by_key(|(node, count)| (Reverse(*count), *node));
+    let mut empty = full.clone();
+    empty.sort_by_key(|(node, count)| (*count, *node));
+    for (from, most) in full {
+        for (to, _) in empty.iter().take_while(|(_, least)| most > least + 1) {
+            let candidates = placement.iter().filter_map(|(id, replicas)| {
+                let at = replicas.iter().position(|node| *node == from)?;
+                let closer = || company(sites, replicas, *to, Some(from)) > company(sites, replicas, from, None);
+                (!replicas.contains(to) && !closer()).then_some((*id, at))
+            });
+            let chosen = candidates.min_by_key(|(id, at)| (moved.get(id).copied().unwrap_or(0), *at == 0, *id));
+            if let Some((id, at)) = chosen {
+                return Some((id, at, *to));
             }
         }
     }
-    let to = to?;
-    let mut node = to;
-    while let Some((id, before)) = came.get(&node).filter(|_| node != from) {
-        if let Some(replicas) = placement.get_mut(id)
-            && let Some(at) = replicas.iter().position(|replica| *replica == node)
-        {
-            replicas.swap(0, at);
-        }
-        node = *before;
-    }
-    Some((from, to))
+    None
 }
 
 #[cfg(test)]
@@ -116,6 +126,32 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn anywhere(nodes: &[u64]) -> Sites {
+        nodes.iter().map(|node| (*node, None)).collect()
+    }
+
+    /// Pairs of replicas of one partition that share a zone.
+    fn pairs(sites: &Sites, replicas: &[u64]) -> usize {
+        replicas.iter().map(|node| company(sites, replicas, *node, None)).sum::<usize>() / 2
+    }
+
+    /// The fewest such pairs there can be: each replica goes to the zone with the fewest that still has a node.
+    fn fewest_pairs(sites: &Sites, copies: usize) -> usize {
+        let alone = sites.values().filter(|zone| zone.is_none()).count();
+        let mut zones: BTreeMap<&String, (usize, usize)> = BTreeMap::new();
+        for zone in sites.values().flatten() {
+            zones.entry(zone).or_default().1 += 1;
+        }
+        for _ in alone.min(copies)..copies {
+            let free = zones.values_mut().filter(|(used, room)| used < room);
+            if let Some((used, _)) = free.min_by_key(|(used, _)| *used) {
+                *used += 1;
+            }
+        }
+        // Those without a zone cost nothing, so they are taken first.
+        zones.values().map(|(used, _)| used * used.saturating_sub(1) / 2).sum()
+    }
 
     fn spread(counts: impl Iterator<Item = usize> + Clone) -> usize {
         counts.clone().max().unwrap_or(0) - counts.min().unwrap_or(0)
@@ -134,20 +170,20 @@ mod tests {
 
     #[test]
     fn a_cluster_that_grows_from_one_to_three_to_five_stays_even() {
-        let one = place(&Placement::new(), &[1], 8, 3);
+        let one = place(&Placement::new(), &anywhere(&[1]), 8, 3);
         assert!(one.values().all(|replicas| replicas == &[1]));
-        let three = place(&one, &[1, 2, 3], 8, 3);
+        let three = place(&one, &anywhere(&[1, 2, 3]), 8, 3);
         assert!(three.values().all(|replicas| replicas.len() == 3));
         assert_eq!(spreads(&three, &[1, 2, 3]).1, 1, "8 leaders on 3 nodes");
-        let five = place(&three, &[1, 2, 3, 4, 5], 8, 3);
+        let five = place(&three, &anywhere(&[1, 2, 3, 4, 5]), 8, 3);
         assert_eq!(spreads(&five, &[1, 2, 3, 4, 5]), (1, 1));
         assert_eq!(moved(&three, &five), 9, "24 replicas on 5 nodes: the new ones take 5 and 4 and nothing else moves");
     }
 
     #[test]
     fn what_is_even_already_is_left_alone() {
-        let placed = place(&Placement::new(), &[1, 2, 3, 4], 16, 3);
-        assert_eq!(place(&placed, &[1, 2, 3, 4], 16, 3), placed);
+        let placed = place(&Placement::new(), &anywhere(&[1, 2, 3, 4]), 16, 3);
+        assert_eq!(place(&placed, &anywhere(&[1, 2, 3, 4]), 16, 3), placed);
     }
 
     proptest! {
@@ -160,7 +196,7 @@ mod tests {
             let (mut placement, mut nodes) = (Placement::new(), Vec::new());
             for step in steps {
                 nodes.extend((nodes.len()..nodes.len() + step).map(|n| n as u64 * 7 % 31 + 100 * n as u64));
-                placement = place(&placement, &nodes, partitions, replication);
+                placement = place(&placement, &anywhere(&nodes), partitions, replication);
                 let copies = usize::from(replication).min(nodes.len());
                 for replicas in placement.values() {
                     let mut distinct = replicas.clone();
@@ -175,12 +211,57 @@ mod tests {
 
         #[test]
         fn a_node_that_went_is_nowhere_and_the_rest_is_whole(partitions in 1u16..33, gone in 1u64..6) {
-            let all = place(&Placement::new(), &[1, 2, 3, 4, 5], partitions, 3);
+            let all = place(&Placement::new(), &anywhere(&[1, 2, 3, 4, 5]), partitions, 3);
             let nodes: Vec<u64> = (1..6).filter(|node| *node != gone).collect();
-            let rest = place(&all, &nodes, partitions, 3);
+            let rest = place(&all, &anywhere(&nodes), partitions, 3);
             prop_assert!(rest.values().all(|replicas| replicas.len() == 3 && !replicas.contains(&gone)));
             let (holds, leads) = spreads(&rest, &nodes);
             prop_assert!(holds <= 1 && leads <= 1);
         }
+
+        #[test]
+        fn replicas_share_a_zone_only_where_there_are_too_few_and_nodes_of_a_zone_are_even(
+            partitions in 1u16..33, replication in 1u16..6,
+            steps in proptest::collection::vec(proptest::collection::vec((0u64..12, 0u8..5), 1..9), 1..4)
+        ) {
+            let (mut placement, mut sites) = (Placement::new(), Sites::new());
+            for step in steps {
+                // A number that comes again moves to another zone; zone 4 is none.
+                sites.extend(step.iter().map(|(node, zone)| (*node, (*zone < 4).then(|| format!("z{zone}")))));
+                if sites.len() > 6 {
+                    sites.pop_first();
+                }
+                placement = place(&placement, &sites, partitions, replication);
+                let copies = usize::from(replication).min(sites.len());
+                for replicas in placement.values() {
+                    prop_assert_eq!(replicas.len(), copies);
+                    prop_assert_eq!(pairs(&sites, replicas), fewest_pairs(&sites, copies), "{:?} on {:?}", replicas, sites);
+                }
+                let zones: std::collections::BTreeSet<_> = sites.values().flatten().collect();
+                for zone in zones {
+                    let inside: Vec<u64> =
+                        sites.iter().filter(|(_, of)| of.as_ref() == Some(zone)).map(|(node, _)| *node).collect();
+                    prop_assert!(spreads(&placement, &inside).0 <= 1, "{} in {:?}", zone, placement);
+                }
+                prop_assert_eq!(&place(&placement, &sites, partitions, replication), &placement, "nothing moves twice");
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_that_takes_the_place_of_another_gets_what_that_one_held_and_nothing_else_moves() {
+        let before = place(&Placement::new(), &anywhere(&[1, 2, 3, 4, 5]), 16, 3);
+        let after = place(&before, &anywhere(&[1, 2, 4, 5, 6]), 16, 3);
+        let held = before.values().filter(|replicas| replicas.contains(&3)).count();
+        assert_eq!(moved(&before, &after), held);
+        assert_eq!(spreads(&after, &[1, 2, 4, 5, 6]), (1, 1));
+    }
+
+    #[test]
+    fn three_zones_of_two_nodes_hold_one_replica_each() {
+        let sites: Sites = (1..=6).map(|node| (node, Some(format!("z{}", node % 3)))).collect();
+        let placement = place(&Placement::new(), &sites, 8, 3);
+        assert!(placement.values().all(|replicas| pairs(&sites, replicas) == 0), "{placement:?}");
+        assert_eq!(spreads(&placement, &[1, 2, 3, 4, 5, 6]), (0, 1));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
-use super::{Account, Answer, ApiKey, AuditEntry, Cluster, Command, NodeInfo, Template};
+use super::{Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, NodeInfo, Template};
 use crate::{Machine, Output};
 
 /// Everything operators decide.
@@ -32,6 +32,16 @@ pub struct Control {
     pub audit: VecDeque<AuditEntry>,
     /// How many changes there have been.
     pub audit_seq: u64,
+    /// Nodes that leave and that left. The last field for ever: states of older programs end before it.
+    #[serde(deserialize_with = "super::departures::absent_is_empty")]
+    pub departures: Departures,
+}
+
+impl Control {
+    /// The nodes that are to stay.
+    pub fn staying(&self) -> impl Iterator<Item = u64> {
+        self.nodes.keys().copied().filter(|node| !self.departures.draining.contains_key(node))
+    }
 }
 
 impl Machine for Control {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{DeliveryId, Outcome, Reason, Time};
+use tidings_contract::{DeliveryId, Outcome, Reason, Time, planted};
 
 use super::state::Waiting;
 use super::{Answer, Delivery, Hint, OnUnknown, Partition, Record, Refusal, Sheet, State, What, retry};
@@ -49,7 +49,8 @@ impl Partition {
         let node = self.fence(epoch)?.node;
         let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
         let claimed = waiting.delivery.begun.is_none_or(|begun| begun == attempt);
-        if attempt != waiting.delivery.attempts.saturating_add(1) || !claimed {
+        let next = attempt == waiting.delivery.attempts.saturating_add(1);
+        if !(next && claimed || planted("stale_attempt")) {
             return Err(Refusal::WrongAttempt);
         }
         let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);

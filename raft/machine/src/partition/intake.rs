@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{DeliveryId, Reason, Time};
+use tidings_contract::{DeliveryId, Reason, Time, planted};
 
 use super::idempotency::PARTS_KEPT;
 use super::sheets::SheetKey;
@@ -15,7 +15,7 @@ use crate::Output;
 
 impl Partition {
     pub(super) fn claim(&mut self, claim: Claim, out: &mut Output<Hint, Record>) -> Result<Answer, Refusal> {
-        if let Some(claimed) = self.keys.look(&claim, self.now) {
+        if let Some(claimed) = self.keys.look(&claim, self.now).filter(|_| !planted("claim_skipped")) {
             return Ok(Answer::Claimed(claimed));
         }
         if self.keys.len() as u64 >= self.limits.idempotency_keys {
@@ -106,6 +106,9 @@ impl Partition {
     fn suppression(&self, delivery: &Delivery, sheet: &Sheet) -> Option<(Reason, What)> {
         let (fingerprint, window_ms) = delivery.fingerprint.zip(sheet.policy.dedup_window_ms)?;
         let twin = self.dedup.twin(fingerprint, delivery.first_due, window_ms, self.now)?;
+        if planted("dedup_at_the_edge") && self.now < twin.message().time().after_ms(150) {
+            return None;
+        }
         let detail = format!("{twin} brings the same content within {window_ms} ms");
         let reason = Reason::new("content_dedup", detail.clone());
         Some((reason, What::Suppressed { rule: "content_dedup".to_owned(), detail }))

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{AccountLimit, Time};
+use tidings_contract::{AccountLimit, Time, planted};
 
 use super::expiring::Expiring;
 use super::{Answer, Lease};
@@ -84,7 +84,8 @@ impl Account {
             self.counted -= u64::from(oldest.permits);
             self.grants.pop_front();
         }
-        let free = u64::from(limit.permits).saturating_sub(self.counted);
+        let counted = if planted("lease_too_large") { 0 } else { self.counted };
+        let free = u64::from(limit.permits).saturating_sub(counted);
         let permits = u32::try_from(free.min(u64::from(want))).unwrap_or(want);
         if permits > 0 {
             self.counted += u64::from(permits);

@@ -16,6 +16,7 @@ mod intake;
 mod limiter;
 mod record;
 mod redrive;
+mod restored;
 mod retry;
 mod sheet;
 mod sheets;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used)]
 
+mod members;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -248,6 +250,10 @@ fn random_action() -> impl Strategy<Value = Action> {
             &content,
             account.as_deref()
         )),
+        (1u64..6).prop_map(|node| Action::RemoveNode { node }),
+        (1u64..6).prop_map(|node| Action::ForgetNode { node }),
+        (1u64..6, 4u64..12).prop_map(|(old, node)| Action::ReplaceNode { old, node, info: info(node) }),
+        (0u16..9, 1u64..6).prop_map(|(n, node)| Action::PreferLeader { partition: PartitionId(n), node }),
         name("t").prop_map(|name| Action::DeleteTemplate { name }),
         name("a").prop_map(|name| put_account(&name)),
         name("a").prop_map(|name| Action::DeleteAccount { name }),
@@ -290,7 +296,15 @@ proptest! {
             let live: BTreeMap<_, _> =
                 whole.keys.iter().filter(|(_, key)| key.revoked_at.is_none()).map(|(id, key)| (key.hash, id.clone())).collect();
             prop_assert_eq!(&whole.key_hashes, &live);
-            prop_assert!((0..8).all(|n| whole.placement[&PartitionId(n)].len() == whole.nodes.len().min(3)));
+            let staying: Vec<u64> = whole.staying().collect();
+            prop_assert!(!staying.is_empty());
+            for replicas in (0..8).map(|n| &whole.placement[&PartitionId(n)]) {
+                prop_assert_eq!(replicas.len(), staying.len().min(3));
+                prop_assert!(replicas.iter().all(|node| staying.contains(node)));
+            }
+            let departures = &whole.departures;
+            prop_assert!(departures.draining.keys().all(|node| whole.nodes.contains_key(node)));
+            prop_assert!(departures.removed.keys().all(|node| !whole.nodes.contains_key(node)));
         }
         prop_assert_eq!(bytes(&whole), bytes(&restored));
     }

@@ -3,7 +3,7 @@
 use tidings_contract::Outcome;
 use tidings_machine::partition::{Answer, Closing, Command, Limits, Owner, Refusal, State};
 
-use super::fixture::{Fixture, OWNER, delivered, done, outcome_of, sheet};
+use super::fixture::{Fixture, OWNER, delivered, done, outcome_of, sheet, sheet_at_most_once};
 
 const OTHER: Owner = Owner { node: 2, boot: 22 };
 const REBORN: Owner = Owner { node: 1, boot: 12 };
@@ -49,6 +49,30 @@ fn only_commands_of_the_present_tenure_change_anything() {
     }
     assert_eq!(fixture.bytes(), before);
     assert_eq!(fixture.ask(outcome_of(id, 1, 9, now, delivered())), done(State::Delivered), "between the takeovers");
+}
+
+#[test]
+fn nobody_owns_a_restored_partition_and_what_its_old_owner_knows_counts_for_nothing() {
+    let mut fixture = Fixture::owned();
+    take(&mut fixture, OTHER, 50);
+    let (plain, claimed) = (fixture.accept_one(1, sheet()), fixture.accept_one(2, sheet_at_most_once()));
+    let now = fixture.now;
+    let begin = |epoch| Command::Begin { delivery: claimed, attempt: 1, epoch, account: "main".to_owned() };
+    assert_eq!(fixture.ask(begin(50)), done(State::Pending));
+    fixture.machine.restored();
+    let not_owner = Answer::Refused(Refusal::NotOwner);
+    assert_eq!(fixture.machine.owner(), None);
+    assert_eq!(fixture.ask(outcome_of(plain, 1, 50, now, delivered())), not_owner, "while nobody owns it");
+    assert_eq!(take(&mut fixture, OWNER, 51), Answer::Owned);
+    assert_eq!(fixture.machine.owner(), Some((OWNER, 51, 51)));
+    for old in [outcome_of(plain, 1, 50, now, delivered()), outcome_of(claimed, 1, 50, now, delivered())] {
+        assert_eq!(fixture.ask(old), not_owner, "of the old owner");
+    }
+    // The claimed attempt may have been made: it is never made again, and ends as what it is.
+    assert_eq!(fixture.ask(begin(51)), Answer::Refused(Refusal::WrongAttempt));
+    let lost = Command::Close { delivery: claimed, epoch: 51, closing: Closing::Lost };
+    assert_eq!(fixture.ask(lost), done(State::Unknown));
+    assert_eq!(fixture.ask(outcome_of(plain, 1, 51, now, delivered())), done(State::Delivered));
 }
 
 #[test]

@@ -1,0 +1,182 @@
+//! What breaks and when, from a stream of chance of its own, and how it is healed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use tidings_node::sim::{crash, set_sync};
+use turmoil::Sim;
+
+use crate::host::{Looks, data_dir, name};
+use crate::plan::{Plan, stream};
+use crate::trace;
+use crate::world::World;
+
+/// One thing that breaks.
+#[derive(Clone, Debug)]
+enum Fault {
+    /// The process dies. With `power`, what was not synced is lost too.
+    Crash { nodes: Vec<usize>, power: bool },
+    /// No message passes between two nodes.
+    Cut(usize, usize),
+    /// No message passes from the first to the second.
+    CutOneWay(usize, usize),
+    /// A node reaches no other and none reaches it.
+    Isolate(usize),
+    /// Messages between two nodes wait.
+    Hold(usize, usize),
+    /// Syncs take long.
+    SlowDisk(usize, u64),
+    /// The clock of a node jumps.
+    Skew(usize, i64),
+}
+
+/// When it breaks and when it heals, in milliseconds after the callers began.
+#[derive(Clone, Debug)]
+struct Planned {
+    at: u64,
+    until: u64,
+    fault: Fault,
+    begun: bool,
+    healed: bool,
+}
+
+/// The breaker of things.
+pub(crate) struct Faults {
+    planned: Vec<Planned>,
+    chance: StdRng,
+    down: BTreeSet<usize>,
+    clocks: Vec<Arc<AtomicI64>>,
+    nodes: usize,
+}
+
+/// How long a sync takes in health, in milliseconds.
+const SYNC: u64 = 4;
+
+impl Faults {
+    pub(crate) fn new(plan: &Plan, clocks: Vec<Arc<AtomicI64>>) -> Self {
+        let mut chance = stream(plan.seed, "faults");
+        let mut planned = Vec::new();
+        let mut at = chance.random_range(200..1_500);
+        while plan.faults && at < plan.work_ms {
+            let lasts = chance.random_range(200..3_500);
+            let fault = draw(plan, &mut chance);
+            planned.push(Planned { at, until: at + lasts, fault, begun: false, healed: false });
+            at += chance.random_range(300..3_000);
+        }
+        for node in 1..=plan.nodes {
+            set_sync(&data_dir(node), Duration::from_millis(SYNC));
+        }
+        Self { planned, chance, down: BTreeSet::new(), clocks, nodes: plan.nodes }
+    }
+
+    /// Breaks and heals what is due at `now`, in milliseconds after the callers began.
+    pub(crate) fn turn(&mut self, world: &World, sim: &mut Sim<'_>, looks: &Looks, now: u64) {
+        for n in 0..self.planned.len() {
+            if !self.planned[n].begun && self.planned[n].at <= now {
+                self.planned[n].begun = true;
+                let fault = self.planned[n].fault.clone();
+                self.begin(&fault, world, sim, looks);
+            }
+            if self.planned[n].begun && !self.planned[n].healed && self.planned[n].until <= now {
+                self.planned[n].healed = true;
+                let fault = self.planned[n].fault.clone();
+                self.heal(&fault, world, sim);
+            }
+        }
+    }
+
+    /// Heals everything.
+    pub(crate) fn end(&mut self, world: &World, sim: &mut Sim<'_>) {
+        for n in 0..self.planned.len() {
+            self.planned[n].begun = true;
+            if !std::mem::replace(&mut self.planned[n].healed, true) {
+                let fault = self.planned[n].fault.clone();
+                self.heal(&fault, world, sim);
+            }
+        }
+        for a in 1..=self.nodes {
+            for b in a + 1..=self.nodes {
+                sim.repair(name(a), name(b));
+            }
+        }
+    }
+
+    fn begin(&mut self, fault: &Fault, world: &World, sim: &mut Sim<'_>, looks: &Looks) {
+        let at = sim.elapsed().as_millis() as u64;
+        trace::note(at, &format!("fault {fault:?}"));
+        {
+            let mut damage = world.damage.borrow_mut();
+            damage.first.get_or_insert(at);
+            damage.last = u64::MAX;
+        }
+        match fault {
+            Fault::Crash { nodes, power } => {
+                for node in nodes {
+                    if self.down.insert(*node) {
+                        world.damage.borrow_mut().deaths.push((*node, at));
+                        looks.borrow_mut().remove(node);
+                        sim.crash(name(*node));
+                        let chance = &mut self.chance;
+                        crash(
+                            &data_dir(*node),
+                            |unsynced| if *power { chance.random_range(0..=unsynced) } else { unsynced },
+                        );
+                    }
+                }
+            }
+            Fault::Cut(a, b) => sim.partition(name(*a), name(*b)),
+            Fault::CutOneWay(from, to) => sim.partition_oneway(name(*from), name(*to)),
+            Fault::Isolate(node) => self.others(*node).for_each(|other| sim.partition(name(*node), name(other))),
+            Fault::Hold(a, b) => sim.hold(name(*a), name(*b)),
+            Fault::SlowDisk(node, ms) => set_sync(&data_dir(*node), Duration::from_millis(*ms)),
+            Fault::Skew(node, ms) => self.clocks[*node - 1].store(*ms, Ordering::Relaxed),
+        }
+    }
+
+    fn heal(&mut self, fault: &Fault, world: &World, sim: &mut Sim<'_>) {
+        let at = sim.elapsed().as_millis() as u64;
+        trace::note(at, &format!("heals {fault:?}"));
+        match fault {
+            Fault::Crash { nodes, .. } => {
+                for node in nodes {
+                    if self.down.remove(node) {
+                        sim.bounce(name(*node));
+                    }
+                }
+            }
+            Fault::Cut(a, b) | Fault::CutOneWay(a, b) => sim.repair(name(*a), name(*b)),
+            Fault::Isolate(node) => self.others(*node).for_each(|other| sim.repair(name(*node), name(other))),
+            Fault::Hold(a, b) => sim.release(name(*a), name(*b)),
+            Fault::SlowDisk(node, _) => set_sync(&data_dir(*node), Duration::from_millis(SYNC)),
+            Fault::Skew(node, _) => self.clocks[*node - 1].store(0, Ordering::Relaxed),
+        }
+        if self.planned.iter().all(|planned| planned.healed) {
+            world.damage.borrow_mut().last = at;
+        }
+    }
+
+    fn others(&self, node: usize) -> impl Iterator<Item = usize> + use<> {
+        (1..=self.nodes).filter(move |other| *other != node)
+    }
+}
+
+fn draw(plan: &Plan, chance: &mut StdRng) -> Fault {
+    let a = chance.random_range(1..=plan.nodes);
+    let b = 1 + (a - 1 + chance.random_range(1..plan.nodes)) % plan.nodes;
+    if plan.skew && chance.random_ratio(1, 3) {
+        return Fault::Skew(a, chance.random_range(-60_000..60_000));
+    }
+    match chance.random_range(0..100) {
+        0..40 => Fault::Crash { nodes: vec![a], power: chance.random() },
+        40..50 => Fault::Crash { nodes: (1..=plan.nodes).collect(), power: true },
+        50..62 => Fault::Cut(a, b),
+        62..70 => Fault::CutOneWay(a, b),
+        70..85 => Fault::Isolate(a),
+        85..92 => Fault::Hold(a, b),
+        _ => Fault::SlowDisk(a, chance.random_range(50..400)),
+    }
+}

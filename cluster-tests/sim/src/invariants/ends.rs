@@ -1,0 +1,32 @@
+//! Every accepted delivery ends in one final state, which the provider does not contradict. Unknown is never failed.
+
+use super::{arrivals, attempts, class, troubled};
+use crate::provider::Deed;
+use crate::world::World;
+
+const PROMISE: &str = "every accepted delivery ends";
+
+pub(super) fn judge(world: &World) {
+    let arrived = arrivals(world);
+    for (id, trace) in &world.book.borrow().traces {
+        let state = trace["state"].as_str().unwrap_or_default();
+        let here = arrived.get(id).map_or(&[][..], Vec::as_slice);
+        let doubtful = attempts(trace).any(|attempt| class(attempt) == "unknown");
+        match state {
+            "pending" | "" => world.violated(PROMISE, format!("{id} is {state:?} at the end")),
+            "delivered" if !here.iter().any(|a| a.deed == Deed::Take && a.answered.is_some()) => {
+                world.violated(PROMISE, format!("{id} is delivered and no provider took it"));
+            }
+            "suppressed" if !here.is_empty() => {
+                world.violated(PROMISE, format!("{id} is suppressed and was attempted"));
+            }
+            "failed" | "expired" | "cancelled" if doubtful => {
+                world.violated(PROMISE, format!("{id} is {state} although an attempt had an unknown end"));
+            }
+            "failed" | "expired" | "cancelled" if here.iter().any(|a| a.deed.takes() && !troubled(world, a)) => {
+                world.violated(PROMISE, format!("{id} is {state} and a provider took it"));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What must hold: one file for each promise, judged from what callers were told, what arrived and what the cluster says.
+
+mod counts;
+mod dedup;
+mod ends;
+mod history;
+mod kept;
+mod limits;
+mod owner;
+pub(crate) mod replicas;
+mod told;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::provider::Arrival;
+use crate::world::World;
+
+/// How long after the last fault its effects may still be seen, in milliseconds: outcomes that nobody took meanwhile.
+const AFTERMATH: u64 = 5_000;
+
+/// How long an outcome may take until it stands in the log, in milliseconds; a call without an answer ends first.
+const RECORDING: u64 = 2_500;
+
+/// Judges everything, once all is settled.
+pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, tidings_node::sim::Look>>) {
+    replicas::compare(world, looks);
+    kept::judge(world);
+    ends::judge(world);
+    counts::judge(world);
+    owner::judge(world);
+    history::judge(world);
+    dedup::judge(world);
+    limits::judge(world);
+    told::judge(world);
+}
+
+/// What arrived, by delivery, in the order of arrival.
+fn arrivals(world: &World) -> BTreeMap<String, Vec<Arrival>> {
+    let mut all: BTreeMap<String, Vec<Arrival>> = BTreeMap::new();
+    for arrival in world.arrivals.lock().iter() {
+        all.entry(arrival.delivery.clone()).or_default().push(arrival.clone());
+    }
+    all
+}
+
+/// Whether something was broken when this call was under way, so that its end may not have been recorded.
+fn troubled(world: &World, arrival: &Arrival) -> bool {
+    let damage = world.damage.borrow();
+    let end = arrival.answered.unwrap_or(arrival.at) + RECORDING;
+    damage.first.is_some_and(|first| first <= end && arrival.at <= damage.last.saturating_add(AFTERMATH))
+}
+
+/// The events of a trace.
+fn events(trace: &Value) -> impl Iterator<Item = &Value> {
+    trace["events"].as_array().into_iter().flatten()
+}
+
+/// The attempts a trace tells of, in order.
+fn attempts(trace: &Value) -> impl Iterator<Item = &Value> {
+    events(trace).filter(|event| event["what"] == "attempted")
+}
+
+/// The class of an attempt's outcome.
+fn class(attempt: &Value) -> &str {
+    attempt["outcome"]["class"].as_str().unwrap_or_default()
+}

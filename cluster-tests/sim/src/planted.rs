@@ -1,0 +1,55 @@
+//! The planted bugs: what each breaks, and within how many seeds the simulation must notice.
+
+/// One planted bug.
+#[derive(Debug)]
+pub(crate) struct Bug {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    /// It must be caught by one of so many seeds.
+    pub(crate) within: u64,
+}
+
+/// All of them. The places where they are switched on ask `tidings_contract::planted` by name.
+pub(crate) const BUGS: &[Bug] = &[
+    Bug { name: "ack_before_sync", what: "a log entry counts as kept before it is on the disk", within: 200 },
+    Bug { name: "stale_attempt", what: "results of older owners and attempts are accepted", within: 200 },
+    Bug {
+        name: "dedup_at_the_edge",
+        what: "a twin is not seen for as long as a question to another node takes",
+        within: 50,
+    },
+    Bug { name: "no_walk", what: "a new leader does not walk what is pending", within: 20 },
+    Bug { name: "counted_twice", what: "a counter grows once more when a snapshot is read", within: 50 },
+    Bug { name: "lease_too_large", what: "a lease does not count what was granted before", within: 20 },
+    Bug { name: "claim_skipped", what: "a repeated claim of an idempotency key is taken as the first", within: 20 },
+    Bug {
+        name: "begin_skipped",
+        what: "an attempt is made before it is claimed (`on_unknown = \"stop\"`)",
+        within: 50,
+    },
+    Bug { name: "cut_is_later", what: "a call without an end counts as certainly not taken", within: 20 },
+    Bug { name: "windows_not_in_snapshot", what: "a snapshot leaves out everything that runs out", within: 100 },
+    Bug {
+        name: "clock_of_the_replica",
+        what: "a replica that did not propose applies with a time of its own",
+        within: 20,
+    },
+    Bug {
+        name: "archive_of_the_proposer",
+        what: "only the replica that proposed writes ended deliveries to its archive",
+        within: 50,
+    },
+];
+
+/// Turns a bug on in this process; false if this build has none or knows no such bug.
+#[cfg(feature = "planted")]
+pub(crate) fn plant(name: &str) -> bool {
+    tidings_contract::plant(name);
+    BUGS.iter().any(|bug| bug.name == name)
+}
+
+/// This build has no planted bugs.
+#[cfg(not(feature = "planted"))]
+pub(crate) fn plant(_name: &str) -> bool {
+    false
+}

@@ -1,0 +1,100 @@
+//! One seed: builds the world, steps it to its end, and judges.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::{Duration, SystemTime};
+
+use crate::faults::Faults;
+use crate::host::{Looks, live, name};
+use crate::plan::Plan;
+use crate::world::{Phase, World};
+use crate::{Asked, invariants, operator, planted, trace, workload};
+
+/// One step of simulated time.
+const TICK: Duration = Duration::from_millis(4);
+/// A simulation that is not done by then never will be.
+const MOST: Duration = Duration::from_secs(400);
+/// How often replicas are compared while everything runs.
+const COMPARE_EVERY: u64 = 1_000;
+
+/// Runs one seed in this process and prints its result in one line.
+pub(crate) fn one(seed: u64, asked: &Asked) -> ExitCode {
+    if let Some(bug) = &asked.bug
+        && !planted::plant(bug)
+    {
+        eprintln!("there is no planted bug {bug:?} in this build");
+        return ExitCode::from(2);
+    }
+    tidings_sim_chance::seed(seed);
+    trace::print(asked.trace);
+    if let Ok(filter) = std::env::var("SIM_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    }
+    let world = World::new(Plan::new(seed));
+    if let Err(error) = simulate(&world) {
+        world.violated("the simulation runs", error.to_string());
+    }
+    let violations = world.violations.borrow();
+    for violation in violations.iter() {
+        println!("seed {seed}: {violation}");
+    }
+    let (lines, hash) = trace::sum();
+    let book = world.book.borrow();
+    let verdict = if violations.is_empty() { "held" } else { "BROKEN" };
+    println!(
+        "seed {seed} {verdict}: {} sends, {} deliveries, {} arrivals, {} lines, trace {hash:016x}",
+        book.sends.len(),
+        book.traces.len(),
+        world.arrivals.lock().len(),
+        lines
+    );
+    if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn simulate(world: &World) -> turmoil::Result {
+    let plan = &world.plan;
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(plan.seed)
+        .epoch(SystemTime::UNIX_EPOCH)
+        .tick_duration(TICK)
+        .simulation_duration(MOST)
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(20))
+        .tcp_capacity(4_096)
+        .build();
+    let looks = Looks::default();
+    let clocks: Vec<Arc<AtomicI64>> = (0..plan.nodes).map(|_| Arc::default()).collect();
+    let mut faults = Faults::new(plan, clocks.clone());
+    for node in 1..=plan.nodes {
+        let (world, ahead, looks) = (world.clone(), Arc::clone(&clocks[node - 1]), looks.clone());
+        sim.host(name(node), move || live(world.clone(), node, Arc::clone(&ahead), looks.clone()));
+    }
+    sim.client("operator", operator::operate(world.clone()));
+    for number in 1..=plan.callers {
+        sim.client(format!("c{number}"), workload::call_on(world.clone(), number));
+    }
+    let mut began = None;
+    let mut compared = 0;
+    while world.phase() != Phase::Done {
+        sim.step()?;
+        let now = sim.elapsed().as_millis() as u64;
+        if world.phase() == Phase::Work {
+            let began = *began.get_or_insert(now);
+            faults.turn(world, &mut sim, &looks, now - began);
+            if *world.callers_left.borrow() == 0 {
+                faults.end(world, &mut sim);
+                world.enter(Phase::Settling, now);
+            }
+        }
+        if now >= compared + COMPARE_EVERY {
+            compared = now;
+            invariants::replicas::compare(world, &looks.borrow());
+        }
+    }
+    // What could not be read cannot be judged, and is reported already.
+    if world.violations.borrow().is_empty() {
+        invariants::judge(world, &looks.borrow());
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! What the parts of one simulation share: where it stands, what callers were told, what arrived, what was found.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::plan::Plan;
+use crate::provider::Arrival;
+use crate::trace;
+
+/// Where a simulation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// The cluster is founded and filled; nothing is broken.
+    Founding,
+    /// Callers call and things break.
+    Work,
+    /// Everything is healed; what is pending may end.
+    Settling,
+    /// Everything was read.
+    Done,
+}
+
+/// What a caller knows about one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// `202`, or `200` for what is no send: the answer.
+    Accepted(Value),
+    /// Certainly not kept: status and code.
+    Refused(u16, String),
+    /// Nobody can tell.
+    Unknown(String),
+}
+
+/// One send.
+#[derive(Clone, Debug)]
+pub(crate) struct Send {
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+    pub(crate) key: Option<String>,
+    pub(crate) template: &'static str,
+    /// The number that stands in the content: what is sent.
+    pub(crate) number: u64,
+    pub(crate) to: Vec<String>,
+    pub(crate) verdict: Verdict,
+}
+
+/// A time in which something was broken, and which nodes died when.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Damage {
+    /// `(node, when)` of every death.
+    pub(crate) deaths: Vec<(usize, u64)>,
+    /// From the first fault on, until the end of the last.
+    pub(crate) first: Option<u64>,
+    pub(crate) last: u64,
+}
+
+/// What callers did and saw.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) key: String,
+    pub(crate) sends: Vec<Send>,
+    /// Ids that a cancel was asked for.
+    pub(crate) cancels: BTreeSet<String>,
+    /// Redrives: the dead letter and the new delivery.
+    pub(crate) redrives: Vec<(String, String)>,
+    /// Redrives whose answer did not come.
+    pub(crate) redrives_in_doubt: usize,
+    /// Every delivery, as its trace says at the end.
+    pub(crate) traces: BTreeMap<String, Value>,
+    /// The ids that the list of all deliveries showed at the end, as often as it did.
+    pub(crate) listed: Vec<String>,
+    pub(crate) stats: Value,
+}
+
+/// All of it.
+#[derive(Clone)]
+pub(crate) struct World(Rc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) plan: Plan,
+    pub(crate) phase: RefCell<Phase>,
+    pub(crate) book: RefCell<Book>,
+    pub(crate) damage: RefCell<Damage>,
+    pub(crate) arrivals: Arc<Mutex<Vec<Arrival>>>,
+    pub(crate) violations: RefCell<Vec<String>>,
+    pub(crate) callers_left: RefCell<usize>,
+}
+
+impl std::ops::Deref for World {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let callers_left = RefCell::new(plan.callers);
+        Self(Rc::new(Inner {
+            plan,
+            phase: RefCell::new(Phase::Founding),
+            book: RefCell::default(),
+            damage: RefCell::default(),
+            arrivals: Arc::default(),
+            violations: RefCell::default(),
+            callers_left,
+        }))
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn enter(&self, phase: Phase, at: u64) {
+        trace::note(at, &format!("phase {phase:?}"));
+        *self.phase.borrow_mut() = phase;
+    }
+
+    pub(crate) fn violated(&self, promise: &str, what: String) {
+        self.violations.borrow_mut().push(format!("{promise}: {what}"));
+    }
+
+    /// Waits until a phase has come, looking every 50 simulated milliseconds.
+    pub(crate) async fn reached(&self, phase: Phase) {
+        while self.phase() < phase {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+}

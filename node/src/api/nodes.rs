@@ -1,0 +1,196 @@
+//! Nodes that come, leave, are replaced, and lead what an operator wants them to lead.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use tidings_machine::control::{self, Action, NodeInfo};
+use tidings_raft::GroupId;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::refused;
+use crate::app::{App, Shared};
+use crate::auth::Admin;
+use crate::look::HandOver;
+use crate::problem::{Code, Problem};
+use crate::strict::Json;
+
+/// How long handing over a group may take: what is under way, a lease, an election.
+const HAND_OVER: Duration = Duration::from_secs(12);
+
+/// How long a hand-over that began before may still take.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
+/// A node to be taken in.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JoinShape {
+    /// Its number.
+    id: u64,
+    /// Where its peers reach it: `host:port`.
+    peer_addr: String,
+    /// Where callers reach it: `host:port`.
+    api_addr: String,
+    /// Labels for placement: replicas of a partition avoid sharing a `zone`.
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+/// A node that is being taken in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Joining {
+    id: u64,
+}
+
+/// A node that leaves.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Leaving {
+    id: u64,
+    /// `draining` until nothing is on it any more, then `removed`.
+    state: &'static str,
+    /// What the operator should know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+}
+
+/// A group to be led by another node.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TransferShape {
+    /// `control`, `p0`, `p1` …
+    group: String,
+    /// The node that is to lead it: one of its replicas.
+    to: u64,
+}
+
+/// A group that was handed over.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Transferred {
+    group: String,
+    /// Who leads it now.
+    leader: u64,
+}
+
+impl JoinShape {
+    fn checked(self, app: &App) -> Result<(u64, NodeInfo), Problem> {
+        let Self { id, peer_addr, api_addr, labels } = self;
+        if id == 0 {
+            return Err(Problem::field("id", "must be at least 1"));
+        }
+        for (field, addr) in [("peer_addr", &peer_addr), ("api_addr", &api_addr)] {
+            let port = addr.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
+            if !matches!(port, Some(Ok(1..))) {
+                return Err(Problem::field(field, "must be host:port"));
+            }
+        }
+        Ok((id, NodeInfo { peer_addr, api_addr, labels, joined_at: app.now() }))
+    }
+}
+
+/// Takes a node in, or notes its new addresses and labels. Its replicas follow by themselves. The number of a node that
+/// was removed is refused.
+#[utoipa::path(post, path = "/v1/cluster/nodes", tag = "cluster", request_body = JoinShape,
+    responses((status = 202, body = Joining), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn post_node(
+    State(app): State<Shared>,
+    Admin(caller): Admin,
+    Json(joining): Json<JoinShape>,
+) -> Result<(StatusCode, Answer<Joining>), Problem> {
+    let (id, info) = joining.checked(&app)?;
+    change(&app, &caller.key_id, Action::PutNode { node: id, info }).await?;
+    Ok((StatusCode::ACCEPTED, Answer(Joining { id })))
+}
+
+/// Has a node leave: its replicas move to the others, then it is forgotten, and its number is never used again. It may be
+/// dead. Asking again tells how far it is.
+#[utoipa::path(delete, path = "/v1/cluster/nodes/{id}", tag = "cluster", params(("id" = u64, Path)),
+    responses((status = 202, body = Leaving), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn delete_node(
+    State(app): State<Shared>,
+    Admin(caller): Admin,
+    Path(id): Path<u64>,
+) -> Result<(StatusCode, Answer<Leaving>), Problem> {
+    change(&app, &caller.key_id, Action::RemoveNode { node: id }).await?;
+    Ok((StatusCode::ACCEPTED, Answer(leaving(&app, id))))
+}
+
+/// Has a node, which may be dead, leave and a new one with another number take over exactly what it held.
+#[utoipa::path(post, path = "/v1/cluster/nodes/{id}/replace", tag = "cluster", params(("id" = u64, Path)),
+    request_body = JoinShape,
+    responses((status = 202, body = Leaving), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn replace_node(
+    State(app): State<Shared>,
+    Admin(caller): Admin,
+    Path(old): Path<u64>,
+    Json(joining): Json<JoinShape>,
+) -> Result<(StatusCode, Answer<Leaving>), Problem> {
+    let (node, info) = joining.checked(&app)?;
+    change(&app, &caller.key_id, Action::ReplaceNode { old, node, info }).await?;
+    Ok((StatusCode::ACCEPTED, Answer(leaving(&app, old))))
+}
+
+/// Hands a group to another of its replicas, which stays its preferred leader until nodes come or go. Requests of that
+/// group wait meanwhile; none is refused because of it.
+#[utoipa::path(post, path = "/v1/cluster/transfer", tag = "cluster", request_body = TransferShape,
+    responses((status = 200, body = Transferred), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn post_transfer(
+    State(app): State<Shared>,
+    Admin(caller): Admin,
+    Json(wanted): Json<TransferShape>,
+) -> Result<Answer<Transferred>, Problem> {
+    let TransferShape { group, to } = wanted;
+    let id: GroupId = group.parse().map_err(|()| Problem::field("group", "must be control, p0, p1 …"))?;
+    if let GroupId::Partition(partition) = id {
+        change(&app, &caller.key_id, Action::PreferLeader { partition, node: to }).await?;
+    }
+    let no_leader = || Problem::new(Code::NoLeader, format!("nobody is known to lead {group}"));
+    let leader = app.ledger.group_leader(id).ok_or_else(no_leader)?;
+    if leader != to {
+        let question = HandOver { group: group.clone(), to };
+        let handed = app.ask_node_within(leader, question, HAND_OVER).await;
+        // Control hands a partition to its preferred leader by itself, perhaps in this very moment.
+        if let Err(why) = handed
+            && !comes_to_lead(&app, id, to).await
+        {
+            return Err(Problem::new(Code::Conflict, format!("node {leader} still leads {group}: {why}")));
+        }
+    }
+    Ok(Answer(Transferred { group, leader: to }))
+}
+
+/// Whether `to` is seen to lead the group within a while.
+async fn comes_to_lead(app: &App, group: GroupId, to: u64) -> bool {
+    let until = Instant::now() + UNDER_WAY;
+    while app.ledger.group_leader(group) != Some(to) {
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    true
+}
+
+async fn change(app: &App, by: &str, action: Action) -> Result<(), Problem> {
+    match app.ledger.change(by, action).await? {
+        control::Answer::Refused(refusal) => Err(refused(refusal)),
+        _ => Ok(()),
+    }
+}
+
+fn leaving(app: &App, id: u64) -> Leaving {
+    app.ledger.control(|control| {
+        let gone = control.departures.removed.contains_key(&id);
+        let (staying, wanted) = (control.staying().count(), control.cluster.as_ref().map_or(0, |c| c.replication));
+        let short = staying < usize::from(wanted);
+        let warning = short.then(|| {
+            format!(
+                "{staying} nodes stay and {wanted} replicas are wanted: each partition has {staying} until nodes join"
+            )
+        });
+        Leaving { id, state: if gone { "removed" } else { "draining" }, warning }
+    })
+}

@@ -1,0 +1,20 @@
+//! The door of the simulation: what it needs to start a node, to break its disk and to compare its replicas.
+
+pub use tidings_channels::Registry;
+pub use tidings_config::Config;
+pub use tidings_raft::sim::{Replica, crash, set_sync};
+
+use tidings_contract::PartitionId;
+
+use crate::Running;
+
+/// Looks into a running node.
+pub type Look = Box<dyn Fn(PartitionId) -> Option<Replica>>;
+
+impl Running {
+    /// Gives what looks at the replicas of this node; of use until it dies.
+    pub fn look(&self) -> Look {
+        let app = std::sync::Arc::downgrade(&self.app);
+        Box::new(move |partition| app.upgrade()?.ledger.replica(partition))
+    }
+}

@@ -1,0 +1,57 @@
+//! The simulated disks of all nodes of one simulation, which runs on one thread: what they hold, how slow they are, and
+//! what they lose when the power goes.
+
+pub(crate) mod database;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidings_contract::PartitionId;
+
+use crate::codec;
+use crate::ledgers::Ledgers;
+use database::Platter;
+
+thread_local! {
+    static DISKS: RefCell<BTreeMap<PathBuf, Arc<Mutex<Platter>>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// The disk of the database at `path`, made if it is not there.
+pub(crate) fn disk(path: &Path) -> Arc<Mutex<Platter>> {
+    DISKS.with_borrow_mut(|disks| Arc::clone(disks.entry(path.to_owned()).or_default()))
+}
+
+/// The process that has the node's data in `data_dir` open is dead: nothing it still holds reaches the disk any more.
+/// `keep` is asked how many of the writes that were never synced are on the disk all the same: the oldest ones.
+pub fn crash(data_dir: &Path, keep: impl FnOnce(usize) -> usize) {
+    disk(&data_dir.join("ledger")).lock().crash(keep);
+}
+
+/// How long each sync of a node's disk takes from now on.
+pub fn set_sync(data_dir: &Path, takes: Duration) {
+    disk(&data_dir.join("ledger")).lock().sync_takes = takes;
+}
+
+/// A replica as it stands, for comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Index of the newest entry applied, plus one.
+    pub applied: u64,
+    /// The whole machine in its binary form.
+    pub state: Vec<u8>,
+}
+
+impl Ledgers {
+    /// The local replica of a partition, if there is one and it can be encoded.
+    pub fn replica(&self, partition: PartitionId) -> Option<Replica> {
+        let group = self.inner.partition(partition)?;
+        let host = group.host();
+        let applied = *host.applied().borrow();
+        let state = host.read(|machine| codec::encode(machine).ok())?;
+        Some(Replica { applied, state })
+    }
+}
