@@ -16,14 +16,14 @@ use crate::process::{processor_time, resident};
 use crate::receiver::{Counts, SECRET};
 use crate::{Failure, Proof, When};
 
-/// Callers at once.
-const CONNECTIONS: usize = 64;
 /// How long the last deliveries may take to arrive.
 const DRAIN: Duration = Duration::from_secs(90);
 
 /// How much is sent in an arrangement.
 #[derive(Clone, Copy, Debug)]
 pub struct Amount {
+    /// Callers at once.
+    pub callers: usize,
     /// Recipients a request.
     pub batch: u64,
     /// Recipients sent before the measured ones.
@@ -116,7 +116,7 @@ pub async fn nodes(count: usize, partitions: u16, amounts: &[Amount]) -> Proof<V
 
 async fn measure(target: &Target, amount: Amount) -> Proof<Row> {
     let (_receiver, receiver) = Part::start(&["receiver"])?.line().await?;
-    let warm = load(target, &receiver, amount.batch, 0, amount.warm).await?;
+    let warm = load(target, &receiver, amount, 0, amount.warm).await?;
     arrived(&receiver, warm.accepted).await?;
     let client = Client::new("");
     client
@@ -125,7 +125,7 @@ async fn measure(target: &Target, amount: Amount) -> Proof<Row> {
         .when("clearing the receiver")?
         .expect_status(204)?;
     let used = target.processor_time()?;
-    let loaded = load(target, &receiver, amount.batch, amount.warm, amount.measured).await?;
+    let loaded = load(target, &receiver, amount, amount.warm, amount.measured).await?;
     let counts = arrived(&receiver, loaded.accepted).await?;
     let used = target.processor_time()?.saturating_sub(used);
     ensure(loaded.other == 0, || format!("{} of {} were not accepted", loaded.other, amount.measured))?;
@@ -142,13 +142,13 @@ async fn measure(target: &Target, amount: Amount) -> Proof<Row> {
     })
 }
 
-async fn load(target: &Target, receiver: &str, batch: u64, first: u64, most: u64) -> Proof<Loaded> {
+async fn load(target: &Target, receiver: &str, amount: Amount, first: u64, most: u64) -> Proof<Loaded> {
     let plan = Plan {
         nodes: target.nodes.clone(),
         template: "hook".to_owned(),
         receiver: receiver.to_owned(),
-        connections: CONNECTIONS,
-        batch,
+        connections: amount.callers,
+        batch: amount.batch,
         first,
         most,
         keyed: false,

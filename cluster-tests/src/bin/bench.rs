@@ -1,4 +1,4 @@
-//! `bench`: prints the table of rates, `bench only NODES BATCH` one row of it; `bench receiver`, `bench relay` and
+//! `bench`: prints the table of rates, `bench only NODES BATCH [CALLERS]` one row of it; `bench receiver`, `bench relay` and
 //! `bench load KEY PLAN` are its parts.
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -17,10 +17,12 @@ use tidings_cluster_tests::receiver::{self, Manners};
 use tidings_cluster_tests::{Failure, Proof, When};
 use tokio::net::TcpListener;
 
+/// Callers at once: as many as it takes until more of them give no more, with the relay as with a node.
+const CALLERS: usize = 256;
 /// One message a request, end to end.
-const SINGLE: Amount = Amount { batch: 1, warm: 5_000, measured: 60_000 };
+const SINGLE: Amount = Amount { callers: CALLERS, batch: 1, warm: 5_000, measured: 60_000 };
 /// A hundred recipients a request.
-const HUNDRED: Amount = Amount { batch: 100, warm: 10_000, measured: 100_000 };
+const HUNDRED: Amount = Amount { callers: CALLERS, batch: 100, warm: 10_000, measured: 100_000 };
 /// The default of a new cluster.
 const PARTITIONS: u16 = 8;
 
@@ -30,7 +32,11 @@ async fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let ended = match args.as_slice() {
         [] => table().await,
-        ["only", nodes, batch] => only(nodes, batch).await,
+        ["only", nodes, batch] => only(nodes, batch, CALLERS).await,
+        ["only", nodes, batch, callers] => match callers.parse() {
+            Ok(callers) => only(nodes, batch, callers).await,
+            Err(_) => Err(Failure::new("CALLERS is a number")),
+        },
         ["receiver"] => receive().await,
         ["relay"] => bare_relay().await,
         ["load", key, plan] => load(key, plan).await,
@@ -54,15 +60,15 @@ async fn table() -> Proof {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{}", markdown(&rows));
     println!(
-        "4 KiB append and fdatasync: {syncs}/s. {cores} cores for load, nodes and receiver together; 64 connections."
+        "4 KiB append and fdatasync: {syncs}/s. {cores} cores for load, nodes and receiver together; {CALLERS} callers."
     );
     Ok(())
 }
 
 /// One row, for whoever tunes: `0` nodes are the bare relay.
-async fn only(count: &str, batch: &str) -> Proof {
+async fn only(count: &str, batch: &str, callers: usize) -> Proof {
     let count: usize = count.parse().when("reading how many nodes")?;
-    let amount = if batch == "1" { SINGLE } else { HUNDRED };
+    let amount = Amount { callers, ..if batch == "1" { SINGLE } else { HUNDRED } };
     let rows = if count == 0 { vec![relay(amount).await?] } else { nodes(count, PARTITIONS, &[amount]).await? };
     println!("{}", markdown(&rows));
     Ok(())

@@ -1,12 +1,15 @@
-//! `testbed up | down | faults [NAME…] | soak [MESSAGES] | receiver ADDRESS`: the compose testbed and the faults.
+//! `testbed up | down | faults [NAME…] | soak [MESSAGES]`: the compose testbed and the faults.
+//! `testbed receiver ADDRESS` and `testbed late MEAN SPREAD` are parts of it.
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_cluster_tests::faults::{self, FAULTS, soak, table};
 use tidings_cluster_tests::receiver::{self, Manners, Seen};
+use tidings_cluster_tests::testbed::late::hold;
 use tidings_cluster_tests::testbed::{compose, person};
 use tidings_cluster_tests::{Failure, Proof, When};
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +46,7 @@ async fn run(args: &[String]) -> Proof<ExitCode> {
         ["soak"] => println!("{}", soak::run(SOAK).await?.text()),
         ["soak", messages] => println!("{}", soak::run(messages.parse().when("reading the number")?).await?.text()),
         ["receiver", address] => receive(address).await?,
+        ["late", mean, spread] => late(mean, spread)?,
         _ => return Err(Failure::new("testbed up | down | faults [NAME…] | soak [MESSAGES] | receiver ADDRESS")),
     }
     Ok(ExitCode::SUCCESS)
@@ -84,6 +88,12 @@ async fn run_faults(names: &[&str]) -> Proof<ExitCode> {
     println!("\n{}", words.join("\n"));
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Holds packets inside a node's network, for so many milliseconds.
+fn late(mean: &str, spread: &str) -> Proof {
+    let ms = |text: &str| text.parse().map(Duration::from_millis).when("reading the milliseconds");
+    hold(ms(mean)?, ms(spread)?)
 }
 
 /// The provider double: counts until it is stopped.

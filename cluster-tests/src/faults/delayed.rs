@@ -5,13 +5,11 @@ use std::time::Duration;
 use super::course::under_load;
 use super::table::Row;
 use crate::Proof;
-use crate::testbed::links;
+use crate::testbed::late::Late;
 use crate::testbed::stand::Setup;
 
-/// Why it cannot be run here, if it cannot.
-pub fn missing() -> Option<String> {
-    links::missing_shaper("netem")
-}
+/// How late a packet is on the mean, and how much more or less.
+const LATE: (Duration, Duration) = (Duration::from_millis(80), Duration::from_millis(40));
 
 /// Runs it.
 ///
@@ -21,12 +19,12 @@ pub async fn run() -> Proof<Row> {
     under_load(Setup::default(), async |scene| {
         let leader = scene.stand.cluster.leader_of_most().await?;
         scene.strike().await?;
-        links::shape(scene.stand.container(leader)?, &["netem", "delay", "80ms", "40ms"])?;
+        let late = Late::start(scene.stand.container(leader)?, LATE.0, LATE.1)?;
         for _ in 0..5 {
             scene.hold(Duration::from_secs(3)).await;
             scene.strike().await?;
         }
-        links::mend(scene.stand.container(leader)?)?;
+        drop(late);
         scene.mended();
         Ok(())
     })

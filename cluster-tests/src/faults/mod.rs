@@ -22,7 +22,7 @@ pub mod soak;
 pub mod swapped;
 pub mod table;
 
-use crate::testbed::{bent, disk, links};
+use crate::testbed::{bent, disk, late, links};
 use crate::{Failure, Proof};
 use table::Row;
 
@@ -56,7 +56,7 @@ pub const FAULTS: [Fault; 19] = [
     },
     Fault { name: "flapping", what: "the links of the leader of most cut and joined 8 times", missing: links::missing },
     Fault { name: "dropped", what: "10 % of all packets between nodes lost for 15 s", missing: links::missing },
-    Fault { name: "delayed", what: "packets of one node 80 ± 40 ms late for 15 s (netem)", missing: delayed::missing },
+    Fault { name: "delayed", what: "packets of one node 80 ± 40 ms late for 15 s", missing: late::missing },
     Fault {
         name: "narrow-link",
         what: "one node sends 1 Mbit/s through a full queue for 15 s",

@@ -11,7 +11,7 @@ use crate::testbed::stand::Setup;
 
 /// Why it cannot be run here, if it cannot.
 pub fn missing() -> Option<String> {
-    links::missing_shaper("tbf")
+    links::missing_shaper()
 }
 
 /// Runs it.

@@ -32,9 +32,14 @@ impl Row {
         Self { verdict, gap: tally.longest_gap(), heal, refused: tally.refused, note }
     }
 
-    /// The longest time in which nothing was accepted.
-    pub fn gap(&self) -> Duration {
-        self.gap
+    /// Judges the longest time in which nothing was accepted, too.
+    #[must_use]
+    pub fn with_gap_within(mut self, most: Duration) -> Self {
+        if self.gap > most {
+            let (gap, most) = (self.gap.as_secs_f64(), most.as_secs_f64());
+            self.verdict.wrong.push(format!("nothing was accepted for {gap:.2} s; at most {most:.0} s are allowed"));
+        }
+        self
     }
 }
 
@@ -85,6 +90,21 @@ fn one_line(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_that_is_too_long_is_wrong_though_nothing_was_lost() {
+        let row = |gap: u64| Row {
+            verdict: Verdict::default(),
+            gap: Duration::from_millis(gap),
+            heal: Duration::ZERO,
+            refused: 0,
+            note: String::new(),
+        };
+        for (gap, passed) in [(2_999, true), (3_000, true), (3_001, false)] {
+            let row = row(gap).with_gap_within(Duration::from_secs(3));
+            assert_eq!(Ending::Judged(Box::new(row)).passed(), passed, "{gap} ms");
+        }
+    }
 
     #[test]
     fn what_was_skipped_or_is_wrong_is_never_called_passed() {

@@ -15,17 +15,14 @@ pub fn missing() -> Option<String> {
         .map(|(program, _)| format!("there is no {program}"))
 }
 
-/// Why packets cannot be delayed here by the kernel's own means, if they cannot.
-pub fn missing_shaper(kind: &str) -> Option<String> {
+/// Why links cannot be made narrow here, if they cannot.
+pub fn missing_shaper() -> Option<String> {
     if let Some(why) = missing() {
         return Some(why);
     }
-    let args: &[&str] = match kind {
-        "netem" => &["netem", "delay", "1ms"],
-        _ => &["tbf", "rate", "1mbit", "burst", "10k", "latency", "10ms"],
-    };
-    let tried = [&["--net", "tc", "qdisc", "add", "dev", "lo", "root"], args].concat();
-    tool("unshare", &tried).err().map(|failure| format!("no {kind} in this kernel ({failure})"))
+    let tried = ["--net", "tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "1mbit", "burst", "10k"];
+    let tried = [&tried[..], &["latency", "10ms"]].concat();
+    tool("unshare", &tried).err().map(|failure| format!("no tbf in this kernel ({failure})"))
 }
 
 /// Whatever `from` sends to `to` is lost; the other way stays open.
@@ -63,12 +60,21 @@ pub fn shape(at: &Container, qdisc: &[&str]) -> Proof {
     inside(at, &args)
 }
 
+/// Everything that `at` sends waits in that queue for a program to let it go; if there is no program, it passes.
+///
+/// # Errors
+/// When the kernel has no such queues.
+pub fn queue(at: &Container, number: u16) -> Proof {
+    let number = number.to_string();
+    iptables(at, &["-A", "OUTPUT", "-o", "eth0", "-j", "NFQUEUE", "--queue-num", &number, "--queue-bypass"])
+}
+
 /// Takes all of that back at a running node.
 ///
 /// # Errors
 /// When it cannot be.
 pub fn mend(at: &Container) -> Proof {
-    iptables(at, &["-F", "INPUT"])?;
+    iptables(at, &["-F"])?;
     // There is nothing to take back when nothing was shaped.
     let _unshaped = inside(at, &["tc", "qdisc", "del", "dev", "eth0", "root"]);
     Ok(())

@@ -4,6 +4,7 @@ pub mod bent;
 pub mod compose;
 pub mod container;
 pub mod disk;
+pub mod late;
 pub mod links;
 pub mod person;
 pub mod provider;
