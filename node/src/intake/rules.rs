@@ -265,7 +265,8 @@ impl<'a> Zoned<'a> {
         let at = self.lists.iter().position(|known| *known == list);
         if at.is_none() {
             if self.lists.len() >= MOST_ZONES {
-                let detail = format!("live in more than {MOST_ZONES} zones with different quiet hours; send several messages");
+                let detail =
+                    format!("live in more than {MOST_ZONES} zones with different quiet hours; send several messages");
                 return Err(Problem::field("to", detail));
             }
             self.lists.push(list);

@@ -76,7 +76,11 @@ mod tests {
     fn rules(spans: &[(u32, u32, u8)]) -> Rules {
         let quiet = |title: &str, drop| Quiet { title: title.to_owned(), drop };
         let spans = spans.iter().map(|(from, until, quiet)| Span { from: *from, until: *until, quiet: *quiet });
-        Rules { quiet: vec![quiet("wait", false), quiet("drop", true)], zones: vec![spans.collect()], ..Rules::default() }
+        Rules {
+            quiet: vec![quiet("wait", false), quiet("drop", true)],
+            zones: vec![spans.collect()],
+            ..Rules::default()
+        }
     }
 
     fn minute(n: u64) -> Time {
@@ -86,12 +90,9 @@ mod tests {
     #[test]
     fn both_sides_of_every_boundary() {
         let night = rules(&[(100, 200, 0)]);
-        for (due, waits) in [
-            (minute(100).0 - 1, false),
-            (minute(100).0, true),
-            (minute(200).0 - 1, true),
-            (minute(200).0, false),
-        ] {
+        for (due, waits) in
+            [(minute(100).0 - 1, false), (minute(100).0, true), (minute(200).0 - 1, true), (minute(200).0, false)]
+        {
             let free = night.hush(Some(0), &id(1), Time(due), None) == Hush::Free;
             assert_eq!(free, !waits, "at {due}");
         }
