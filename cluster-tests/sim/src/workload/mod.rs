@@ -7,6 +7,7 @@ mod repeat;
 mod send;
 mod suppress;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::Rng;
@@ -25,12 +26,14 @@ pub(crate) struct Caller {
     pub(crate) world: World,
     pub(crate) number: usize,
     pub(crate) chance: StdRng,
+    /// Addresses of which this caller does not know whether they stand on the suppression list.
+    pub(crate) doubtful: BTreeSet<String>,
 }
 
 /// Calls until its time is over.
 pub(crate) async fn call_on(world: World, number: usize) -> turmoil::Result {
     let chance = stream(world.plan.seed, &format!("caller {number}"));
-    let mut caller = Caller { world, number, chance };
+    let mut caller = Caller { world, number, chance, doubtful: BTreeSet::new() };
     caller.world.reached(Phase::Work).await;
     let end = elapsed() + caller.world.plan.work_ms;
     while elapsed() < end {

@@ -10,12 +10,17 @@ use crate::http::{Got, call};
 use crate::world::Verdict;
 
 pub(super) async fn suppress(caller: &mut Caller) {
-    let address = format!("+861390{:02}{:05}", caller.number, caller.chance.random_range(0..3));
+    let address = format!("+861390{:02}{:05}", caller.number, caller.chance.random_range(0..8));
+    if caller.doubtful.contains(&address) {
+        return;
+    }
     let entry = json!({"channel": "sms", "address": address, "reason": "manual"});
     let node = caller.node();
-    if !matches!(caller.ask(node, "/v1/suppressions", None, &entry).await, Verdict::Accepted(_)) {
-        // It may stand there or not: nothing is known until it is put there again.
-        return;
+    match caller.ask(node, "/v1/suppressions", None, &entry).await {
+        Verdict::Accepted(_) => {}
+        Verdict::Refused(..) => return,
+        // It may still come about, at any time: nothing is known of this address from here on.
+        Verdict::Unknown(_) => return drop(caller.doubtful.insert(address)),
     }
     let sent = send(caller, &address).await;
     caller.world.book.borrow_mut().listed_out.extend(sent);
@@ -25,6 +30,8 @@ pub(super) async fn suppress(caller: &mut Caller) {
         if matches!(call(node, &bearer, "DELETE", &path, None, None).await, Got::Answer(204, _)) {
             let sent = send(caller, &address).await;
             caller.world.book.borrow_mut().listed_in.extend(sent);
+        } else {
+            caller.doubtful.insert(address);
         }
     }
 }
