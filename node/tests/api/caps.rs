@@ -75,7 +75,8 @@ async fn a_policy_is_in_force_on_all_nodes_within_a_second() {
     fill(&three).await;
     let send = async |at: usize| -> Value {
         let body = json!({"template": "often", "to": ["+8613900139000"]});
-        three.ask(at, "POST", "/v1/messages?dry_run=true", Some(body)).await.expect(200)["deliveries"][0]["state"].clone()
+        three.ask(at, "POST", "/v1/messages?dry_run=true", Some(body)).await.expect(200)["deliveries"][0]["state"]
+            .clone()
     };
     for at in 0..3 {
         assert_eq!(send(at).await, "pending");

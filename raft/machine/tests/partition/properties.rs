@@ -197,7 +197,12 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
 }
 
 /// Applies a history, looking at the machine after each step.
-pub(super) fn run(machine: &mut Partition, at: &mut i64, steps: &[Step], mut look: impl FnMut(&Partition, &Answer, &[Record])) {
+pub(super) fn run(
+    machine: &mut Partition,
+    at: &mut i64,
+    steps: &[Step],
+    mut look: impl FnMut(&Partition, &Answer, &[Record]),
+) {
     for (jump, aimed, command) in steps {
         *at += jump;
         let mut out = Output::default();
