@@ -9,7 +9,7 @@ use tidings_contract::{
 };
 use tidings_machine::control::{Account, Cluster, Sealed, Template, TemplateSpec, TemplateVersion};
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State,
+    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State,
 };
 use tokio::time::sleep;
 
@@ -41,6 +41,8 @@ pub struct Spec {
     pub variables: String,
     /// The recipients' own variables.
     pub own: Option<String>,
+    /// The rules; all recipients live in the first of their zones.
+    pub rules: Rules,
 }
 
 impl Default for Spec {
@@ -57,6 +59,7 @@ impl Default for Spec {
             expires_at: None,
             variables: "{\"name\":\"Ann\"}".to_owned(),
             own: None,
+            rules: Rules::default(),
         }
     }
 }
@@ -76,6 +79,8 @@ impl Spec {
             expires_at: self.expires_at,
             key_id: "key".to_owned(),
             policy: Policy { retry: self.retry, on_unknown: self.on_unknown, dedup_window_ms: None },
+            tags: Vec::new(),
+            rules: self.rules.clone(),
         }
     }
 }
@@ -153,7 +158,8 @@ impl World {
         let mut parts: BTreeMap<PartitionId, Vec<Recipient>> = BTreeMap::new();
         for (index, to) in to.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
-            let recipient = Recipient { index, to: to.clone(), variables: spec.own.clone(), fingerprint: None };
+            let (variables, zone) = (spec.own.clone(), (!spec.rules.zones.is_empty()).then_some(0));
+            let recipient = Recipient { index, to: to.clone(), variables, zone, ..Recipient::default() };
             parts.entry(partition_of(to, self.partitions)).or_default().push(recipient);
         }
         let mut deliveries = Vec::new();
@@ -229,6 +235,7 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        rules: String::new(),
     };
     let version = TemplateVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
     let template = Template { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };
