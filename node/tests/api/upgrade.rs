@@ -14,7 +14,7 @@ use tidings_node::serve_with;
 use crate::lone::{Lone, config};
 
 /// The directories that are kept, the oldest first.
-const KEPT: [&str; 1] = ["v1"];
+const KEPT: [&str; 2] = ["v1", "v2"];
 
 /// Goes on where the kept directory stopped, so that nothing in it is too old.
 #[derive(Debug)]
