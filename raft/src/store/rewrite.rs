@@ -4,6 +4,8 @@
 //! behind it, and then written. sled recovers a prefix of what was written: whoever begins again writes the kept batch
 //! once more, which changes nothing, and goes on at its place.
 
+use std::io::{Read, Write};
+
 use openraft::EntryPayload;
 use serde::{Deserialize, Serialize};
 use tidings_machine::control::Control;
@@ -57,12 +59,34 @@ impl Kind {
     }
 }
 
+type Row = (Vec<u8>, Vec<u8>);
+
+/// How old values become new ones.
+struct Forms {
+    /// A row of a log or of the records of an archive.
+    row: fn(Kind, &[u8], &[u8]) -> Result<Row, CodecError>,
+    /// A machine.
+    machine: fn(GroupId, &mut dyn Read, &mut dyn Write) -> Result<(), CodecError>,
+}
+
+/// From what [`FROM`] had to what there is today.
+const FORMS: Forms = Forms {
+    row: |kind, key, value| match kind {
+        Kind::Log(group) => Ok((key.to_vec(), entry(group, value)?)),
+        _ => brought_up(FROM, key, value),
+    },
+    machine: |group, from, out| match group {
+        GroupId::Control => codec::write_to(&older::machine::<Control>(FROM, from)?, out),
+        GroupId::Partition(_) => codec::write_to(&older::machine::<Partition>(FROM, from)?, out),
+    },
+};
+
 /// Rewrites everything, or what is left of it. Blocks.
 ///
 /// # Errors
 /// `Damaged` names the tree with a value that is not of the old version; `Database` when the disk fails.
 pub(super) fn rewrite(db: &sled::Db) -> Result<(), OpenError> {
-    rewrite_with(db, &mut || Ok(()))
+    rewrite_with(db, &FORMS, &mut || Ok(()))
 }
 
 /// Takes away what [`rewrite`] left, once the disk says that it is done.
@@ -71,7 +95,11 @@ pub(super) fn forget(db: &sled::Db) -> Result<(), sled::Error> {
 }
 
 /// `pulse` is called before each write: a test has it fail.
-fn rewrite_with(db: &sled::Db, pulse: &mut dyn FnMut() -> Result<(), sled::Error>) -> Result<(), OpenError> {
+fn rewrite_with(
+    db: &sled::Db,
+    forms: &Forms,
+    pulse: &mut dyn FnMut() -> Result<(), sled::Error>,
+) -> Result<(), OpenError> {
     let meta = db.open_tree("meta")?;
     let kept = meta.get(BATCH)?.map(|bytes| codec::decode::<Batch>(&bytes)).transpose();
     let kept = kept.map_err(|why| damaged("meta", why))?.unwrap_or_default();
@@ -83,7 +111,7 @@ fn rewrite_with(db: &sled::Db, pulse: &mut dyn FnMut() -> Result<(), sled::Error
     for name in names {
         let Some(kind) = Kind::of(&name) else { continue };
         let mut next = if name == kept.tree { kept.next.clone() } else { Vec::new() };
-        while let Some(batch) = batch_of(db, kind, &name, &next).map_err(|why| damaged(&name, why))? {
+        while let Some(batch) = batch_of((db, forms), kind, &name, &next).map_err(|why| damaged(&name, why))? {
             next.clone_from(&batch.next);
             // What did not change may be looked at again.
             if !batch.rows.is_empty() {
@@ -122,11 +150,16 @@ fn write(
 }
 
 /// The next batch of a tree from `next` on; `None` behind its end.
-fn batch_of(db: &sled::Db, kind: Kind, name: &str, next: &[u8]) -> Result<Option<Batch>, CodecError> {
+fn batch_of(
+    (db, forms): (&sled::Db, &Forms),
+    kind: Kind,
+    name: &str,
+    next: &[u8],
+) -> Result<Option<Batch>, CodecError> {
     let failed = |error: sled::Error| CodecError::new(error.to_string());
     let tree = db.open_tree(name).map_err(failed)?;
     if let Kind::Snapshot(group) = kind {
-        return if next.is_empty() { snapshot(db, &tree, name, group).map(Some) } else { Ok(None) };
+        return if next.is_empty() { snapshot((db, forms), &tree, name, group).map(Some) } else { Ok(None) };
     }
     let mut batch = Batch { tree: name.to_owned(), ..Batch::default() };
     let mut bytes = 0;
@@ -140,10 +173,7 @@ fn batch_of(db: &sled::Db, kind: Kind, name: &str, next: &[u8]) -> Result<Option
         }
         bytes += key.len() + value.len();
         batch.next = [group, if amends { &[0xff; 9][..] } else { &[0] }].concat();
-        let (new_key, new_value) = match kind {
-            Kind::Log(group) => (key.to_vec(), entry(group, &value)?),
-            _ => brought_up(FROM, &key, &value)?,
-        };
+        let (new_key, new_value) = (forms.row)(kind, &key, &value)?;
         if new_key == *key && new_value == *value {
             continue;
         }
@@ -164,18 +194,116 @@ fn entry(group: GroupId, value: &[u8]) -> Result<Vec<u8>, CodecError> {
 }
 
 /// The current snapshot of `group`, whose pieces are written anew beside the old ones.
-fn snapshot(db: &sled::Db, tree: &sled::Tree, name: &str, group: GroupId) -> Result<Batch, CodecError> {
+fn snapshot(
+    (db, forms): (&sled::Db, &Forms),
+    tree: &sled::Tree,
+    name: &str,
+    group: GroupId,
+) -> Result<Batch, CodecError> {
     let failed = |error: std::io::Error| CodecError::new(error.to_string());
     let meta = db.open_tree("meta").map_err(|error| failed(error.into()))?;
     // The small value that says which one is current has the name of the tree.
     let current = meta.get(name).map_err(|error| failed(error.into()))?;
     let anew = current.map(|current| {
-        written_anew((&meta, tree), &current, |from, out| match group {
-            GroupId::Control => codec::write_to(&older::machine::<Control>(FROM, from)?, out),
-            GroupId::Partition(_) => codec::write_to(&older::machine::<Partition>(FROM, from)?, out),
-        })
+        written_anew((&meta, tree), &current, |from, out| (forms.machine)(group, from, out))
     });
     let anew = anew.transpose().map_err(failed)?.flatten();
     let rows = anew.map(|value| ("meta".to_owned(), name.as_bytes().to_vec(), Some(value)));
     Ok(Batch { tree: name.to_owned(), next: vec![0xff], rows: rows.into_iter().collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::write_for_a_test;
+    use super::*;
+
+    /// Forms that cannot be told apart and change each time: a mark behind every value, and amendments renamed.
+    const MARKS: Forms = Forms {
+        row: |_, key, value| {
+            let value = [value, b"+"].concat();
+            let mut name = key.to_vec();
+            if key[0] == b'a' {
+                name[22..29].fill(b'z');
+            }
+            Ok((name, value))
+        },
+        machine: |_, from, out| {
+            let io = |error: std::io::Error| CodecError::new(error.to_string());
+            std::io::copy(from, out).map_err(io)?;
+            out.write_all(b"+").map_err(io)
+        },
+    };
+
+    fn database() -> (tempfile::TempDir, sled::Db) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let db = sled::Config::new().path(dir.path()).segment_size(1 << 20).open().expect("a database");
+        let records = db.open_tree("archive/p0/020000").expect("a tree");
+        let log = db.open_tree("log/p0").expect("a tree");
+        for n in 0..40_u8 {
+            records.insert([b"e", &[n; 21][..]].concat(), vec![n; 9_000]).expect("written");
+            log.insert(u64::from(n).to_be_bytes(), vec![n; 9_000]).expect("written");
+        }
+        for n in 0..4 {
+            records.insert([b"a", &[n / 2; 21][..], &[n; 8]].concat(), vec![n; 40_000]).expect("written");
+        }
+        for other in ["log/p0x", "archive/p0/020000/index", "meta", "other/p0"] {
+            db.open_tree(other).expect("a tree").insert("e left alone", "it").expect("written");
+        }
+        write_for_a_test(&db, "snap/p0", b"a machine").expect("written");
+        (dir, db)
+    }
+
+    /// The key of every value with the number of marks it has.
+    fn marks(db: &sled::Db) -> Vec<(String, usize)> {
+        let rows = ["archive/p0/020000", "log/p0"].map(|name| db.open_tree(name).expect("a tree"));
+        let rows = rows.iter().flat_map(|tree| tree.iter().map(|row| row.expect("read")));
+        rows.map(|(key, value)| (format!("{key:?}"), value.iter().filter(|b| **b == b'+').count())).collect()
+    }
+
+    fn machine(db: &sled::Db) -> Vec<u8> {
+        let (meta, tree) = (db.open_tree("meta").expect("a tree"), db.open_tree("snap/p0").expect("a tree"));
+        let current = meta.get("snap/p0").expect("read").expect("there is one");
+        let mut bytes = Vec::new();
+        let look = |from: &mut dyn Read, _: &mut dyn Write| {
+            from.read_to_end(&mut bytes).map(drop).map_err(|error| CodecError::new(error.to_string()))
+        };
+        written_anew((&meta, &tree), &current, look).expect("it is whole");
+        bytes
+    }
+
+    #[test]
+    fn wherever_it_stops_whoever_goes_on_rewrites_everything_once() {
+        for stop in (0..200).step_by(7).chain([usize::MAX]) {
+            let (_dir, db) = database();
+            let mut lives = 0;
+            loop {
+                lives += 1;
+                let mut writes = 0;
+                // Each life is a little longer than the one before, so that it ends.
+                let mut pulse = || {
+                    writes += 1;
+                    let dies = writes > stop.saturating_add(lives * 3);
+                    if dies { Err(sled::Error::Unsupported("dead".into())) } else { Ok(()) }
+                };
+                if rewrite_with(&db, &MARKS, &mut pulse).is_ok() {
+                    break;
+                }
+            }
+            let marks = marks(&db);
+            assert_eq!(marks.len(), 84, "nothing is gone and nothing is there twice (stopped after {stop})");
+            assert_eq!(marks.iter().find(|(_, marks)| *marks != 1), None, "stopped after {stop}");
+            assert_eq!(machine(&db), b"a machine+", "stopped after {stop}");
+            for other in ["log/p0x", "archive/p0/020000/index", "meta", "other/p0"] {
+                let kept = db.open_tree(other).expect("a tree").get("e left alone").expect("read");
+                assert_eq!(kept.as_deref(), Some(&b"it"[..]), "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_of_the_old_version_is_named_by_its_tree() {
+        let (_dir, db) = database();
+        let error = rewrite(&db).expect_err("the values are no machine's");
+        assert!(error.to_string().contains("archive/p0/020000"), "{error}");
+    }
 }

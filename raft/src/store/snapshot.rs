@@ -327,6 +327,18 @@ pub(super) fn written_anew(
     if size == old.size { Ok(None) } else { codec::encode(&anew).map(Some).map_err(io::Error::other) }
 }
 
+/// Keeps `bytes` as the current snapshot in the tree `name` and under that name.
+#[cfg(test)]
+pub(super) fn write_for_a_test(db: &sled::Db, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let (meta, tree) = (db.open_tree("meta")?, db.open_tree(name)?);
+    let generation = meta.generate_generation()?;
+    let mut writer = ChunkWriter::new(Source { tree, generation: Arc::new(generation) });
+    writer.write_all(bytes)?;
+    let current = Current { generation, size: writer.finish()?.size, meta: SnapshotMeta::default() };
+    meta.insert(name, codec::encode(&current).map_err(io::Error::other)?)?;
+    Ok(())
+}
+
 /// Numbers that grow over restarts.
 trait Generations {
     fn generate_generation(&self) -> Result<u64, sled::Error>;
