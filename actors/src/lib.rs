@@ -21,6 +21,7 @@ mod rate_limiter;
 mod recorder;
 pub mod render;
 mod room;
+mod screen;
 mod sender;
 mod settings;
 mod slot;
@@ -32,6 +33,7 @@ mod template;
 pub mod testing;
 mod timers;
 mod work;
+pub mod words;
 
 #[cfg(test)]
 mod tests;

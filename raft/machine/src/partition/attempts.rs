@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tidings_contract::{DeliveryId, Outcome, Reason, Time, planted};
 
 use super::state::Waiting;
-use super::{Answer, Delivery, Hint, OnUnknown, Partition, Record, Refusal, Sheet, State, What, retry};
+use super::{
+    Answer, Delivery, Hint, Masked, OnUnknown, Partition, Record, Refusal, Sheet, State, What, WordRule, retry,
+};
 use crate::Output;
 
 /// What becomes of a delivery after an attempt.
@@ -41,7 +43,7 @@ impl Partition {
     pub(super) fn outcome(
         &mut self,
         (id, attempt, epoch): (DeliveryId, u16, u64),
-        account: String,
+        (account, masked): (String, Vec<Masked>),
         began: Time,
         outcome: Outcome,
         out: &mut Output<Hint, Record>,
@@ -58,6 +60,9 @@ impl Partition {
         delivery.attempts = attempt;
         delivery.begun = None;
         let next = after(delivery, &sheet, self.now, &outcome);
+        for Masked { rule, places } in masked.into_iter().take(WordRule::MOST) {
+            delivery.note(self.now, What::Masked { attempt, rule, places });
+        }
         delivery.note(self.now, What::Attempted { attempt, account, node, began, outcome });
         match next {
             Next::Retry(due) => {

@@ -21,6 +21,7 @@ mod retry;
 mod sheet;
 mod sheets;
 mod state;
+mod words;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
 pub use command::{Accept, Claim, Closing, Command, Lease, Limits, Owner, Recipient, Redrive};
@@ -28,4 +29,5 @@ pub use delivery::{Delivery, State};
 pub use event::{Event, What};
 pub use record::{Ended, Header, Record};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
+pub use words::{Masked, WordRule};
 pub use state::{Counts, DeadLetter, Partition, Sizes};

@@ -85,7 +85,8 @@ fn random_command() -> impl Strategy<Value = Command> {
         Just(Closing::Cancelled),
         Just(Closing::Expired),
         Just(Closing::Lost),
-        Just(Closing::Impossible(Reason::new("render", "")))
+        Just(Closing::Impossible(Reason::new("render", ""))),
+        Just(Closing::Suppressed { rule: "words/bad@1".to_owned(), detail: String::new() })
     ];
     let account = || "main".to_owned();
     prop_oneof![
