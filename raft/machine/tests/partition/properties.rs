@@ -49,8 +49,8 @@ fn random_recipient(index: u16) -> impl Strategy<Value = Recipient> {
     (proptest::option::of(0u64..3), 0u8..4).prop_map(move |(fingerprint, to)| Recipient {
         index,
         to: format!("user-{to}"),
-        variables: None,
         fingerprint,
+        ..Recipient::default()
     })
 }
 
