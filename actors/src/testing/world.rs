@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_contract::{
-    AccountLimit, Clock, DeliveryId, Lane, MessageId, MessageType, PartitionId, Time, partition_of,
+    AccountLimit, Clock, DeliveryId, Lane, MessageId, MessageType, PartitionId, Time, partition_of, stable_hash,
 };
-use tidings_machine::control::{Account, Cluster, Sealed, Template, TemplateSpec, TemplateVersion};
+use tidings_machine::control::{
+    self, Account, Cluster, PolicySpec, PolicyVersion, Sealed, Selector, Template, TemplateSpec, TemplateVersion, WordPart,
+};
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State,
+    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State, WordRule,
 };
 use tokio::time::sleep;
 
@@ -41,6 +43,8 @@ pub struct Spec {
     pub variables: String,
     /// The recipients' own variables.
     pub own: Option<String>,
+    /// The dictionaries that look through it.
+    pub words: Vec<WordRule>,
 }
 
 impl Default for Spec {
@@ -57,6 +61,7 @@ impl Default for Spec {
             expires_at: None,
             variables: "{\"name\":\"Ann\"}".to_owned(),
             own: None,
+            words: Vec::new(),
         }
     }
 }
@@ -77,7 +82,7 @@ impl Spec {
             key_id: "key".to_owned(),
             policy: Policy { retry: self.retry, on_unknown: self.on_unknown, dedup_window_ms: None },
             tags: Vec::new(),
-            rules: Default::default(),
+            rules: Rules { words: self.words.clone(), ..Rules::default() },
         }
     }
 }
@@ -138,6 +143,30 @@ impl World {
     /// Puts version 1 of a template.
     pub fn template(&self, name: &str, content: &str) {
         put_template(&self.ledger, name, content);
+    }
+
+    /// Puts a version of a policy of sensitive words; with `kept`, only the newest so many versions stay.
+    pub fn words(&self, name: &str, version: u32, words: &[&str], kept: usize) {
+        let text = words.iter().map(|word| format!("{word}\n")).collect::<String>();
+        let part = stable_hash(text.as_bytes());
+        let spec = PolicySpec {
+            kind: "words".to_owned(),
+            selector: Selector::default(),
+            spec: "{}".to_owned(),
+            description: String::new(),
+            parts: vec![part],
+        };
+        let written = PolicyVersion { version, spec, created_at: Time(0), created_by: "key".to_owned() };
+        self.ledger.change_control(|control| {
+            control.words.insert(part, Arc::new(WordPart { words: text, put_at: Time(0) }));
+            let nothing = control::Policy { latest: 0, versions: BTreeMap::new(), deleted: false };
+            let policy = control.policies.named.entry(name.to_owned()).or_insert(nothing);
+            policy.versions.insert(version, Arc::new(written));
+            policy.latest = version;
+            while policy.versions.len() > kept {
+                policy.versions.pop_first();
+            }
+        });
     }
 
     /// Sends one message to `count` recipients; gives the deliveries.
@@ -232,6 +261,7 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         expires_after_ms: None,
         description: String::new(),
         rules: String::new(),
+        words: Default::default(),
     };
     let version = TemplateVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
     let template = Template { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };

@@ -3,7 +3,7 @@
 //! A part is named after the hash of its text, so that versions of a list share what they have in common. It is put before
 //! the version that refers to it, and forgotten when no version does any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,3 @@ impl Control {
         self.words.retain(|part, held| used.contains(part) || held.put_at.after_ms(WAIT_MS) > now);
     }
 }
-
-/// All parts, by the hash of their text.
-pub(super) type Words = BTreeMap<u64, Arc<WordPart>>;
