@@ -1,4 +1,4 @@
-//! `keep NAME`: makes a small data directory with the binary beside it and packs it into `cluster-tests/upgrade/NAME.tar.gz`.
+//! `keep NAME`: makes a small data directory and a backup with the binary beside it, packed into `upgrade/NAME.tar.gz`.
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::fs::{self, File};

@@ -20,3 +20,4 @@ mod restart;
 mod secrets;
 mod stopping;
 mod upgrade;
+mod words;
