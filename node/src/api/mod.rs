@@ -80,6 +80,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(policies::list_policies))
         .routes(routes!(policies::put_policy, policies::get_policy, policies::delete_policy))
         .routes(routes!(policies::list_policy_versions))
+        .routes(routes!(policies::list_policy_kinds))
         .routes(routes!(keys::post_key, keys::list_keys))
         .routes(routes!(keys::delete_key))
         .routes(routes!(suppressions::post_suppression, suppressions::list_suppressions, suppressions::delete_suppression))

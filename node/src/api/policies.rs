@@ -239,6 +239,38 @@ pub(crate) async fn list_policies(State(app): State<Shared>, _: Viewer) -> Answe
     Answer(Policies { policies })
 }
 
+/// A kind of policy.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KindShape {
+    name: &'static str,
+    /// What it does.
+    doc: &'static str,
+    /// Whether a template may carry such a rule of its own.
+    in_templates: bool,
+    /// A spec that could be put as it is.
+    #[schema(value_type = Object)]
+    example: Value,
+}
+
+/// The kinds of policies there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Kinds {
+    kinds: Vec<KindShape>,
+}
+
+/// The kinds of policies there are, each with an example.
+#[utoipa::path(get, path = "/v1/policy-kinds", tag = "content",
+    responses((status = 200, body = Kinds), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn list_policy_kinds(_: Viewer) -> Answer<Kinds> {
+    let kinds = KINDS.iter().map(|kind| KindShape {
+        name: kind.name,
+        doc: kind.doc,
+        in_templates: kind.in_templates,
+        example: serde_json::from_str(kind.example).unwrap_or_default(),
+    });
+    Answer(Kinds { kinds: kinds.collect() })
+}
+
 /// One policy.
 #[utoipa::path(get, path = "/v1/policies/{name}", tag = "content", params(("name" = String, Path), Which),
     responses((status = 200, body = PolicyShape), (status = "default", body = crate::problem::Body)))]

@@ -21,6 +21,8 @@ const LIST: &[Column] = &[
     ("BY", "/created_by"),
 ];
 
+const KINDS: &[Column] = &[("KIND", "/name"), ("WHAT IT DOES", "/doc"), ("EXAMPLE", "/example")];
+
 const PUT_HELP: &str = "\
 A file, in TOML or JSON; without a selector it is for every message:
 
@@ -69,6 +71,8 @@ pub(super) enum Policy {
         /// Its name
         name: String,
     },
+    /// List the kinds of policies there are, each with an example
+    Kinds,
     /// List the versions of a policy
     Versions {
         /// Its name
@@ -83,6 +87,10 @@ impl Policy {
             Self::List => {
                 let reply = api.ask(Ask::get(&["v1", "policies"])).await?;
                 out.answer(&reply, |value| out.table(rows(value, "policies"), LIST, "There are no policies."))
+            }
+            Self::Kinds => {
+                let reply = api.ask(Ask::get(&["v1", "policy-kinds"])).await?;
+                out.answer(&reply, |value| out.table(rows(value, "kinds"), KINDS, "There are no kinds."))
             }
             Self::Versions { name } => {
                 let reply = api.ask(Ask::get(&["v1", "policies", &name, "versions"])).await?;
@@ -100,8 +108,9 @@ impl Policy {
                 let name = document::name(name, &mut spec)?;
                 // What `get` tells beside the policy itself; a file may have been made from it.
                 spec.retain(|field, _| !["version", "created_at", "created_by"].contains(&field.as_str()));
-                let ask = Ask::put(&["v1", "policies", &name], Value::Object(spec));
-                let reply = api.ask(ask.query("confirm", confirm.then_some(true))).await?;
+                let path = ["v1", "policies", &name];
+                let ask = Ask::put(&path, Value::Object(spec)).query("confirm", confirm.then_some(true));
+                let reply = api.ask(ask).await?;
                 out.answer(&reply, |value| format!("policy {name} is at version {}", value["version"]))
             }
             Self::Delete { name } => {

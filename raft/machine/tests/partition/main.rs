@@ -10,3 +10,4 @@ mod leases;
 mod ownership;
 mod properties;
 mod redrive;
+mod rules;
