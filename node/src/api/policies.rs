@@ -159,8 +159,8 @@ fn check(app: &App, written: Written, sure: bool) -> Result<(PolicySpec, Vec<Str
     let mut errors = Vec::new();
     check_selector(app, &selector, &mut errors);
     let spec = Value::Object(spec);
-    let (kept, lists) = if name == WORDS { pack_words(&spec).unwrap_or_default() } else { (spec.clone(), Vec::new()) };
-    let text = kept.to_string();
+    // Words are kept beside the spec, and have bounds of their own.
+    let text = if name == WORDS { String::new() } else { spec.to_string() };
     if text.len() > SPEC_BYTES {
         errors.push(FieldError::new("spec", format!("is longer than {SPEC_BYTES} bytes; use several policies")));
     }
@@ -180,11 +180,12 @@ fn check(app: &App, written: Written, sure: bool) -> Result<(PolicySpec, Vec<Str
     if let Some(why) = rule.stops_everything(&selector).filter(|_| !sure) {
         return Err(Problem::new(Code::NeedsConfirmation, why));
     }
-    if name == WORDS && lists.is_empty() {
-        return Err(Problem::field("spec.words", "is required"));
+    if name != WORDS {
+        return Ok((PolicySpec { kind: name, selector, spec: text, description, parts: Vec::new() }, Vec::new()));
     }
+    let (kept, lists) = pack_words(&spec).ok_or_else(|| Problem::field("spec.words", "is required"))?;
     let parts = lists.iter().map(|words| stable_hash(words.as_bytes())).collect();
-    Ok((PolicySpec { kind: name, selector, spec: text, description, parts }, lists))
+    Ok((PolicySpec { kind: name, selector, spec: kept.to_string(), description, parts }, lists))
 }
 
 /// Writes a new version of a policy; it is in force at once. The same content as the newest version changes nothing.
