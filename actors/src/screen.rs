@@ -148,7 +148,11 @@ pub(crate) fn screen(readers: &[Reader], content: Arc<Value>) -> Result<Screened
         }
     }
     let (mut content, mut masked) = (content, Vec::new());
-    for reader in readers.iter().filter(|reader| !reader.reject && find(&reader.dictionary, &content).is_some()) {
+    for reader in readers.iter().filter(|reader| !reader.reject) {
+        // Looked for first, because most content holds nothing and is shared by many.
+        if find(&reader.dictionary, &content).is_none() {
+            continue;
+        }
         let places = mask(&reader.dictionary, Arc::make_mut(&mut content));
         if places > 0 {
             masked.push(Masked { rule: reader.title.clone(), places });
