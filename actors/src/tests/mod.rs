@@ -8,6 +8,7 @@ mod limits;
 mod outside;
 mod pauses;
 mod pools;
+mod quiet;
 mod words;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tidings_machine::partition::{State, What, WordRule};
+use tidings_machine::partition::{Rules, State, What, WordRule};
 use tokio::time::sleep;
 
 use super::{LONG, after, busy, delivered, world};
@@ -14,7 +14,8 @@ fn rule(policy: &str, version: u32, reject: bool) -> WordRule {
 }
 
 fn spec(name: &str, words: Vec<WordRule>) -> Spec {
-    Spec { variables: json!({"name": name}).to_string(), words, ..Spec::default() }
+    let rules = Rules { words, ..Rules::default() };
+    Spec { variables: json!({"name": name}).to_string(), rules, ..Spec::default() }
 }
 
 /// Sends to one recipient; gives what the provider was told, how it ended, and what rules did to it.

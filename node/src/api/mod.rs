@@ -83,7 +83,11 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(policies::list_policy_kinds))
         .routes(routes!(keys::post_key, keys::list_keys))
         .routes(routes!(keys::delete_key))
-        .routes(routes!(suppressions::post_suppression, suppressions::list_suppressions, suppressions::delete_suppression))
+        .routes(routes!(
+            suppressions::post_suppression,
+            suppressions::list_suppressions,
+            suppressions::delete_suppression
+        ))
         .routes(routes!(audit::list_audit))
         .routes(routes!(providers::list_providers))
         .routes(routes!(sandbox::list_sandbox))

@@ -181,8 +181,14 @@ async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Red
         _ => delivery.fingerprint,
     };
     let time_zone = delivery.time_zone.clone();
-    let mut recipient =
-        Recipient { index: delivery.id.index(), to: delivery.to.clone(), variables, fingerprint, time_zone, ..Recipient::default() };
+    let mut recipient = Recipient {
+        index: delivery.id.index(),
+        to: delivery.to.clone(),
+        variables,
+        fingerprint,
+        time_zone,
+        ..Recipient::default()
+    };
     // The rules in force now, not those of then.
     new.rules = match &compiled {
         Some(compiled) => rule_again(app, compiled, &new, &mut recipient).await?,

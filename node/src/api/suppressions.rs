@@ -177,7 +177,8 @@ pub(crate) async fn list_suppressions(
         return Ok(Answer(Suppressions { suppressions: of.map(shape).collect(), next: None, incomplete: Vec::new() }));
     }
     let after = wanted.cursor.map(|text| read_cursor(&text)).transpose()?;
-    let ask = |partition| Suppressed { partition, channel: wanted.channel.clone(), after: after.clone(), limit: limit + 1 };
+    let ask =
+        |partition| Suppressed { partition, channel: wanted.channel.clone(), after: after.clone(), limit: limit + 1 };
     let (pages, incomplete) = app.ask_all(app.partitions(), ask).await;
     // Where a partition was not looked through to its end, nothing behind its place is known in order.
     let bound = pages.iter().filter_map(|(_, page)| page.reached.clone()).min();

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tidings_contract::PartitionId;
 
 use super::{
-    Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Rehearse, Standing,
-    Suppressed, SuppressedAddress, Totals,
+    Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Rehearse,
+    Standing, Suppressed, SuppressedAddress, Totals,
 };
 use crate::app::{App, Shared};
 

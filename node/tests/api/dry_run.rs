@@ -14,7 +14,10 @@ async fn a_dry_run_keeps_nothing_and_has_the_problems_of_a_send() {
     let body = json!({"template": "hello", "to": [PEOPLE[0], "12"], "variables": {"name": "n"}});
     let said = node.post("/v1/messages?dry_run=true", body.clone()).await.expect(200);
     assert_eq!((&said["dry_run"], &said["version"]), (&json!(true), &json!(1)));
-    assert_eq!((&said["deliveries"][0]["state"], &said["rejected"][0]["code"]), (&json!("pending"), &json!("invalid_recipient")));
+    assert_eq!(
+        (&said["deliveries"][0]["state"], &said["rejected"][0]["code"]),
+        (&json!("pending"), &json!("invalid_recipient"))
+    );
     assert!(said["deliveries"][0]["due"].is_string());
     assert_eq!(node.accepted().await, 0);
     let nobody = json!({"template": "nobody", "to": [PEOPLE[0]]});
@@ -69,7 +72,8 @@ fn message(chance: &mut StdRng) -> Value {
 #[tokio::test]
 async fn what_a_dry_run_says_is_what_happens_for_random_policies() {
     let node = Lone::ready_to_send().await;
-    let sale = json!({"channel": "sms", "account": "demo", "message_type": "marketing", "content": {"text": "{{ name }}!"}});
+    let sale =
+        json!({"channel": "sms", "account": "demo", "message_type": "marketing", "content": {"text": "{{ name }}!"}});
     node.template("sale", sale).await;
     let mut chance = StdRng::seed_from_u64(7);
     let mut states = std::collections::BTreeMap::new();
@@ -85,7 +89,8 @@ async fn what_a_dry_run_says_is_what_happens_for_random_policies() {
             let body = message(&mut chance);
             let said = node.post("/v1/messages?dry_run=true", body.clone()).await.expect(200);
             let sent = node.send(body.clone()).await;
-            let (said, sent) = (said["deliveries"].as_array().expect("a list"), sent["deliveries"].as_array().expect("a list"));
+            let (said, sent) =
+                (said["deliveries"].as_array().expect("a list"), sent["deliveries"].as_array().expect("a list"));
             assert_eq!(said.len(), sent.len(), "{body}");
             for (said, sent) in said.iter().zip(sent) {
                 compare(&node, said, sent, &body).await;
@@ -95,7 +100,10 @@ async fn what_a_dry_run_says_is_what_happens_for_random_policies() {
         let gone = format!("/v1/suppressions?channel=sms&address=%2B{}", &PEOPLE[round % 4][1..]);
         assert_eq!(node.delete(&gone).await.status, 204);
     }
-    assert!(states.get("pending").is_some_and(|n| *n > 10) && states.get("suppressed").is_some_and(|n| *n > 10), "{states:?}");
+    assert!(
+        states.get("pending").is_some_and(|n| *n > 10) && states.get("suppressed").is_some_and(|n| *n > 10),
+        "{states:?}"
+    );
     node.stop().await;
 }
 

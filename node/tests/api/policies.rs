@@ -27,7 +27,8 @@ async fn a_policy_has_versions_is_audited_and_can_be_taken_out_of_force() {
     assert_eq!(node.get("/v1/policies/cap").await.problem(404), "not_found");
     assert_eq!(node.get("/v1/policies").await.expect(200)["policies"], json!([]));
     let versions = node.get("/v1/policies/cap/versions").await.expect(200);
-    let numbers: Vec<_> = versions["policies"].as_array().expect("a list").iter().map(|v| v["version"].clone()).collect();
+    let numbers: Vec<_> =
+        versions["policies"].as_array().expect("a list").iter().map(|v| v["version"].clone()).collect();
     assert_eq!(numbers, [json!(2), json!(1)], "events still name them");
 
     let audit = node.get("/v1/audit").await.expect(200);
@@ -56,7 +57,10 @@ async fn a_policy_that_cannot_be_is_refused_with_the_path_of_the_field() {
         (json!({"kind": "frequency", "spec": {"windows": [{"window_ms": 0, "most": 1}]}}), "spec.windows[0].window_ms"),
         (quiet(json!({"windows": windows, "time_zone": "Mars/Olympus", "then": "drop"})), "spec.time_zone"),
         (quiet(json!({"windows": windows, "time_zone": "UTC", "then": "wait"})), "spec.then"),
-        (quiet(json!({"windows": [{"from": "22:00", "to": "22:00"}], "time_zone": "UTC", "then": "drop"})), "spec.windows[0].to"),
+        (
+            quiet(json!({"windows": [{"from": "22:00", "to": "22:00"}], "time_zone": "UTC", "then": "drop"})),
+            "spec.windows[0].to",
+        ),
         (json!({"kind": "discard", "spec": {}, "selector": {"channels": ["pigeon"]}}), "selector.channels[0]"),
         (json!({"kind": "discard", "spec": {}, "selector": {"message_types": ["spam"]}}), "selector.message_types[0]"),
         (json!({"kind": "discard", "spec": {}, "selector": {"templates": ["A B"]}}), "selector.templates[0]"),

@@ -6,7 +6,7 @@
 //! window, wherever it lies, ever holds more than the cap allows.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{DeliveryId, Time, planted};
+use tidings_contract::{DeliveryId, Time};
 
 use super::expiring::{Expiring, NEVER};
 
@@ -53,9 +53,7 @@ impl Slots {
 
     /// A delivery was certainly not taken: its slot is free.
     pub(super) fn release(&mut self, key: u64, leaves: Time, delivery: DeliveryId) {
-        if !planted("slot_kept") {
-            self.slots.remove(&(key, leaves, delivery));
-        }
+        self.slots.remove(&(key, leaves, delivery));
     }
 
     /// Forgets at most `most` slots that ran out.
@@ -143,7 +141,10 @@ mod tests {
     fn a_late_pending_delivery_reaches_to_the_present_and_a_taken_one_to_its_end() {
         let mut slots = Slots::default();
         slots.take(7, Time(1_000), delivery(1));
-        assert_eq!((count(&slots, 50_000, 50_000), count(&slots, 59_999, 50_000), count(&slots, 60_000, 50_000)), (1, 1, 0));
+        assert_eq!(
+            (count(&slots, 50_000, 50_000), count(&slots, 59_999, 50_000), count(&slots, 60_000, 50_000)),
+            (1, 1, 0)
+        );
         slots.keep(7, Time(1_000), delivery(1), 60_000, Time(52_000));
         assert_eq!((count(&slots, 61_999, 55_000), count(&slots, 62_000, 62_000)), (1, 0));
         assert_eq!(slots.next(), Some(Time(112_000)), "a longer window may still look back");

@@ -162,12 +162,7 @@ pub(crate) fn sheet_at_most_once() -> Sheet {
 
 /// A recipient with a fingerprint.
 pub(crate) fn recipient(index: u16, fingerprint: u64) -> Recipient {
-    Recipient {
-        index,
-        to: format!("+86138001380{index:02}"),
-        fingerprint: Some(fingerprint),
-        ..Recipient::default()
-    }
+    Recipient { index, to: format!("+86138001380{index:02}"), fingerprint: Some(fingerprint), ..Recipient::default() }
 }
 
 /// The only part of message `n`, for one recipient with fingerprint 77, repeatable for ten minutes.

@@ -19,7 +19,9 @@ fn minute(n: u64) -> u32 {
 }
 
 fn with(rules: Rules) -> Sheet {
-    Sheet { rules, ..sheet() }
+    let mut sheet = Sheet { rules, ..sheet() };
+    sheet.policy.retry.give_up_after_ms = 24 * HOUR;
+    sheet
 }
 
 /// One cap, for recipients with one mark.
@@ -87,10 +89,7 @@ impl Fixture {
 
 #[test]
 fn a_list_that_says_no_suppresses_and_the_first_in_order_is_named() {
-    let lists = || Rules {
-        lists: ["discard/bad@4", "allow/staff@1"].map(str::to_owned).into(),
-        ..Rules::default()
-    };
+    let lists = || Rules { lists: ["discard/bad@4", "allow/staff@1"].map(str::to_owned).into(), ..Rules::default() };
     let barred = |lists: &[u8]| -> Vec<Barred> {
         lists.iter().map(|list| Barred { list: *list, detail: format!("list {list}") }).collect()
     };
@@ -271,7 +270,7 @@ fn what_waited_too_long_for_its_turn_waits_for_the_end_of_quiet_hours_too() {
             assert!(delivery.due >= Time(START + 20 * MINUTE) && delivery.first_due == delivery.due);
             assert_eq!(fixture.defer(id), Answer::Refused(Refusal::Groundless), "not twice");
             fixture.pass(HOUR);
-            let sheet = Sheet { send_at: Some(delivery.due), ..with(rules) };
+            let sheet = Sheet { send_at: Some(delivery.due), ..with(rules.clone()) };
             assert_eq!(fixture.admit(2, sheet, one("a")).1, State::Suppressed, "its slot went with it");
         }
         if wanted == done(State::Suppressed) {
@@ -286,10 +285,7 @@ fn a_claimed_attempt_and_a_foreign_epoch_cannot_be_deferred() {
     let mut fixture = Fixture::owned();
     let (id, _) = fixture.admit(1, with(quiet(false)), one("a"));
     fixture.pass(12 * MINUTE);
-    assert_eq!(
-        fixture.ask(Command::Defer { delivery: id, epoch: 4 }),
-        Answer::Refused(Refusal::NotOwner)
-    );
+    assert_eq!(fixture.ask(Command::Defer { delivery: id, epoch: 4 }), Answer::Refused(Refusal::NotOwner));
     fixture.begin(id, 1);
     assert_eq!(fixture.defer(id), Answer::Refused(Refusal::Groundless));
 }
@@ -451,10 +447,7 @@ fn a_redrive_is_not_capped_and_holds_to_every_other_rule() {
     };
     let barred = vec![Barred { list: 0, detail: "no".to_owned() }];
     let listed = with(Rules { lists: vec!["discard/bad@4".to_owned()], ..Rules::default() });
-    assert_eq!(
-        fixture.ask(redrive(listed, Recipient { barred, ..one("a") })),
-        Answer::Refused(Refusal::Suppressed)
-    );
+    assert_eq!(fixture.ask(redrive(listed, Recipient { barred, ..one("a") })), Answer::Refused(Refusal::Suppressed));
     fixture.suppress("sms", "a", None);
     assert_eq!(fixture.ask(redrive(capped(), one("a"))), Answer::Refused(Refusal::Suppressed));
     fixture.unsuppress("sms", "a");
@@ -485,7 +478,9 @@ fn the_dedup_of_a_template_and_that_of_a_policy_hold_both() {
     let mut fixture = Fixture::owned();
     let both = || Sheet { policy: own, ..with(cap(CapKind::Dedup, &[(HOUR, 2)])) };
     let recipient = || Recipient { fingerprint: Some(1), ..one("a") };
-    for (n, at, rule) in [(1, 0, None), (2, 500, Some("content_dedup")), (3, 1_000, None), (4, 2_000, Some("dedup/d@1"))] {
+    for (n, at, rule) in
+        [(1, 0, None), (2, 500, Some("content_dedup")), (3, 1_000, None), (4, 2_000, Some("dedup/d@1"))]
+    {
         fixture.now = Time(START + at);
         let (id, state) = fixture.admit(n, both(), recipient());
         match rule {
