@@ -32,8 +32,8 @@ mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;
-mod work;
 pub mod words;
+mod work;
 
 #[cfg(test)]
 mod tests;

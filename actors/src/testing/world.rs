@@ -8,7 +8,8 @@ use tidings_contract::{
     AccountLimit, Clock, DeliveryId, Lane, MessageId, MessageType, PartitionId, Time, partition_of, stable_hash,
 };
 use tidings_machine::control::{
-    self, Account, Cluster, PolicySpec, PolicyVersion, Sealed, Selector, Template, TemplateSpec, TemplateVersion, WordPart,
+    self, Account, Cluster, PolicySpec, PolicyVersion, Sealed, Selector, Template, TemplateSpec, TemplateVersion,
+    WordPart,
 };
 use tidings_machine::partition::{
     Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State,

@@ -40,9 +40,7 @@ pub fn mask(dictionary: &Dictionary, content: &mut Value) -> u32 {
     match content {
         Value::String(text) if !is_link(text) => mask_text(dictionary, text),
         Value::Array(items) => items.iter_mut().fold(0, |sum, item| mask(dictionary, item).saturating_add(sum)),
-        Value::Object(fields) => {
-            fields.values_mut().fold(0, |sum, field| mask(dictionary, field).saturating_add(sum))
-        }
+        Value::Object(fields) => fields.values_mut().fold(0, |sum, field| mask(dictionary, field).saturating_add(sum)),
         _ => 0,
     }
 }

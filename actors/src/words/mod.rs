@@ -7,4 +7,4 @@ mod folding;
 mod tests;
 
 pub use content::{Found, find, mask};
-pub use dictionary::{Dictionary, MOST_BYTES, MOST_WORDS, MOST_WORD_BYTES, WordError, check_word};
+pub use dictionary::{Dictionary, MOST_BYTES, MOST_WORD_BYTES, MOST_WORDS, WordError, check_word};

@@ -95,9 +95,8 @@ fn faults(table: &str, files: &[Text]) -> Vec<String> {
     for file in files {
         for (name, fields) in shapes(&file.text) {
             let Some(had) = had.get_mut(name.as_str()) else { continue };
-            let begins = |had: &&Vec<&str>| {
-                fields.len() >= had.len() && had.iter().zip(&fields).all(|(had, (is, _))| had == is)
-            };
+            let begins =
+                |had: &&Vec<&str>| fields.len() >= had.len() && had.iter().zip(&fields).all(|(had, (is, _))| had == is);
             let Some(count) = had.iter().filter(begins).map(Vec::len).max() else {
                 faults.push(format!(
                     "{}: {name} no longer begins with the fields it had in an older disk version, {had:?}: append new \

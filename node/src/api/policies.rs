@@ -202,7 +202,8 @@ pub(crate) async fn put_policy(
     check_name(&name)?;
     let (spec, lists) = check(&app, written, sure.confirm)?;
     for words in lists {
-        if let control::Answer::Refused(refusal) = app.ledger.change(&caller.key_id, Action::PutWords { words }).await? {
+        if let control::Answer::Refused(refusal) = app.ledger.change(&caller.key_id, Action::PutWords { words }).await?
+        {
             return Err(refused(refusal));
         }
     }

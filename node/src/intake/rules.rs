@@ -13,7 +13,7 @@ use tidings_machine::partition::{Barred, Cap, CapKind, Quiet, Recipient, Rules, 
 use super::Compiled;
 use super::check::Checked;
 use crate::app::App;
-use crate::policies::{self, Active, choose_words, Dedup, KeyPart, QuietHours, Rule, Then, kind, time_zone};
+use crate::policies::{self, Active, Dedup, KeyPart, QuietHours, Rule, Then, choose_words, kind, time_zone};
 use crate::problem::Problem;
 
 /// Most rules of a kind that a message carries; an operator who has more has them for different messages.

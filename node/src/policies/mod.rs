@@ -59,7 +59,8 @@ pub(crate) struct Kind {
 }
 
 /// Every kind there is.
-pub(crate) const KINDS: &[Kind] = &[discard::KIND, allow::KIND, quiet_hours::KIND, dedup::KIND, frequency::KIND, words::KIND];
+pub(crate) const KINDS: &[Kind] =
+    &[discard::KIND, allow::KIND, quiet_hours::KIND, dedup::KIND, frequency::KIND, words::KIND];
 
 /// The kind of that name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {

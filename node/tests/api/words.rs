@@ -29,9 +29,13 @@ async fn words_are_masked_or_rejected_as_the_policies_and_the_template_say() {
     assert_eq!((&put["version"], &put["spec"]["words"]), (&json!(1), &json!(["darn", "heck"])));
     let (got, state, event) = sent(&node, "hello", "DARN ｈｅｃｋ").await;
     assert_eq!((got.as_deref(), state.as_str()), (Some("Hello **** ****"), "delivered"));
-    assert_eq!((&event["what"], &event["rule"], &event["count"]), (&json!("masked"), &json!("words/mild@1"), &json!(2)));
+    assert_eq!(
+        (&event["what"], &event["rule"], &event["count"]),
+        (&json!("masked"), &json!("words/mild@1"), &json!(2))
+    );
 
-    let strict = json!({"kind": "words", "spec": {"mode": "reject", "words": ["casino"]}, "selector": {"channels": ["sms"]}});
+    let strict =
+        json!({"kind": "words", "spec": {"mode": "reject", "words": ["casino"]}, "selector": {"channels": ["sms"]}});
     node.put("/v1/policies/strict", strict).await.expect(200);
     let (got, state, event) = sent(&node, "hello", "darn Casino").await;
     assert_eq!((got, state.as_str()), (None, "suppressed"));
@@ -43,9 +47,7 @@ async fn words_are_masked_or_rejected_as_the_policies_and_the_template_say() {
     let (got, _, event) = sent(&node, "hello", "darn heck").await;
     assert_eq!((got.as_deref(), &event["rule"]), (Some("Hello darn ****"), &json!("words/mild@2")));
 
-    let template = |words: Value| {
-        json!({"channel": "sms", "account": "demo", "content": {"text": "Hello {{ name }}"}, "words": words})
-    };
+    let template = |words: Value| json!({"channel": "sms", "account": "demo", "content": {"text": "Hello {{ name }}"}, "words": words});
     for (name, choice, expected) in [
         ("off", json!({"mode": "off"}), (Some("Hello heck casino"), "delivered", None)),
         ("soft", json!({"mode": "mask"}), (Some("Hello **** ******"), "delivered", Some("words/mild@2"))),

@@ -15,7 +15,8 @@ struct Then;
 
 impl Shapes for Then {
     fn fields(name: &str, fields: &[&str]) -> Option<usize> {
-        let table = read("Inner: id\nOuter: name inner last\nChoice::Named: inner size\nChoice::Other: size\nMoved: a b\n");
+        let table =
+            read("Inner: id\nOuter: name inner last\nChoice::Named: inner size\nChoice::Other: size\nMoved: a b\n");
         look_up(&table, name, fields)
     }
 }
@@ -132,13 +133,8 @@ fn it_is_read_wherever_it_stands() {
     let map = BTreeMap::from([(1_u8, vec![Some(old(1))]), (2, vec![None, Some(old(2))])]);
     becomes(&map, &BTreeMap::from([(1_u8, vec![Some(inner(1))]), (2, vec![None, Some(inner(2))])]));
     let outer = then::Outer { name: "o".into(), inner: old(1), last: Some(old(2)) };
-    let expected = Outer {
-        name: "o".into(),
-        inner: inner(1),
-        last: Some(inner(2)),
-        map: BTreeMap::new(),
-        newest: None,
-    };
+    let expected =
+        Outer { name: "o".into(), inner: inner(1), last: Some(inner(2)), map: BTreeMap::new(), newest: None };
     becomes(&vec![outer.clone(), outer], &vec![expected.clone(), expected]);
 }
 
@@ -162,7 +158,9 @@ fn a_field_that_was_moved_is_an_error_that_names_the_struct() {
         b: u8,
     }
     let bytes = codec::encode(&(1_u8, 2_u8)).expect("it has a binary form");
-    let error = codec::decode::<Older<Then, Moved>>(&bytes).map(|m| (m.0.new, m.0.a, m.0.b)).expect_err("it is not what it was");
+    let error = codec::decode::<Older<Then, Moved>>(&bytes)
+        .map(|m| (m.0.new, m.0.a, m.0.b))
+        .expect_err("it is not what it was");
     assert!(error.to_string().contains("Moved does not begin with the fields it had"), "{error}");
 }
 

@@ -204,9 +204,8 @@ fn snapshot(
     let meta = db.open_tree("meta").map_err(|error| failed(error.into()))?;
     // The small value that says which one is current has the name of the tree.
     let current = meta.get(name).map_err(|error| failed(error.into()))?;
-    let anew = current.map(|current| {
-        written_anew((&meta, tree), &current, |from, out| (forms.machine)(group, from, out))
-    });
+    let anew =
+        current.map(|current| written_anew((&meta, tree), &current, |from, out| (forms.machine)(group, from, out)));
     let anew = anew.transpose().map_err(failed)?.flatten();
     let rows = anew.map(|value| ("meta".to_owned(), name.as_bytes().to_vec(), Some(value)));
     Ok(Batch { tree: name.to_owned(), next: vec![0xff], rows: rows.into_iter().collect() })

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
-use super::{Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, NodeInfo, Policies, Template, WordPart};
+use super::{
+    Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, NodeInfo, Policies, Template, WordPart,
+};
 use crate::{Machine, Output};
 
 /// Everything operators decide.

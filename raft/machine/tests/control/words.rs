@@ -63,8 +63,12 @@ fn parts_that_nobody_refers_to_are_forgotten_after_an_hour_and_all_together_are_
     put_words(&mut control, 3_600_001, "b\n");
     assert!(control.words.contains_key(&part("a\n")) && control.words.contains_key(&part("0\n")));
     put_words(&mut control, 3_603_000, "b\n");
-    let lost: Vec<bool> = ["a\n", "0\n", "1\n", "20\n", "b\n"].iter().map(|w| !control.words.contains_key(&part(w))).collect();
+    let lost: Vec<bool> =
+        ["a\n", "0\n", "1\n", "20\n", "b\n"].iter().map(|w| !control.words.contains_key(&part(w))).collect();
     assert_eq!(lost, [true, true, false, false, false]);
     let large = "x".repeat(Policies::MOST_BYTES);
-    assert_eq!(put_words(&mut control, 3_700_000, &large), Answer::Refused(Refusal::TooMany(Policies::MOST_BYTES as u64)));
+    assert_eq!(
+        put_words(&mut control, 3_700_000, &large),
+        Answer::Refused(Refusal::TooMany(Policies::MOST_BYTES as u64))
+    );
 }

@@ -111,6 +111,9 @@ fn a_rule_that_saw_the_content_ends_a_delivery_and_is_named() {
         let ended = &fixture.ended(id).delivery;
         let named = What::Suppressed { rule: "words/bad@3".to_owned(), detail: "content.text".to_owned() };
         assert!(ended.events.iter().any(|event| event.what == named), "{:?}", ended.events);
-        assert_eq!(ended.reason.as_ref().map(|reason| reason.code.as_str()), Some(if doubt { "timeout" } else { "words" }));
+        assert_eq!(
+            ended.reason.as_ref().map(|reason| reason.code.as_str()),
+            Some(if doubt { "timeout" } else { "words" })
+        );
     }
 }
