@@ -91,18 +91,14 @@ fn faults(table: &str, files: &[Text]) -> Vec<String> {
     for (name, fields) in table.lines().filter_map(|line| line.split_once(": ")) {
         had.entry(name).or_default().push(fields.split(' ').collect());
     }
-    let mut faults = Vec::new();
+    let (mut faults, mut strangers) = (Vec::new(), Vec::new());
     for file in files {
         for (name, fields) in shapes(&file.text) {
             let Some(had) = had.get_mut(name.as_str()) else { continue };
             let begins =
                 |had: &&Vec<&str>| fields.len() >= had.len() && had.iter().zip(&fields).all(|(had, (is, _))| had == is);
             let Some(count) = had.iter().filter(begins).map(Vec::len).max() else {
-                faults.push(format!(
-                    "{}: {name} no longer begins with the fields it had in an older disk version, {had:?}: append new \
-                     fields at its end, and leave the others where they are",
-                    file.path
-                ));
+                strangers.push((name, file.path.as_str()));
                 continue;
             };
             had.retain(|had| had.len() != count || !begins(&had));
@@ -112,8 +108,20 @@ fn faults(table: &str, files: &[Text]) -> Vec<String> {
             }));
         }
     }
-    let lost = had.iter().filter(|(_, left)| !left.is_empty());
-    faults.extend(lost.map(|(name, _)| format!("{name} is on older disks and in no source any more")));
+    // Another struct of a name that is taken is none of our business, as long as the old one is there as well.
+    for (name, left) in had.iter().filter(|(_, left)| !left.is_empty()) {
+        let places: Vec<&str> =
+            strangers.iter().filter(|(stranger, _)| stranger == name).map(|(_, path)| *path).collect();
+        faults.push(if places.is_empty() {
+            format!("{name} is on older disks and in no source any more")
+        } else {
+            format!(
+                "{}: {name} no longer begins with the fields it had in an older disk version, {left:?}: append new fields \
+                 at its end, and leave the others where they are",
+                places.join(", ")
+            )
+        });
+    }
     faults
 }
 
@@ -155,5 +163,7 @@ fn planted_faults_in_structs_are_found() {
         let found = check(&whole.replace(from, to));
         assert!(found.contains(words), "{to}: {found}");
     }
+    let namesake = format!("{derive}pub struct Sheet {{\n    pub other: u8,\n}}\n{whole}");
+    assert_eq!(check(&namesake), "", "a new struct may have the name of an old one");
     assert!(check(&whole.replace("struct Sheet", "struct Page")).contains("Sheet is on older disks and in no source"));
 }
