@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 use tidings_contract::Time;
 use tidings_machine::control::Account;
-use tidings_machine::partition::{Delivery, OnUnknown, Sheet};
+use tidings_machine::partition::{Delivery, Masked, OnUnknown, Sheet};
 
 use crate::flight::Ticket;
 use crate::pause::Calling;
@@ -25,6 +25,8 @@ pub(crate) struct Work {
 pub(crate) struct Letter {
     pub(crate) work: Work,
     pub(crate) content: Arc<Value>,
+    /// Where words were masked in it.
+    pub(crate) masked: Arc<[Masked]>,
     pub(crate) account_name: Arc<str>,
     pub(crate) account: Arc<Account>,
     /// Until when the account's permit that was taken for it holds.

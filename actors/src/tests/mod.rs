@@ -9,6 +9,7 @@ mod outside;
 mod pauses;
 mod pools;
 mod quiet;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tidings_contract::{FieldError, MessageType, Time};
+use tidings_contract::{FieldError, MessageType, Time, stable_hash};
 use tidings_machine::control::{self, Action, PolicySpec, PolicyVersion, Refusal, Selector};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,7 +14,7 @@ use super::refused;
 use super::templates::check_name;
 use crate::app::{App, Shared};
 use crate::auth::{Admin, Viewer};
-use crate::policies::{KINDS, kind};
+use crate::policies::{KINDS, WORDS, kind, pack_words, unpack_words};
 use crate::problem::{Code, Problem};
 use crate::strict::Json;
 
@@ -149,8 +149,8 @@ fn check_selector(app: &App, selector: &SelectorShape, errors: &mut Vec<FieldErr
     }
 }
 
-/// Checks everything about a policy; gives what would be kept.
-fn check(app: &App, written: Written, sure: bool) -> Result<PolicySpec, Problem> {
+/// Checks everything about a policy; gives what would be kept, and the parts of its words.
+fn check(app: &App, written: Written, sure: bool) -> Result<(PolicySpec, Vec<String>), Problem> {
     let Written { kind: name, selector, spec, description } = written;
     let Some(kind) = kind(&name) else {
         let known: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
@@ -159,7 +159,8 @@ fn check(app: &App, written: Written, sure: bool) -> Result<PolicySpec, Problem>
     let mut errors = Vec::new();
     check_selector(app, &selector, &mut errors);
     let spec = Value::Object(spec);
-    let text = spec.to_string();
+    // Words are kept beside the spec, and have bounds of their own.
+    let text = if name == WORDS { String::new() } else { spec.to_string() };
     if text.len() > SPEC_BYTES {
         errors.push(FieldError::new("spec", format!("is longer than {SPEC_BYTES} bytes; use several policies")));
     }
@@ -179,7 +180,12 @@ fn check(app: &App, written: Written, sure: bool) -> Result<PolicySpec, Problem>
     if let Some(why) = rule.stops_everything(&selector).filter(|_| !sure) {
         return Err(Problem::new(Code::NeedsConfirmation, why));
     }
-    Ok(PolicySpec { kind: name, selector, spec: text, description })
+    if name != WORDS {
+        return Ok((PolicySpec { kind: name, selector, spec: text, description, parts: Vec::new() }, Vec::new()));
+    }
+    let (kept, lists) = pack_words(&spec).ok_or_else(|| Problem::field("spec.words", "is required"))?;
+    let parts = lists.iter().map(|words| stable_hash(words.as_bytes())).collect();
+    Ok((PolicySpec { kind: name, selector, spec: kept.to_string(), description, parts }, lists))
 }
 
 /// Writes a new version of a policy; it is in force at once. The same content as the newest version changes nothing.
@@ -194,7 +200,13 @@ pub(crate) async fn put_policy(
     Json(written): Json<Written>,
 ) -> Result<Answer<PolicyShape>, Problem> {
     check_name(&name)?;
-    let spec = check(&app, written, sure.confirm)?;
+    let (spec, lists) = check(&app, written, sure.confirm)?;
+    for words in lists {
+        if let control::Answer::Refused(refusal) = app.ledger.change(&caller.key_id, Action::PutWords { words }).await?
+        {
+            return Err(refused(refusal));
+        }
+    }
     let action = Action::PutPolicy { name: name.clone(), spec: Box::new(spec) };
     match app.ledger.change(&caller.key_id, action).await? {
         control::Answer::Version(version) => one(&app, &name, Some(version)).map(Answer),
@@ -210,12 +222,18 @@ fn one(app: &App, name: &str, version: Option<u32>) -> Result<PolicyShape, Probl
             Some(version) => policy.versions.get(&version),
             None => policy.current(),
         };
-        version.cloned()
+        let words = version.filter(|version| version.spec.kind == WORDS).and_then(|v| c.words_of(name, v.version));
+        Some((version.cloned()?, words))
     });
-    found.map(|version| shape(name, &version)).ok_or_else(|| unknown(name))
+    let (version, words) = found.ok_or_else(|| unknown(name))?;
+    let mut shape = shape(name, &version);
+    if let Some(words) = words {
+        shape.spec = unpack_words(&shape.spec, words.words());
+    }
+    Ok(shape)
 }
 
-/// The policies in force, each in its newest version.
+/// The policies in force, each in its newest version; of word lists only how many words they hold.
 #[utoipa::path(get, path = "/v1/policies", tag = "content",
     responses((status = 200, body = Policies), (status = "default", body = crate::problem::Body)))]
 pub(crate) async fn list_policies(State(app): State<Shared>, _: Viewer) -> Answer<Policies> {

@@ -74,6 +74,7 @@ fn words(out: &Out, event: &Value) -> String {
             let reason = event.get("reason").map(why).filter(|why| !why.is_empty());
             format!("{}{}", out.state(&get("/state")), reason.map(|why| format!(": {why}")).unwrap_or_default())
         }
+        "masked" => format!("words masked in {} places by the rule {}", get("/count"), get("/rule")),
         "omitted" => format!("({} events left out here)", get("/count")),
         // A newer node may know events that this program does not: they are shown with all their fields.
         other => format!("{other} {}", rest(event)),

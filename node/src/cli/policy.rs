@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::client::Ask;
 use super::failure::Failure;
@@ -54,8 +54,14 @@ pub(super) enum Policy {
         /// Its name [default: `name` in the file]
         name: Option<String>,
         /// A JSON or TOML file; - is standard input
-        #[arg(short, long, value_name = "FILE")]
-        file: PathBuf,
+        #[arg(short, long, value_name = "FILE", required_unless_present = "words")]
+        file: Option<PathBuf>,
+        /// A text file with one sensitive word a line, for a policy of the kind `words`
+        #[arg(long, value_name = "FILE")]
+        words: Option<PathBuf>,
+        /// What becomes of the words: mask or reject [default: what the file says, else mask]
+        #[arg(long, value_name = "MODE", requires = "words")]
+        mode: Option<String>,
         /// Put it even if it would stop everything
         #[arg(long)]
         confirm: bool,
@@ -94,8 +100,11 @@ impl Policy {
                 let reply = api.ask(Ask::get(&["v1", "policies", &name]).query("version", version)).await?;
                 out.answer(&reply, pretty)
             }
-            Self::Put { name, file, confirm } => {
-                let mut spec = document::read(&file)?;
+            Self::Put { name, file, words, mode, confirm } => {
+                let mut spec = file.map_or_else(|| Ok(Map::new()), |file| document::read(&file))?;
+                if let Some(words) = words {
+                    add_words(&mut spec, &document::text(&words)?, mode);
+                }
                 let name = document::name(name, &mut spec)?;
                 // What `get` tells beside the policy itself; a file may have been made from it.
                 spec.retain(|field, _| !["version", "created_at", "created_by"].contains(&field.as_str()));
@@ -110,4 +119,14 @@ impl Policy {
             }
         }
     }
+}
+
+/// Makes it a policy of the kind `words`, with one word a line; empty lines and lines that begin with `#` are passed over.
+fn add_words(policy: &mut Map<String, Value>, text: &str, mode: Option<String>) {
+    let words = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let words: Vec<&str> = words.filter(|word| !word.is_empty() && !word.starts_with('#')).collect();
+    let written = policy.get("spec").and_then(|spec| spec.get("mode")).cloned();
+    let mode = mode.map(Value::String).or(written).unwrap_or_else(|| json!("mask"));
+    policy.entry("kind").or_insert_with(|| json!("words"));
+    policy.insert("spec".to_owned(), json!({"mode": mode, "words": words}));
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidings_contract::{Time, stable_hash};
-use tidings_machine::partition::{Barred, Cap, CapKind, Quiet, Recipient, Rules, Sheet, Span, Window};
+use tidings_machine::partition::{Barred, Cap, CapKind, Quiet, Recipient, Rules, Sheet, Span, Window, WordRule};
 
 use super::Compiled;
 use super::check::Checked;
 use crate::app::App;
-use crate::policies::{self, Active, Dedup, KeyPart, QuietHours, Rule, Then, kind, time_zone};
+use crate::policies::{self, Active, Dedup, KeyPart, QuietHours, Rule, Then, choose_words, kind, time_zone};
 use crate::problem::Problem;
 
 /// Most rules of a kind that a message carries; an operator who has more has them for different messages.
@@ -74,12 +74,14 @@ async fn give(
     recipients: Vec<&mut Recipient>,
     now: Time,
 ) -> Result<Rules, Problem> {
-    let Some(selected) = select(app, compiled, sheet)? else { return Ok(Rules::default()) };
+    let words = words(app, compiled, sheet)?;
+    let Some(selected) = select(app, compiled, sheet)? else { return Ok(Rules { words, ..Rules::default() }) };
     let mut rules = Rules {
         lists: selected.lists.iter().map(|list| list.title.clone()).collect(),
         quiet: selected.quiet.iter().map(|(policy, rule)| quiet(policy, rule)).collect(),
         zones: Vec::new(),
         caps: selected.caps(),
+        words,
     };
     let shared: Map<String, Value> = serde_json::from_str(&sheet.variables).unwrap_or_default();
     let mut zoned = Zoned::new(&selected, sheet, now);
@@ -107,6 +109,8 @@ fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Select
             || sheet.message_type != tidings_contract::MessageType::AuthCode
             || !policy.selector.message_types.is_empty()
     });
+    // They decide when the content is there.
+    all.retain(|policy| !matches!(policy.rule, Rule::Words(_)));
     if all.is_empty() {
         return Ok(None);
     }
@@ -117,6 +121,7 @@ fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Select
             Rule::QuietHours(rule) => sorted.quiet.push((policy.clone(), Arc::clone(rule))),
             Rule::Dedup(rule) => sorted.dedup.push((policy.clone(), Arc::clone(rule))),
             Rule::Frequency(rule) => sorted.frequency.push((policy.clone(), rule.windows.clone())),
+            Rule::Words(_) => {}
         }
     }
     sorted.lists.sort_by_key(|list| !matches!(list.rule, Rule::Discard(_)));
@@ -133,6 +138,20 @@ fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Select
         }
     }
     Ok(Some(sorted))
+}
+
+/// The dictionaries that look through what is filled in.
+fn words(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Vec<WordRule>, Problem> {
+    let in_force = app.policies();
+    let rules = choose_words(&in_force, &compiled.version.spec.words, |policy| {
+        policy.selector.selects(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags)
+    });
+    if rules.len() > WordRule::MOST {
+        let (count, most) = (rules.len(), WordRule::MOST);
+        let detail = format!("{count} policies of words are for this message; there may be at most {most}");
+        return Err(Problem::new(crate::problem::Code::Conflict, detail));
+    }
+    Ok(rules)
 }
 
 /// The rules of a template itself, as if they were policies for it alone.

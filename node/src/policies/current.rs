@@ -25,6 +25,13 @@ pub(crate) struct Active {
 }
 
 impl Active {
+    /// The name of the policy and its version.
+    pub(crate) fn edition(&self) -> Option<(&str, u32)> {
+        let (_, rest) = self.title.split_once('/')?;
+        let (name, version) = rest.rsplit_once('@')?;
+        Some((name, version.parse().ok()?))
+    }
+
     fn read(name: &str, version: &PolicyVersion) -> Result<Self, String> {
         let spec = &version.spec;
         let kind = kind(&spec.kind).ok_or_else(|| format!("the kind {} is not known to this program", spec.kind))?;
@@ -43,6 +50,17 @@ pub(crate) struct InForce {
 }
 
 impl InForce {
+    /// Every one, in the order of their names.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Active> {
+        self.all.iter()
+    }
+
+    /// These, for a test.
+    #[cfg(test)]
+    pub(super) fn of(all: Vec<Active>) -> Self {
+        Self { revision: 0, all }
+    }
+
     /// Those that are for a message, in the order of their names.
     pub(crate) fn select<'a>(
         &'a self,

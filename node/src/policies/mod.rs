@@ -10,6 +10,7 @@ mod frequency;
 mod names;
 mod quiet_hours;
 mod reading;
+mod words;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub(crate) use dedup::{Dedup, KeyPart};
 pub(crate) use discard::Discard;
 pub(crate) use frequency::Frequency;
 pub(crate) use quiet_hours::{QuietHours, Then, time_zone};
+pub(crate) use words::{NAME as WORDS, Words, choose as choose_words, pack as pack_words, unpack as unpack_words};
 
 /// A rule, read and checked. What stands in control as JSON is this at every node.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub(crate) enum Rule {
     Dedup(Arc<Dedup>),
     /// How often somebody gets anything.
     Frequency(Arc<Frequency>),
+    /// Which words are not sent.
+    Words(Words),
 }
 
 /// A kind of rule.
@@ -55,7 +59,8 @@ pub(crate) struct Kind {
 }
 
 /// Every kind there is.
-pub(crate) const KINDS: &[Kind] = &[discard::KIND, allow::KIND, quiet_hours::KIND, dedup::KIND, frequency::KIND];
+pub(crate) const KINDS: &[Kind] =
+    &[discard::KIND, allow::KIND, quiet_hours::KIND, dedup::KIND, frequency::KIND, words::KIND];
 
 /// The kind of that name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
@@ -69,7 +74,7 @@ impl Rule {
             Self::Discard(rule) => rule.stops_everything(selector),
             Self::Allow(rule) => rule.stops_everything(),
             Self::QuietHours(rule) => rule.stops_everything(),
-            Self::Dedup(_) | Self::Frequency(_) => None,
+            Self::Dedup(_) | Self::Frequency(_) | Self::Words(_) => None,
         }
     }
 }

@@ -25,3 +25,4 @@ mod secrets;
 mod stopping;
 mod suppressions;
 mod upgrade;
+mod words;

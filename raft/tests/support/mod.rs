@@ -201,6 +201,7 @@ pub async fn deliver(node: &Node, partition: PartitionId, recipients: &[String])
         account: "main".into(),
         began: START,
         outcome: outcome(),
+        masked: Vec::new(),
     }));
     let answers = node.ledgers.propose(partition, commands).await.expect("it is kept");
     let refused: Vec<_> = answers.iter().filter(|a| matches!(a, PartitionAnswer::Refused(_))).collect();

@@ -53,6 +53,7 @@ impl Control {
             Action::PreferLeader { partition, node } => self.prefer_leader(partition, node),
             Action::PutPolicy { name, spec } => self.put_policy(name, *spec, by),
             Action::DeletePolicy { name } => self.delete_policy(&name),
+            Action::PutWords { words } => self.put_words(words),
         }
     }
 
@@ -82,5 +83,6 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::PreferLeader { partition, node } => ("prefer_leader", format!("{node} for {partition}")),
         Action::PutPolicy { name, .. } => ("put_policy", name.clone()),
         Action::DeletePolicy { name } => ("delete_policy", name.clone()),
+        Action::PutWords { .. } => ("put_words", String::new()),
     }
 }

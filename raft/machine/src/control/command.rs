@@ -128,6 +128,11 @@ pub enum Action {
         /// Its name.
         name: String,
     },
+    /// Keeps a part of a word list for the policy that is put next.
+    PutWords {
+        /// The words, one a line.
+        words: String,
+    },
 }
 
 /// What control answers.

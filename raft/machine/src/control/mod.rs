@@ -17,6 +17,7 @@ mod restored;
 mod ruling;
 mod state;
 mod template;
+mod words;
 
 pub use account::{Account, Sealed};
 pub use audit::AuditEntry;
@@ -26,4 +27,5 @@ pub use departures::Departures;
 pub use key::{ApiKey, Role};
 pub use policy::{Policies, Policy, PolicySpec, PolicyVersion, Selector};
 pub use state::Control;
-pub use template::{Dedup, Template, TemplateSpec, TemplateVersion};
+pub use template::{Dedup, Template, TemplateSpec, TemplateVersion, WordsChoice, WordsMode};
+pub use words::{WordList, WordPart};

@@ -49,6 +49,9 @@ pub struct PolicySpec {
     pub spec: String,
     /// What it is for, for people.
     pub description: String,
+    /// Where its words are, if it has some: parts that were put before.
+    #[serde(default)]
+    pub parts: Vec<u64>,
 }
 
 /// One version of a policy. Never changed, so that an event can name it.

@@ -12,6 +12,9 @@ impl Control {
         if name.is_empty() {
             return Err(Refusal::Invalid("a policy has a name".to_owned()));
         }
+        if !self.has_words(&spec.parts) {
+            return Err(Refusal::Invalid("some of its words are not there any more; put it again".to_owned()));
+        }
         let known = self.policies.named.get(&name);
         if known.is_none() && self.policies.named.len() >= Policies::MOST {
             return Err(Refusal::TooMany(Policies::MOST as u64));

@@ -19,8 +19,8 @@ impl Partition {
             Command::Claim(claim) => self.claim(*claim, out),
             Command::Accept(accept) => self.accept(*accept, out),
             Command::Begin { delivery, attempt, epoch, account } => self.begin(delivery, attempt, epoch, account),
-            Command::Outcome { delivery, attempt, epoch, account, began, outcome } => {
-                self.outcome((delivery, attempt, epoch), account, began, outcome, out)
+            Command::Outcome { delivery, attempt, epoch, account, began, outcome, masked } => {
+                self.outcome((delivery, attempt, epoch), (account, masked), began, outcome, out)
             }
             Command::RequestCancel { delivery, by } => self.request_cancel(delivery, by, out),
             Command::Close { delivery, epoch, closing } => self.close(delivery, epoch, closing, out),

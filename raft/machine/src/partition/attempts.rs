@@ -6,7 +6,9 @@ use tidings_contract::{DeliveryId, Outcome, Reason, Time, planted};
 
 use super::judge::hushed;
 use super::state::Waiting;
-use super::{Answer, Delivery, Hint, OnUnknown, Partition, Record, Refusal, Sheet, State, What, retry};
+use super::{
+    Answer, Delivery, Hint, Masked, OnUnknown, Partition, Record, Refusal, Sheet, State, What, WordRule, retry,
+};
 use crate::Output;
 
 /// What becomes of a delivery after an attempt.
@@ -42,7 +44,7 @@ impl Partition {
     pub(super) fn outcome(
         &mut self,
         (id, attempt, epoch): (DeliveryId, u16, u64),
-        account: String,
+        (account, masked): (String, Vec<Masked>),
         began: Time,
         outcome: Outcome,
         out: &mut Output<Hint, Record>,
@@ -59,6 +61,9 @@ impl Partition {
         delivery.attempts = attempt;
         delivery.begun = None;
         let next = after(delivery, &sheet, self.now, &outcome);
+        for Masked { rule, places } in masked.into_iter().take(WordRule::MOST) {
+            delivery.note(self.now, What::Masked { attempt, rule, places });
+        }
         delivery.note(self.now, What::Attempted { attempt, account, node, began, outcome });
         match hush(next, delivery, &sheet, self.now) {
             Next::Retry(due) => {

@@ -42,7 +42,7 @@ impl Partition {
             Closing::Cancelled => waiting.delivery.cancel_requested,
             Closing::Expired => expires_at.is_some_and(|expires| self.now >= expires),
             Closing::Lost => begun.is_some(),
-            Closing::Impossible(_) => true,
+            Closing::Impossible(_) | Closing::Suppressed { .. } => true,
         };
         if !grounded {
             return Err(Refusal::Groundless);
@@ -57,6 +57,13 @@ impl Partition {
             Closing::Expired => (State::Expired, None),
             Closing::Lost => (State::Unknown, None),
             Closing::Impossible(reason) => (State::Failed, Some(reason)),
+            Closing::Suppressed { rule, detail } => {
+                let kind = rule.split('/').next().unwrap_or_default();
+                let reason = Reason::new(kind, detail.clone());
+                let delivery = &mut self.pending.get_mut(&id).ok_or(Refusal::NotPending)?.delivery;
+                Arc::make_mut(delivery).note(self.now, What::Suppressed { rule, detail });
+                (State::Suppressed, Some(reason))
+            }
         };
         self.finish(id, state, reason, out)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Barred, Header, Sheet, SuppressionReason};
+use super::{Barred, Header, Masked, Sheet, SuppressionReason};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub enum Command {
         began: Time,
         /// What it came back with.
         outcome: Outcome,
+        /// Where words were masked in what was sent.
+        #[serde(default)]
+        masked: Vec<Masked>,
     },
     /// Somebody asks to cancel a delivery. Answered by `Done` (pending: the owner will close it) or `Refused`.
     RequestCancel {
@@ -203,6 +206,13 @@ pub enum Closing {
     Lost,
     /// It cannot be sent: the account is gone, the template cannot be rendered.
     Impossible(tidings_contract::Reason),
+    /// A rule that needs the content decided against sending.
+    Suppressed {
+        /// The rule: `words/<policy>@<version>`.
+        rule: String,
+        /// What the rule saw.
+        detail: String,
+    },
 }
 
 /// A redrive of one dead letter.

@@ -96,4 +96,13 @@ pub enum What {
         /// What the rule saw.
         detail: String,
     },
+    /// Words were masked in what the attempt sent.
+    Masked {
+        /// Which attempt, from 1.
+        attempt: u16,
+        /// The rule: `words/<policy>@<version>`.
+        rule: String,
+        /// In how many places.
+        places: u32,
+    },
 }

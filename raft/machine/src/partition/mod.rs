@@ -27,6 +27,7 @@ mod slots;
 mod state;
 mod suppressions;
 mod unsubscribing;
+mod words;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
 pub use command::{Accept, Claim, Closing, Command, Lease, Limits, Owner, Recipient, Redrive, Suppress};
@@ -38,3 +39,4 @@ pub use rules::{Barred, Cap, CapKind, Quiet, Rules, Span, Window};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use state::{Counts, DeadLetter, Partition, Sizes};
 pub use suppressions::{EVERY_CHANNEL, Suppression, SuppressionKey, SuppressionReason};
+pub use words::{Masked, WordRule};

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 
+use super::WordRule;
+
 /// At most so many in any window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
@@ -26,6 +28,9 @@ pub struct Rules {
     pub zones: Vec<Vec<Span>>,
     /// The caps: content dedup first, then frequency.
     pub caps: Vec<Cap>,
+    /// The dictionaries that look through what is filled in.
+    #[serde(default)]
+    pub words: Vec<WordRule>,
 }
 
 /// Quiet hours, without the hours.

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used)]
 
 mod members;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use tidings_contract::{AccountLimit, MessageType, PartitionId, Time};
 use tidings_machine::control::{
     Action, Answer, ApiKey, Command, Control, NodeInfo, Policies, Policy, PolicySpec, Refusal, Role, Sealed, Selector,
-    Template, TemplateSpec,
+    Template, TemplateSpec, WordsChoice,
 };
 use tidings_machine::partition::{OnUnknown, RetryPolicy};
 use tidings_machine::{Machine, Output};
@@ -65,6 +66,7 @@ fn spec(content: &str, account: Option<&str>) -> TemplateSpec {
         expires_after_ms: None,
         description: String::new(),
         rules: String::new(),
+        words: WordsChoice::default(),
     }
 }
 
@@ -74,7 +76,7 @@ fn put_template(name: &str, content: &str, account: Option<&str>) -> Action {
 
 fn put_policy(name: &str, kind: &str, spec: &str) -> Action {
     let (selector, description) = (Selector::default(), String::new());
-    let spec = PolicySpec { kind: kind.to_owned(), selector, spec: spec.to_owned(), description };
+    let spec = PolicySpec { kind: kind.to_owned(), selector, spec: spec.to_owned(), description, parts: Vec::new() };
     Action::PutPolicy { name: name.to_owned(), spec: Box::new(spec) }
 }
 
@@ -273,19 +275,6 @@ fn a_selector_selects_what_all_of_its_lists_select() {
         assert_eq!(selector.selects(channel, kind, "any", &tags), selected, "{channel} {kind:?} {tags:?}");
     }
     assert!(Selector::default().is_empty() && Selector::default().selects("x", MessageType::AuthCode, "y", &[]));
-}
-
-#[test]
-fn a_state_of_an_older_program_ends_before_the_policies() {
-    let mut control = founded();
-    let with = bytes(&control);
-    let none = postcard::to_allocvec(&Policies::default()).expect("policies are serializable");
-    let older = &with[..with.len() - none.len()];
-    let read: Control = postcard::from_bytes(older).expect("an older state is readable");
-    assert_eq!(bytes(&read), with);
-    ask(&mut control, 2_000, put_policy("cap", "frequency", "a"));
-    let read: Control = postcard::from_bytes(&bytes(&control)).expect("a state is readable");
-    assert_eq!(read.policies, control.policies);
 }
 
 #[test]

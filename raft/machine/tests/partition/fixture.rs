@@ -113,7 +113,7 @@ pub(crate) fn bytes(machine: &Partition) -> Vec<u8> {
 
 /// A command that reports an outcome.
 pub(crate) fn outcome_of(delivery: DeliveryId, attempt: u16, epoch: u64, began: Time, outcome: Outcome) -> Command {
-    Command::Outcome { delivery, attempt, epoch, account: "main".to_owned(), began, outcome }
+    Command::Outcome { delivery, attempt, epoch, account: "main".to_owned(), began, outcome, masked: Vec::new() }
 }
 
 /// A result that says yes.

@@ -46,6 +46,7 @@ fn random_rules() -> impl Strategy<Value = Rules> {
                 .then(|| Cap { title: "frequency/f@1".to_owned(), kind: CapKind::Frequency, windows: vec![CAP] })
                 .into_iter()
                 .collect(),
+            words: Vec::new(),
         }
     })
 }
@@ -121,7 +122,8 @@ fn random_command() -> impl Strategy<Value = Command> {
         Just(Closing::Cancelled),
         Just(Closing::Expired),
         Just(Closing::Lost),
-        Just(Closing::Impossible(Reason::new("render", "")))
+        Just(Closing::Impossible(Reason::new("render", ""))),
+        Just(Closing::Suppressed { rule: "words/bad@1".to_owned(), detail: String::new() })
     ];
     let account = || "main".to_owned();
     prop_oneof![
