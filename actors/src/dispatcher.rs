@@ -15,10 +15,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::desk::Desk;
 use crate::flight::{Back, Ticket, When};
+use crate::lanes::{Flow, LANES};
 use crate::meters;
 use crate::outbox::Entry;
 use crate::pool::PoolId;
-use crate::queue::{LANES, Queue};
+use crate::queue::{Place, Queue};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::template::TemplateMsg;
@@ -135,6 +136,12 @@ fn listen(board: &Switchboard, desk: &Desk, myself: ActorRef<DispatcherMsg>) -> 
     listening
 }
 
+/// Where deliveries of a sheet wait.
+fn place(board: &Switchboard, sheet: &Sheet) -> Place {
+    let pool = board.pools.id(&sheet.channel, sheet.message_type);
+    Place { lane: sheet.lane, pool, flow: Flow::of(&sheet.template, &sheet.key_id) }
+}
+
 impl Dispatching {
     /// Makes this process the owner, and the local replica as new as the log was at this moment. Ends when the supervisor
     /// kills the actor because the node no longer leads.
@@ -205,10 +212,9 @@ impl Dispatching {
     /// Puts a pending delivery where it waits. What is to be closed is due at once.
     fn wait_for(&mut self, delivery: &Delivery, sheet: &Sheet) {
         let now = self.board.now();
-        let pool = self.board.pools.id(&sheet.channel, sheet.message_type);
         let at =
             if delivery.cancel_requested || delivery.begun.is_some() { delivery.due.min(now) } else { delivery.due };
-        self.queue.add(delivery.id, pool, sheet.lane, at, now);
+        self.queue.add(delivery.id, place(&self.board, sheet), at, now);
         if let Some(expires_at) = sheet.expires_at {
             self.queue.runs_out(delivery.id, expires_at);
         }
@@ -248,13 +254,13 @@ impl Dispatching {
     /// Puts what came back where it waits again.
     fn receive(&mut self, back: Vec<Back>, now: Time) {
         let rested = now.after(self.board.parts.settings.rest);
-        for Back { delivery, pool, lane, when } in back {
+        for Back { delivery, place, when } in back {
             let at = match when {
                 When::Now => now,
                 When::At(at) => at,
                 When::Rested => rested,
             };
-            self.queue.add(delivery, pool, lane, at, now);
+            self.queue.add(delivery, place, at, now);
         }
     }
 
@@ -269,8 +275,7 @@ impl Dispatching {
         board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
             for id in &deliveries {
                 let Some((delivery, sheet)) = partition.delivery(id) else { continue };
-                let pool = board.pools.id(&sheet.channel, sheet.message_type);
-                let ticket = Ticket::board(&self.desk, *id, self.epoch, pool, sheet.lane);
+                let ticket = Ticket::board(&self.desk, *id, self.epoch, place(&board, &sheet));
                 boarded.extend(ticket.map(|ticket| Work { ticket, delivery, sheet }));
             }
         });
@@ -282,7 +287,7 @@ impl Dispatching {
         let mut works = Vec::with_capacity(boarded.len());
         let mut closings = Vec::new();
         for Work { ticket, delivery, sheet } in boarded {
-            self.queue.forget(delivery.id, ticket.pool(), sheet.lane, delivery.due, sheet.expires_at);
+            self.queue.forget(delivery.id, ticket.place(), delivery.due, sheet.expires_at);
             let closing = if delivery.begun.is_some() {
                 // Nobody else in this process holds it, so the end of the attempt is lost.
                 Some(Closing::Lost)

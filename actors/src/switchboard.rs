@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::RwLock;
 use ractor::{ActorRef, MessagingErr};
 use tidings_contract::{PartitionId, Time};
+use tidings_machine::control::Account;
 
 use crate::bell::Post;
 use crate::dedup::DedupMsg;
 use crate::desk::Desk;
 use crate::dispatcher::DispatcherMsg;
+use crate::limited::{Held, Subject};
 use crate::outbox::Entry;
 use crate::pool::{PoolId, Pools};
 use crate::rate_limiter::RateLimiterMsg;
@@ -20,7 +22,7 @@ use crate::sender::SenderMsg;
 use crate::status::Register;
 use crate::supervisor::SupervisorMsg;
 use crate::template::TemplateMsg;
-use crate::work::Letter;
+use crate::work::{Letter, Work};
 use crate::{Parts, Settings};
 
 /// Shared by all actors of a process.
@@ -131,6 +133,21 @@ impl Switchboard {
                 self.supervisor.send(SupervisorMsg::Sender { pool, letters });
             }
         }
+    }
+
+    /// How many partitions there are; 1 while this node has not heard of them.
+    pub(crate) fn partitions(&self) -> u16 {
+        let mut partitions = 1;
+        self.parts.ledger.with_control(&mut |control| {
+            partitions = control.cluster.as_ref().map_or(1, |cluster| cluster.partitions);
+        });
+        partitions
+    }
+
+    /// What limits a delivery that goes out with that account.
+    pub(crate) fn limits_of(&self, _work: &Work, name: &str, account: &Account) -> Vec<Held> {
+        let subjects = Subject::of_account(name, account).into_iter();
+        subjects.map(|subject| Held { subject, permit: None }).collect()
     }
 
     /// Leaves something to be recorded at the desk it belongs to.

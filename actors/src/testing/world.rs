@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_contract::{
-    AccountLimit, Clock, DeliveryId, Lane, MessageId, MessageType, PartitionId, Time, partition_of,
+    AccountLimit, Clock, DeliveryId, Lane, LimitUnit, MessageId, MessageType, PartitionId, Time, partition_of,
 };
 use tidings_machine::control::{Account, Cluster, Sealed, Template, TemplateSpec, TemplateVersion};
 use tidings_machine::partition::{
@@ -122,7 +122,7 @@ impl World {
             boot: 7,
             limits: Limits { pending: 1_000_000, ..Limits::default() },
         };
-        put_account(&ledger, "main", "fake/one", None);
+        put_account(&ledger, "main", "fake/one", (None, Vec::new(), LimitUnit::Recipient));
         put_template(&ledger, "hello", "{\"text\":\"Hi {{ name }}\"}");
         let motion = start(parts).await?;
         Ok(Self { ledger, channel, clock, motion, partitions, messages: 0.into() })
@@ -130,7 +130,13 @@ impl World {
 
     /// Puts an account.
     pub fn account(&self, name: &str, provider: &str, limit: Option<AccountLimit>) {
-        put_account(&self.ledger, name, provider, limit);
+        put_account(&self.ledger, name, provider, (limit, Vec::new(), LimitUnit::Recipient));
+    }
+
+    /// Puts an account with several windows.
+    pub fn account_of(&self, name: &str, provider: &str, windows: &[AccountLimit], unit: LimitUnit) {
+        let (limit, further) = (windows.first().copied(), windows.iter().skip(1).copied().collect());
+        put_account(&self.ledger, name, provider, (limit, further, unit));
     }
 
     /// Puts version 1 of a template.
@@ -202,7 +208,10 @@ impl World {
     }
 }
 
-fn put_account(ledger: &FakeLedger, name: &str, provider: &str, limit: Option<AccountLimit>) {
+/// The first window of a limit, the further ones, and what takes a permit.
+type Limit = (Option<AccountLimit>, Vec<AccountLimit>, LimitUnit);
+
+fn put_account(ledger: &FakeLedger, name: &str, provider: &str, (limit, further, unit): Limit) {
     ledger.change_control(|control| {
         let revision = control.accounts.get(name).map_or(1, |account| account.revision + 1);
         let account = Account {
@@ -213,6 +222,8 @@ fn put_account(ledger: &FakeLedger, name: &str, provider: &str, limit: Option<Ac
             limit,
             revision,
             updated_at: Time(0),
+            further_limits: further,
+            limit_unit: unit,
         };
         control.accounts.insert(name.to_owned(), Arc::new(account));
     });

@@ -70,6 +70,8 @@ pub enum Refusal {
     NotDead,
     /// The closing does not hold: nobody asked to cancel, the time has not run out, nothing was claimed.
     Groundless,
+    /// The API key has as many pending deliveries here as it may. Come back later.
+    KeyFull,
 }
 
 /// What the leader's actors might want to do now. Losing one costs delay, never a message.

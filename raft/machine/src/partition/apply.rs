@@ -26,6 +26,11 @@ impl Partition {
             Command::Close { delivery, epoch, closing } => self.close(delivery, epoch, closing, out),
             Command::Redrive(redrive) => self.redrive(*redrive, out),
             Command::Lease(lease) => Ok(self.limiter.lease(lease, self.now)),
+            Command::Borrow(borrow) => Ok(self.limiter.borrow(borrow, self.now)),
+            Command::GiveBack(unused) => {
+                self.limiter.give_back(&unused, self.now);
+                Ok(Answer::Done(State::Pending))
+            }
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))

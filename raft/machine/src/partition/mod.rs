@@ -23,9 +23,10 @@ mod sheets;
 mod state;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
-pub use command::{Accept, Claim, Closing, Command, Lease, Limits, Owner, Recipient, Redrive};
+pub use command::{Accept, Borrow, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive};
 pub use delivery::{Delivery, State};
 pub use event::{Event, What};
+pub use limiter::{life_ms, margin_ms};
 pub use record::{Ended, Header, Record};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use state::{Counts, DeadLetter, Partition, Sizes};

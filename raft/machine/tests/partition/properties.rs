@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
 use tidings_machine::partition::{
-    Accept, Answer, Closing, Command, Delivery, Lease, Limits, OnUnknown, Owner, Partition, Policy, Recipient, Record,
-    Redrive, Refusal, Sheet, State,
+    Accept, Answer, Borrow, Closing, Command, Delivery, GiveBack, Lease, Limits, OnUnknown, Owner, Partition, Policy,
+    Recipient, Record, Redrive, Refusal, Sheet, State,
 };
 use tidings_machine::{Machine, Output};
 
@@ -80,7 +80,7 @@ fn random_outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn random_command() -> impl Strategy<Value = Command> {
-    let limits = Limits { pending: 9, idempotency_keys: 3, dead_letters: 3 };
+    let limits = Limits { pending: 9, idempotency_keys: 3, dead_letters: 3, pending_per_key: 7 };
     let closing = prop_oneof![
         Just(Closing::Cancelled),
         Just(Closing::Expired),
@@ -111,6 +111,15 @@ fn random_command() -> impl Strategy<Value = Command> {
         1 => (1u32..9).prop_map(move |want| {
             let limit = AccountLimit { permits: 5, window_ms: 1_000 };
             Command::Lease(Lease { account: account(), limit, want, node: 1 })
+        }),
+        1 => (1u32..9).prop_map(move |want| {
+            let windows = [(5, 1_000), (9, 7_000)].map(|(permits, window_ms)| AccountLimit { permits, window_ms });
+            let subject = "template/hello".to_owned();
+            Command::Borrow(Borrow { subject, windows: windows.to_vec(), want, node: 1 })
+        }),
+        1 => (0u64..9_000, 1u32..9).prop_map(move |(after, permits)| {
+            let (subject, until) = ("template/hello".to_owned(), Time(START + after));
+            Command::GiveBack(GiveBack { subject, until, permits })
         }),
         1 => Just(Command::Tick),
     ]
