@@ -1,6 +1,7 @@
 //! What limits a letter: its account, and whatever else has windows. Each is a subject with a home of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId, Time, partition_of};
 use tidings_machine::control::Account;
@@ -30,12 +31,38 @@ pub(crate) struct Permit {
 pub(crate) struct Held {
     pub(crate) subject: Arc<Subject>,
     pub(crate) permit: Option<Permit>,
+    /// Letters that are to go in one call share a permit where one for the call is enough. Whether it was used.
+    pub(crate) shared: Option<Arc<AtomicBool>>,
 }
 
 impl Held {
-    /// Whether the permit holds at `now`.
+    /// A subject without a permit yet.
+    pub(crate) fn of(subject: Arc<Subject>) -> Self {
+        Self { subject, permit: None, shared: None }
+    }
+
+    /// Whether the permit holds at `now` and no other call has used it.
     pub(crate) fn holds(&self, now: Time) -> bool {
         self.permit.is_some_and(|permit| now < permit.until)
+            && self.shared.as_ref().is_none_or(|used| !used.load(Ordering::SeqCst))
+    }
+
+    /// Whether one permit is enough for a call.
+    pub(crate) fn is_by_request(&self) -> bool {
+        self.subject.unit == LimitUnit::Request
+    }
+
+    /// The permit was used for a call.
+    pub(crate) fn uses(&self) {
+        if let Some(used) = &self.shared {
+            used.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the permit out, for others; not one that is shared, because those it is shared with may use it.
+    pub(crate) fn let_go(&mut self) -> Option<Permit> {
+        let permit = self.permit.take();
+        permit.filter(|_| self.shared.take().is_none())
     }
 }
 

@@ -154,6 +154,7 @@ impl Limiting {
         }
         let Some(((again, _), subject)) = missing else {
             for held in letter.limits.iter_mut().filter(|held| !held.holds(now)) {
+                held.shared = None;
                 held.permit = self.rooms.get_mut(&held.subject.name).and_then(|room| room.take(now));
             }
             return Some(letter);
@@ -173,6 +174,7 @@ impl Limiting {
         let Some(held) = letter.limits.iter_mut().find(|held| held.subject.name == *at) else { return false };
         if !held.holds(now) {
             let Some(room) = self.rooms.get_mut(at) else { return false };
+            held.shared = None;
             held.permit = room.take(now);
         }
         held.permit.is_some_and(|permit| again.is_none_or(|again| again < permit.until))
@@ -181,7 +183,7 @@ impl Limiting {
     /// Gives back the permits that a letter would hold in vain.
     fn let_go(&mut self, letter: &mut Letter, now: Time, touched: &mut Vec<Arc<str>>) {
         for held in &mut letter.limits {
-            if let Some(permit) = held.permit.take().filter(|permit| now < permit.until) {
+            if let Some(permit) = held.let_go().filter(|permit| now < permit.until) {
                 self.room(&held.subject).put(permit, 1);
                 touched.push(Arc::clone(&held.subject.name));
             }
@@ -218,11 +220,34 @@ impl Limiting {
                 && room.free(now) > 0
                 && let Some(letter) = room.waiting.pop()
             {
-                ready.extend(self.advance(letter, Some(&name), &mut touched));
+                if let Some(letter) = self.advance(letter, Some(&name), &mut touched) {
+                    ready.extend(self.with_company(&name, letter));
+                }
             }
             self.settle(&name, now, &mut touched, myself);
         }
         self.board.to_senders(ready);
+    }
+
+    /// A letter that needs one permit for its call takes others along that fit into the call.
+    fn with_company(&mut self, name: &Arc<str>, mut letter: Letter) -> Vec<Letter> {
+        let load = self.board.load_of(&letter.account_name);
+        let Some(room) = self.rooms.get_mut(name) else { return vec![letter] };
+        if load < 2 || !letter.limits.iter().all(Held::is_by_request) {
+            return vec![letter];
+        }
+        for held in &mut letter.limits {
+            held.shared = Some(Arc::default());
+        }
+        let place = letter.work.ticket.place();
+        let mut company = vec![letter];
+        while company.len() < load
+            && let Some(next) = room.waiting.pop_of(place.lane, place.flow, |next| same_limits(&company[0], next))
+        {
+            let limits = company[0].limits.clone();
+            company.push(Letter { limits, ..next });
+        }
+        company
     }
 
     /// Sees to it that whoever waits for a subject is looked after.
@@ -302,7 +327,11 @@ impl Limiting {
         let mut homes: BTreeMap<PartitionId, Vec<(Arc<str>, Command)>> = BTreeMap::new();
         for name in std::mem::take(&mut self.to_ask) {
             let Some(room) = self.rooms.get_mut(&name) else { continue };
-            let wanted = u32::try_from(room.waiting.len()).unwrap_or(u32::MAX).saturating_add(room.expected);
+            // Where a permit is enough for a call, the calls are counted.
+            let first = room.waiting.iter().next().filter(|letter| letter.limits.iter().all(Held::is_by_request));
+            let load = first.map_or(1, |letter| self.board.load_of(&letter.account_name));
+            let calls = room.waiting.len().div_ceil(load);
+            let wanted = u32::try_from(calls).unwrap_or(u32::MAX).saturating_add(room.expected);
             room.expected = 0;
             let want = wanted.clamp(1, room.subject.most());
             let (subject, windows) = (name.to_string(), room.subject.windows.clone());
@@ -337,7 +366,7 @@ impl Limiting {
     fn take_back(&mut self, unused: Vec<Held>) -> Vec<Arc<str>> {
         let now = self.board.now();
         let mut touched = Vec::with_capacity(unused.len());
-        for Held { subject, permit } in unused {
+        for Held { subject, permit, .. } in unused {
             if let Some(permit) = permit.filter(|permit| now < permit.until) {
                 self.room(&subject).put(permit, 1);
                 if !touched.contains(&subject.name) {
@@ -384,4 +413,10 @@ impl Limiting {
             let _ = myself.send_message(message);
         });
     }
+}
+
+/// Whether one call could carry both, as far as limits go.
+fn same_limits(one: &Letter, other: &Letter) -> bool {
+    let names = |letter: &Letter| letter.limits.iter().map(|held| Arc::clone(&held.subject.name)).collect::<Vec<_>>();
+    one.account_name == other.account_name && names(one) == names(other)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidings_contract::{LimitUnit, Outcome, planted};
+use tidings_contract::{Outcome, planted};
 use tokio::task::JoinSet;
 
 use crate::call::call;
@@ -224,18 +224,16 @@ impl Sending {
     }
 }
 
-/// Takes out the permits that a call does not need because one for the whole of it is enough.
+/// Uses the permits of a call that are by request, and takes out those it does not need because one is enough.
 fn unused(letters: &mut [Letter]) -> Vec<Held> {
     let mut unused = Vec::new();
-    if letters.len() < 2 {
-        return unused;
-    }
     let mut paid = HashSet::new();
     for letter in letters {
-        let by_request = letter.limits.iter_mut().filter(|held| held.subject.unit == LimitUnit::Request);
-        for held in by_request.filter(|held| held.permit.is_some()) {
-            if !paid.insert(Arc::clone(&held.subject.name)) {
-                unused.push(Held { subject: Arc::clone(&held.subject), permit: held.permit.take() });
+        for held in letter.limits.iter_mut().filter(|held| held.is_by_request()) {
+            if paid.insert(Arc::clone(&held.subject.name)) {
+                held.uses();
+            } else if let Some(permit) = held.let_go() {
+                unused.push(Held { permit: Some(permit), ..Held::of(Arc::clone(&held.subject)) });
             }
         }
     }

@@ -40,6 +40,8 @@ pub(crate) struct Switchboard {
     pub(crate) pool_size: AtomicUsize,
     /// Most deliveries of one pool and one partition in motion; may change at any time.
     pub(crate) in_motion: AtomicUsize,
+    /// How many recipients a call can carry, by account, as far as it was opened here.
+    loads: RwLock<HashMap<Arc<str>, usize>>,
     senders: RwLock<HashMap<PoolId, ActorRef<SenderMsg>>>,
     desks: RwLock<BTreeMap<PartitionId, Arc<Desk>>>,
     stopping: AtomicBool,
@@ -59,6 +61,7 @@ impl Switchboard {
             fingerprints: AtomicUsize::new(0),
             pool_size: AtomicUsize::new(pool_size),
             in_motion: AtomicUsize::new(in_motion),
+            loads: RwLock::default(),
             senders: RwLock::default(),
             desks: RwLock::default(),
             stopping: AtomicBool::new(false),
@@ -144,10 +147,20 @@ impl Switchboard {
         partitions
     }
 
+    /// An account was opened whose calls carry so many recipients.
+    pub(crate) fn carries(&self, account: &Arc<str>, load: usize) {
+        self.loads.write().insert(Arc::clone(account), load);
+    }
+
+    /// How many recipients a call of that account can carry, as far as is known.
+    pub(crate) fn load_of(&self, account: &str) -> usize {
+        self.loads.read().get(account).copied().unwrap_or(1).max(1)
+    }
+
     /// What limits a delivery that goes out with that account.
     pub(crate) fn limits_of(&self, _work: &Work, name: &str, account: &Account) -> Vec<Held> {
         let subjects = Subject::of_account(name, account).into_iter();
-        subjects.map(|subject| Held { subject, permit: None }).collect()
+        subjects.map(Held::of).collect()
     }
 
     /// Leaves something to be recorded at the desk it belongs to.

@@ -86,12 +86,12 @@ impl Limiter {
     /// windows that have none left has one again.
     pub(super) fn borrow(&mut self, borrow: Borrow, now: Time) -> Answer {
         let mut windows = borrow.windows;
-        windows.truncate(AccountLimit::MOST_WINDOWS);
+        windows.truncate(if planted("one_window_only") { 1 } else { AccountLimit::MOST_WINDOWS });
         let until = now.after_ms(life_ms(&windows));
         let span = |window: &AccountLimit| {
             let window_ms = window.window_ms.max(1);
-            let margin_ms = if planted("no_margin") { 0 } else { margin_ms(window_ms) };
-            Span { permits: window.permits.max(1), window_ms, counts_ms: window_ms.saturating_add(margin_ms) }
+            let counts_ms = window_ms.saturating_add(margin_ms(window_ms));
+            Span { permits: window.permits.max(1), window_ms, counts_ms }
         };
         let spans: Vec<Span> = windows.iter().map(span).collect();
         self.grant(without_account(&borrow.subject), &spans, borrow.want, until, now)
