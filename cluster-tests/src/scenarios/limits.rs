@@ -128,7 +128,7 @@ fn calm(calls: &[Instant], gone: &[(Instant, Duration)]) -> f64 {
     let (mut used, mut budget) = (0.0, 0.0);
     for (start, end) in starts.zip(ends).filter(|(start, end)| *end > *start + WINDOW * 2) {
         // From call to call, so that no window is cut: bursts come at its begin.
-        let within: Vec<_> = calls.iter().filter(|call| (start..end).contains(call)).collect();
+        let within: Vec<_> = calls.iter().filter(|call| (start..end).contains(*call)).collect();
         let (Some(from), Some(to)) = (within.first(), within.last()) else { continue };
         used += within.len() as f64 - PERMITS as f64;
         budget += ((**to - **from).as_secs_f64() / WINDOW.as_secs_f64()) * PERMITS as f64;

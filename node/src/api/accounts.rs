@@ -34,15 +34,15 @@ pub(crate) struct Written {
     settings: BTreeMap<String, Value>,
     /// How many sends it allows in any window, over the whole cluster: one window, or a list of windows that hold at once.
     #[schema(value_type = Option<Object>)]
-    limit: Option<Windows>,
+    limit: Option<Value>,
     /// What takes a permit of the limit: each `recipient` (if left out) or each `request`, that is one provider call.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     limit_unit: LimitUnit,
 }
 
-/// The windows of a limit.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// The windows of a limit as they are read: one as it always was, several as a list.
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Windows {
     /// One.
@@ -52,14 +52,6 @@ pub(crate) enum Windows {
 }
 
 impl Windows {
-    fn list(self) -> Vec<AccountLimit> {
-        match self {
-            Self::One(window) => vec![window],
-            Self::Many(windows) => windows,
-        }
-    }
-
-    /// One window as it always was read, several as a list.
     fn shape(windows: Vec<AccountLimit>) -> Option<Self> {
         match windows.as_slice() {
             [] => None,
@@ -148,14 +140,26 @@ fn settings(app: &App, name: &str, written: Written) -> Result<Settings, Problem
     Ok(settings)
 }
 
-/// The windows that were typed.
-fn windows(limit: Option<Windows>) -> Result<Vec<AccountLimit>, Problem> {
-    let one = matches!(limit, Some(Windows::One(_)));
-    let windows = limit.map(Windows::list).unwrap_or_default();
+/// The windows that were typed: one object, or a list of them.
+fn windows(limit: Option<Value>) -> Result<Vec<AccountLimit>, Problem> {
+    let field = |at: Option<usize>| at.map_or_else(|| "limit".to_owned(), |at| format!("limit[{at}]"));
+    let read = |at: Option<usize>, value: Value| {
+        serde_json::from_value::<AccountLimit>(value).map_err(|error| Problem::field(field(at), error.to_string()))
+    };
+    let (windows, many) = match limit {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(list)) if list.is_empty() => {
+            return Err(Problem::field("limit", "is empty; leave it out for no limit"));
+        }
+        Some(Value::Array(list)) => {
+            let windows = list.into_iter().enumerate().map(|(at, value)| read(Some(at), value));
+            (windows.collect::<Result<Vec<_>, _>>()?, true)
+        }
+        Some(one) => (vec![read(None, one)?], false),
+    };
     match AccountLimit::wrong(&windows) {
         None => Ok(windows),
-        Some((_, why)) if one => Err(Problem::field("limit", why)),
-        Some((at, why)) => Err(Problem::field(format!("limit[{at}]"), why)),
+        Some((at, why)) => Err(Problem::field(field(many.then_some(at)), why)),
     }
 }
 
