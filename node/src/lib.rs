@@ -18,6 +18,7 @@ mod ledger;
 mod listener;
 mod look;
 mod meters;
+mod policies;
 mod problem;
 mod restoring;
 mod running;

@@ -72,6 +72,8 @@ impl Control {
             Action::ReplaceNode { old, node, info } => self.replace_node(old, node, info),
             Action::ForgetNode { node } => self.forget_node(node),
             Action::PreferLeader { partition, node } => self.prefer_leader(partition, node),
+            Action::PutPolicy { name, spec } => self.put_policy(name, *spec, by),
+            Action::DeletePolicy { name } => self.delete_policy(&name),
         }
     }
 
@@ -99,5 +101,7 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::ReplaceNode { old, node, .. } => ("replace_node", format!("{old} by {node}")),
         Action::ForgetNode { node } => ("forget_node", node.to_string()),
         Action::PreferLeader { partition, node } => ("prefer_leader", format!("{node} for {partition}")),
+        Action::PutPolicy { name, .. } => ("put_policy", name.clone()),
+        Action::DeletePolicy { name } => ("delete_policy", name.clone()),
     }
 }

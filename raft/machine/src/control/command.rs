@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId};
 
-use super::{ApiKey, NodeInfo, Role, Sealed, TemplateSpec};
+use super::{ApiKey, NodeInfo, PolicySpec, Role, Sealed, TemplateSpec};
 
 /// A change, and who asks for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,6 +122,18 @@ pub enum Action {
         /// The node.
         node: u64,
     },
+    /// Writes a new version of a policy; the same content as the newest version changes nothing.
+    PutPolicy {
+        /// Its name.
+        name: String,
+        /// What was written.
+        spec: Box<PolicySpec>,
+    },
+    /// Takes a policy out of force.
+    DeletePolicy {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// What control answers.
@@ -130,7 +142,7 @@ pub enum Action {
 pub enum Answer {
     /// Done.
     Done,
-    /// The template now has this version, made now or before.
+    /// The template or the policy now has this version, made now or before.
     Version(u32),
     /// Nothing was changed.
     Refused(Refusal),

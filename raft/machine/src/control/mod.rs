@@ -12,7 +12,9 @@ mod key;
 mod leaders;
 mod membership;
 mod placement;
+mod policy;
 mod restored;
+mod ruling;
 mod state;
 mod template;
 
@@ -22,5 +24,6 @@ pub use cluster::{Cluster, NodeInfo, ZONE};
 pub use command::{Action, Answer, Command, Refusal};
 pub use departures::Departures;
 pub use key::{ApiKey, Role};
+pub use policy::{Policies, Policy, PolicySpec, PolicyVersion, Selector};
 pub use state::Control;
 pub use template::{Dedup, Template, TemplateSpec, TemplateVersion};

@@ -70,6 +70,10 @@ pub enum Refusal {
     NotDead,
     /// The closing does not hold: nobody asked to cancel, the time has not run out, nothing was claimed.
     Groundless,
+    /// There is no such entry on the suppression list.
+    NotSuppressed,
+    /// A rule says no to this redrive; the dead letter stays.
+    Suppressed,
     /// The API key has as many pending deliveries here as it may. Come back later.
     KeyFull,
 }

@@ -13,20 +13,31 @@ mod event;
 mod expiring;
 mod idempotency;
 mod intake;
+mod judge;
 mod limiter;
+mod quiet;
 mod record;
 mod redrive;
 mod restored;
 mod retry;
+mod rules;
 mod sheet;
 mod sheets;
+mod slots;
 mod state;
+mod suppressions;
+mod unsubscribing;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
-pub use command::{Accept, Borrow, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive};
+pub use command::{
+    Accept, Borrow, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive, Suppress,
+};
 pub use delivery::{Delivery, State};
 pub use event::{Event, What};
+pub use judge::{Finding, Judgement, Ruling};
 pub use limiter::{life_ms, margin_ms};
 pub use record::{Ended, Header, Record};
+pub use rules::{Barred, Cap, CapKind, Quiet, Rules, Span, Window};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use state::{Counts, DeadLetter, Partition, Sizes};
+pub use suppressions::{EVERY_CHANNEL, Suppression, SuppressionKey, SuppressionReason};
