@@ -238,7 +238,7 @@ impl Dispatching {
         self.take_up(expired);
         if !self.board.is_stopping() {
             for pool in self.queue.pools() {
-                let room = self.board.in_motion.load(Ordering::Relaxed).saturating_sub(self.desk.flights.of_pool(pool));
+                let room = self.board.bounds(pool).1.saturating_sub(self.desk.flights.of_pool(pool));
                 let taken = self.queue.take(pool, room.min(page));
                 more |= taken.len() == page;
                 self.take_up(taken);

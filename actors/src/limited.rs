@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId, Time, partition_of};
 use tidings_machine::control::Account;
+use tidings_machine::partition::Sheet;
+
+use crate::policies::{LimitOf, LimitRule};
 
 /// Something that has a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,13 @@ impl Subject {
             unit: account.limit_unit,
         };
         (!windows.is_empty()).then(|| Arc::new(subject(windows)))
+    }
+
+    /// What a policy limits about a letter to `to` with that account.
+    pub(crate) fn of_rule(rule: &LimitRule, policy: &str, account: &str, sheet: &Sheet, to: &str) -> Arc<Self> {
+        let name: Arc<str> = rule.subject(policy, account, sheet, to).into();
+        let home = if rule.of == LimitOf::Recipient { to.into() } else { Arc::clone(&name) };
+        Arc::new(Self { name, home, windows: rule.windows.clone(), unit: rule.unit })
     }
 
     /// Its home among so many partitions.

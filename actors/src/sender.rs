@@ -4,7 +4,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{Outcome, planted};
@@ -46,6 +45,7 @@ pub(crate) struct Sending {
     board: Arc<Switchboard>,
     gauge: Arc<Gauge>,
     name: String,
+    pool: PoolId,
     /// Letters that wait for a free call, by lane and flow. Bounded by their tickets.
     waiting: Lanes<Letter>,
     /// Letters whose attempt stands in the log and that have their place already.
@@ -73,6 +73,7 @@ impl Actor for Sender {
             board,
             gauge,
             name,
+            pool,
             waiting: Lanes::default(),
             begun: VecDeque::new(),
             accounts: OpenAccounts::default(),
@@ -122,7 +123,8 @@ impl Sending {
         }
         self.let_go();
         let mut lapsed = Vec::new();
-        while let Some(letter) = self.next() {
+        let (size, _) = self.board.bounds(self.pool);
+        while let Some(letter) = self.next(size) {
             let now = self.board.now();
             let calling = letter.calling.unwrap_or_else(|| Calling::begin(Arc::clone(letter.work.ticket.desk())));
             let letter = Letter { calling: Some(calling), ..letter };
@@ -162,11 +164,11 @@ impl Sending {
     }
 
     /// The next letter that has a place, or can have one.
-    fn next(&mut self) -> Option<Letter> {
+    fn next(&mut self, size: usize) -> Option<Letter> {
         if let Some(letter) = self.begun.pop_front() {
             return Some(letter);
         }
-        let free = self.slots.in_use() < self.board.pool_size.load(Ordering::Relaxed);
+        let free = self.slots.in_use() < size;
         free.then(|| self.waiting.pop()).flatten()
     }
 

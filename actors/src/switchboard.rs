@@ -8,11 +8,13 @@ use parking_lot::RwLock;
 use ractor::{ActorRef, MessagingErr};
 use tidings_contract::{PartitionId, Time};
 use tidings_machine::control::Account;
+use tokio::sync::watch;
 
 use crate::bell::Post;
 use crate::dedup::DedupMsg;
 use crate::desk::Desk;
 use crate::dispatcher::DispatcherMsg;
+use crate::in_force::{Cached, InForce};
 use crate::limited::{Held, Subject};
 use crate::outbox::Entry;
 use crate::pool::{PoolId, Pools};
@@ -45,11 +47,15 @@ pub(crate) struct Switchboard {
     senders: RwLock<HashMap<PoolId, ActorRef<SenderMsg>>>,
     desks: RwLock<BTreeMap<PartitionId, Arc<Desk>>>,
     stopping: AtomicBool,
+    /// Grows with every change of control.
+    control: watch::Receiver<u64>,
+    cached: RwLock<Cached>,
 }
 
 impl Switchboard {
     pub(crate) fn new(parts: Parts) -> Self {
         let Settings { pool_size, in_motion, .. } = parts.settings;
+        let control = parts.ledger.control_version();
         Self {
             parts,
             pools: Pools::default(),
@@ -65,6 +71,9 @@ impl Switchboard {
             senders: RwLock::default(),
             desks: RwLock::default(),
             stopping: AtomicBool::new(false),
+            control,
+            // No version of control: the first look reads it.
+            cached: RwLock::new(Cached { version: u64::MAX, ..Cached::default() }),
         }
     }
 
@@ -157,10 +166,42 @@ impl Switchboard {
         self.loads.read().get(account).copied().unwrap_or(1).max(1)
     }
 
+    /// The policies that are in force, as this node's control has them at this moment.
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        let version = *self.control.borrow();
+        {
+            let cached = self.cached.read();
+            if cached.version == version {
+                return Arc::clone(&cached.in_force);
+            }
+        }
+        let known = Arc::clone(&self.cached.read().in_force);
+        let mut fresh = Arc::clone(&known);
+        self.parts.ledger.with_control(&mut |control| fresh = InForce::read(control, &known));
+        let changed = !Arc::ptr_eq(&known, &fresh);
+        *self.cached.write() = Cached { version, in_force: Arc::clone(&fresh) };
+        if changed {
+            // A pool may have grown, and a limit may be gone.
+            self.look_around();
+        }
+        fresh
+    }
+
+    /// How many calls of a pool may be under way at a time, and how many of its deliveries of a partition in motion.
+    pub(crate) fn bounds(&self, pool: PoolId) -> (usize, usize) {
+        let configured = (self.pool_size.load(Ordering::Relaxed), self.in_motion.load(Ordering::Relaxed));
+        let Some(pool) = self.pools.get(pool) else { return configured };
+        let (size, in_motion) = self.in_force().bounds(&pool.channel, pool.message_type);
+        (size.unwrap_or(configured.0), in_motion.unwrap_or(configured.1))
+    }
+
     /// What limits a delivery that goes out with that account.
-    pub(crate) fn limits_of(&self, _work: &Work, name: &str, account: &Account) -> Vec<Held> {
-        let subjects = Subject::of_account(name, account).into_iter();
-        subjects.map(Held::of).collect()
+    pub(crate) fn limits_of(&self, work: &Work, name: &str, account: &Account) -> Vec<Held> {
+        let (sheet, to) = (&work.sheet, &work.delivery.to);
+        let in_force = self.in_force();
+        let rules = in_force.limits(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags);
+        let rules = rules.map(|(policy, rule)| Subject::of_rule(rule, policy, name, sheet, to));
+        Subject::of_account(name, account).into_iter().chain(rules).map(Held::of).collect()
     }
 
     /// Leaves something to be recorded at the desk it belongs to.

@@ -175,16 +175,7 @@ impl Rendering {
         match filled {
             Ok((content, (account_name, account))) => {
                 let limits = self.board.limits_of(&work, &account_name, &account);
-                Some(Letter {
-                    work,
-                    content,
-                    account_name,
-                    account,
-                    limits,
-                    begun: false,
-                    slot: None,
-                    calling: None,
-                })
+                Some(Letter { work, content, account_name, account, limits, begun: false, slot: None, calling: None })
             }
             Err(stuck) => {
                 self.stuck(work, stuck);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tidings_contract::{
     AccountLimit, Clock, DeliveryId, Lane, LimitUnit, MessageId, MessageType, PartitionId, Time, partition_of,
 };
-use tidings_machine::control::{Account, Cluster, Sealed, Template, TemplateSpec, TemplateVersion};
+use tidings_machine::control::{
+    self, Account, Cluster, PolicySpec, PolicyVersion, Sealed, Selector, Template, TemplateSpec, TemplateVersion,
+};
 use tidings_machine::partition::{
     Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State,
 };
@@ -139,6 +141,25 @@ impl World {
     pub fn account_of(&self, name: &str, provider: &str, windows: &[AccountLimit], unit: LimitUnit) {
         let (limit, further) = (windows.first().copied(), windows.iter().skip(1).copied().collect());
         put_account(&self.ledger, name, provider, (limit, further, unit));
+    }
+
+    /// Puts a policy.
+    pub fn policy(&self, name: &str, kind: &str, selector: Selector, spec: &str) {
+        let spec = PolicySpec { kind: kind.to_owned(), selector, spec: spec.to_owned(), description: String::new() };
+        let version = PolicyVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
+        let policy = control::Policy { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };
+        self.ledger.change_control(|control| {
+            control.policies.named.insert(name.to_owned(), policy);
+            control.policies.revision += 1;
+        });
+    }
+
+    /// Takes a policy out of force.
+    pub fn no_policy(&self, name: &str) {
+        self.ledger.change_control(|control| {
+            control.policies.named.remove(name);
+            control.policies.revision += 1;
+        });
     }
 
     /// Puts version 1 of a template.

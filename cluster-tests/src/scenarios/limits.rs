@@ -27,8 +27,7 @@ pub async fn run(messages: u64, kills: u32) -> Proof<Report> {
     let mut cluster = Cluster::start(&Shape::full(3, PARTITIONS)).await?;
     let receiver = Receiver::start(Manners { verify: true, ..Manners::default() })?;
     let limit = json!([{"permits": PERMITS, "window_ms": WINDOW.as_millis() as u64}, {"permits": 100_000, "window_ms": 86_400_000}]);
-    let account =
-        json!({"provider": "webhook", "settings": {"secret": SECRET, "allow_private": true}, "limit": limit});
+    let account = json!({"provider": "webhook", "settings": {"secret": SECRET, "allow_private": true}, "limit": limit});
     let template = json!({"channel": "webhook", "account": NAME, "content": {"n": "{{ n }}"},
         "retry": {"max_attempts": 20, "first_ms": 200, "longest_ms": 2_000, "give_up_after_ms": 3_600_000}});
     cluster.teach(NAME, &account, &template).await?;

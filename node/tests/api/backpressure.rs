@@ -19,7 +19,10 @@ async fn a_key_that_fills_its_share_is_answered_429_and_others_still_have_room()
     node.send(body.clone()).await;
     let got = node.post("/v1/messages", body.clone()).await;
     assert_eq!(got.problem(429), "key_full");
-    assert_eq!((&got.body["rejected"][0]["code"], &got.body["rejected"][0]["retryable"]), (&json!("key_full"), &json!(true)));
+    assert_eq!(
+        (&got.body["rejected"][0]["code"], &got.body["rejected"][0]["retryable"]),
+        (&json!("key_full"), &json!(true))
+    );
     // Nothing ends here, so the advice is as long as it gets, or that of a node that has not measured yet.
     let after: u64 = got.header("retry-after").and_then(|after| after.parse().ok()).expect("it says when");
     assert!((1..=60).contains(&after), "{after}");
@@ -66,7 +69,9 @@ async fn a_disk_with_less_room_than_configured_takes_nothing_but_can_be_read() {
     node.get("/v1/deliveries").await.expect(200);
     let figures = node.get("/metrics").await.answer;
     let figures = String::from_utf8_lossy(&figures.body).into_owned();
-    for name in ["tidings_disk_free_bytes", "tidings_resident_bytes", "tidings_intake_refused_total{code=\"disk_full\"}"] {
+    for name in
+        ["tidings_disk_free_bytes", "tidings_resident_bytes", "tidings_intake_refused_total{code=\"disk_full\"}"]
+    {
         assert!(figures.contains(name), "there is no {name}");
     }
     next.intake.disk_free_bytes = 0;
@@ -90,7 +95,8 @@ async fn a_node_that_holds_more_memory_than_configured_takes_nothing() {
 #[tokio::test]
 async fn a_limit_is_one_window_or_several_and_a_wrong_one_is_named() {
     let node = Lone::start().await;
-    let put = async |limit: Value| node.put("/v1/accounts/capped", json!({"provider": "sandbox", "limit": limit})).await;
+    let put =
+        async |limit: Value| node.put("/v1/accounts/capped", json!({"provider": "sandbox", "limit": limit})).await;
     let minute = json!({"permits": 20, "window_ms": 60_000});
     let day = json!({"permits": 1_000, "window_ms": 86_400_000});
     assert_eq!(put(minute.clone()).await.expect(200)["limit"], minute);

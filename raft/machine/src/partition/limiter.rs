@@ -187,7 +187,9 @@ impl Account {
     /// When every window that has none left has one again.
     fn again(&self, spans: &[Span], now: Time) -> Option<Time> {
         let empty = spans.iter().filter(|span| self.left(**span, now) == 0);
-        empty.filter_map(|span| self.within(*span, now).last().map(|oldest| oldest.until.after_ms(span.counts_ms))).max()
+        empty
+            .filter_map(|span| self.within(*span, now).last().map(|oldest| oldest.until.after_ms(span.counts_ms)))
+            .max()
     }
 
     /// Grants of one granule are merged and count as long as the newest of them; so a window holds a bounded number.

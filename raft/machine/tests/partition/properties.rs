@@ -8,8 +8,8 @@ use proptest::strategy::ValueTree;
 use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
 use tidings_machine::partition::{
     Accept, Answer, Barred, Borrow, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL, GiveBack, Lease, Limits,
-    OnUnknown, Owner, Partition, Policy, Quiet, Recipient, Record, Redrive, Refusal, Rules, Sheet, Span, State, Suppress,
-    SuppressionReason, What, Window,
+    OnUnknown, Owner, Partition, Policy, Quiet, Recipient, Record, Redrive, Refusal, Rules, Sheet, Span, State,
+    Suppress, SuppressionReason, What, Window,
 };
 use tidings_machine::{Machine, Output};
 
@@ -32,7 +32,12 @@ fn random_rules() -> impl Strategy<Value = Rules> {
             lists: listed.then(|| "discard/d@1".to_owned()).into_iter().collect(),
             quiet: quiet.map(|drop| Quiet { title: "quiet_hours/q@1".to_owned(), drop }).into_iter().collect(),
             zones: quiet
-                .map(|_| vec![Span { from: minute, until: minute + 1, quiet: 0 }, Span { from: minute + 3, until: minute + 4, quiet: 0 }])
+                .map(|_| {
+                    vec![
+                        Span { from: minute, until: minute + 1, quiet: 0 },
+                        Span { from: minute + 3, until: minute + 4, quiet: 0 },
+                    ]
+                })
                 .into_iter()
                 .collect(),
             caps: capped
