@@ -61,6 +61,8 @@ pub(crate) struct Dispatching {
     owns: bool,
     walking: bool,
     checked: Instant,
+    /// Under which policies what waits was put where it waits.
+    revision: u64,
     lag: metrics::Histogram,
     /// Passes hints on; aborted when the actor dies.
     _listening: JoinSet<()>,
@@ -92,6 +94,7 @@ impl Actor for Dispatcher {
             owns: false,
             walking: false,
             checked: Instant::now(),
+            revision: 0,
             lag: meters::lag(),
             _listening: listening,
         })
@@ -326,6 +329,11 @@ impl Dispatching {
             for lane in LANES {
                 meters::waiting(&partition, &name.to_string(), lane, self.queue.ready(pool, lane));
             }
+        }
+        let revision = self.board.in_force().revision;
+        if std::mem::replace(&mut self.revision, revision) != revision && self.owns && !self.walking {
+            // What was to wait for a limit may not have to any more.
+            self.walk(myself, None)?;
         }
         let due = self.checked.elapsed() >= self.board.parts.settings.check_every;
         if !due || !self.owns || self.walking {

@@ -11,7 +11,8 @@ use crate::policies::{LaneRule, LimitRule};
 /// The policies of one revision.
 #[derive(Debug, Default)]
 pub(crate) struct InForce {
-    revision: u64,
+    /// Grows with every change.
+    pub(crate) revision: u64,
     /// Name, for whom, and the rule.
     limits: Vec<(String, Selector, LimitRule)>,
     lanes: Vec<(Selector, LaneRule)>,

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::LedgerError;
 use crate::limited::{Held, Subject};
-use crate::room::Room;
+use crate::room::{HOME_MS, Room};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::work::Letter;
@@ -278,7 +278,7 @@ impl Limiting {
                 }
                 for mut letter in home {
                     self.let_go(&mut letter, now, touched);
-                    letter.work.ticket.not_before(again);
+                    letter.work.ticket.not_before(again.min(now.after_ms(HOME_MS)));
                 }
             }
         }

@@ -16,7 +16,7 @@ const LONG_MS: u64 = 1_000;
 /// The shortest wait before a home is asked again that said when, in milliseconds.
 const SOONEST_MS: u64 = 5;
 /// The longest time a letter is sent home for, in milliseconds: the limit may be raised meanwhile.
-const HOME_MS: u64 = 60_000;
+pub(crate) const HOME_MS: u64 = 60_000;
 
 /// The letters that wait for one subject, and the permits there are.
 #[derive(Debug)]
