@@ -11,7 +11,7 @@ use tidings_machine::control::{
     self, Account, Cluster, PolicySpec, PolicyVersion, Sealed, Selector, Template, TemplateSpec, TemplateVersion,
 };
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State,
+    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State,
 };
 use tokio::time::sleep;
 
@@ -43,6 +43,8 @@ pub struct Spec {
     pub variables: String,
     /// The recipients' own variables.
     pub own: Option<String>,
+    /// The rules; all recipients live in the first of their zones.
+    pub rules: Rules,
 }
 
 impl Default for Spec {
@@ -59,6 +61,7 @@ impl Default for Spec {
             expires_at: None,
             variables: "{\"name\":\"Ann\"}".to_owned(),
             own: None,
+            rules: Rules::default(),
         }
     }
 }
@@ -79,7 +82,7 @@ impl Spec {
             key_id: "key".to_owned(),
             policy: Policy { retry: self.retry, on_unknown: self.on_unknown, dedup_window_ms: None },
             tags: Vec::new(),
-            rules: Default::default(),
+            rules: self.rules.clone(),
         }
     }
 }
@@ -182,7 +185,8 @@ impl World {
         let mut parts: BTreeMap<PartitionId, Vec<Recipient>> = BTreeMap::new();
         for (index, to) in to.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
-            let recipient = Recipient { index, to: to.clone(), variables: spec.own.clone(), ..Recipient::default() };
+            let (variables, zone) = (spec.own.clone(), (!spec.rules.zones.is_empty()).then_some(0));
+            let recipient = Recipient { index, to: to.clone(), variables, zone, ..Recipient::default() };
             parts.entry(partition_of(to, self.partitions)).or_default().push(recipient);
         }
         let mut deliveries = Vec::new();

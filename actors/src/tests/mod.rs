@@ -9,6 +9,7 @@ mod outside;
 mod pauses;
 mod policies;
 mod pools;
+mod quiet;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ mod backpressure;
 mod backup;
 mod bad_input;
 mod cancel;
+mod caps;
 mod cluster;
 mod content;
 mod dead_letters;

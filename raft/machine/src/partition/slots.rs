@@ -6,7 +6,7 @@
 //! window, wherever it lies, ever holds more than the cap allows.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{DeliveryId, Time, planted};
+use tidings_contract::{DeliveryId, Time};
 
 use super::expiring::{Expiring, NEVER};
 
@@ -53,9 +53,7 @@ impl Slots {
 
     /// A delivery was certainly not taken: its slot is free.
     pub(super) fn release(&mut self, key: u64, leaves: Time, delivery: DeliveryId) {
-        if !planted("slot_kept") {
-            self.slots.remove(&(key, leaves, delivery));
-        }
+        self.slots.remove(&(key, leaves, delivery));
     }
 
     /// Forgets at most `most` slots that ran out.
