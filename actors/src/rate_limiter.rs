@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{PartitionId, Time};
-use tidings_machine::partition::{Answer, Borrow, Command, GiveBack, life_ms};
+use tidings_machine::partition::{Answer, Borrow, Command, GiveBack};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -27,8 +27,6 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_sec
 const ASK_AGAIN_MS: u64 = 200;
 /// What a lease may take on its way, in milliseconds: permits that lapse sooner are asked for anew together with others.
 const TRIP_MS: u64 = 50;
-/// Permits with a shorter life lapse before they could be given back, in milliseconds.
-const WORTH_MS: u64 = 100;
 /// Most leases asked for in one proposal.
 const BATCH: usize = 256;
 
@@ -260,8 +258,7 @@ impl Limiting {
         }
         if let Some(rest) = room.rest(now).filter(|_| free > 0 && !room.halved) {
             room.halved = true;
-            let worth = rest >= Duration::from_millis(WORTH_MS);
-            self.later(if worth { rest / 2 } else { rest }, RateLimiterMsg::HalfTime(Arc::clone(name)), myself);
+            self.later(rest / 2, RateLimiterMsg::HalfTime(Arc::clone(name)), myself);
         }
         let Some(room) = self.rooms.get_mut(name) else { return };
         if room.waiting.is_empty() || room.asked.is_some() {
@@ -302,7 +299,7 @@ impl Limiting {
         }
         for (subject, count) in wanted.into_values() {
             let room = self.room(&subject);
-            room.expected = room.expected.max(count);
+            room.expected = room.expected.saturating_add(count).min(room.subject.most());
             let wanted = room.expected > room.lasting(then);
             if wanted && room.asked.is_none() && room.again.is_none_or(|again| again <= now) {
                 room.asked = Some(now);
@@ -382,8 +379,7 @@ impl Limiting {
             return;
         }
         room.expected = 0;
-        let worth = life_ms(&room.subject.windows) >= WORTH_MS;
-        let unused = room.clear().into_iter().filter(|(permit, _)| worth && now < permit.until);
+        let unused = room.clear().into_iter().filter(|(permit, _)| now < permit.until);
         let subject = name.to_string();
         let command = |(permit, permits): (crate::limited::Permit, u32)| {
             Command::GiveBack(GiveBack { subject: subject.clone(), until: permit.lapses, permits })
