@@ -15,10 +15,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::desk::Desk;
 use crate::flight::{Back, Ticket, When};
+use crate::lanes::{Flow, LANES};
 use crate::meters;
 use crate::outbox::Entry;
 use crate::pool::PoolId;
-use crate::queue::{LANES, Queue};
+use crate::queue::{Place, Queue};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::template::TemplateMsg;
@@ -60,6 +61,8 @@ pub(crate) struct Dispatching {
     owns: bool,
     walking: bool,
     checked: Instant,
+    /// Under which policies what waits was put where it waits.
+    revision: u64,
     lag: metrics::Histogram,
     /// Passes hints on; aborted when the actor dies.
     _listening: JoinSet<()>,
@@ -91,6 +94,7 @@ impl Actor for Dispatcher {
             owns: false,
             walking: false,
             checked: Instant::now(),
+            revision: 0,
             lag: meters::lag(),
             _listening: listening,
         })
@@ -133,6 +137,12 @@ fn listen(board: &Switchboard, desk: &Desk, myself: ActorRef<DispatcherMsg>) -> 
         }
     });
     listening
+}
+
+/// Where deliveries of a sheet wait.
+fn place(board: &Switchboard, sheet: &Sheet) -> Place {
+    let pool = board.pools.id(&sheet.channel, sheet.message_type);
+    Place { lane: sheet.lane, pool, flow: Flow::of(&sheet.template, &sheet.key_id) }
 }
 
 impl Dispatching {
@@ -205,10 +215,9 @@ impl Dispatching {
     /// Puts a pending delivery where it waits. What is to be closed is due at once.
     fn wait_for(&mut self, delivery: &Delivery, sheet: &Sheet) {
         let now = self.board.now();
-        let pool = self.board.pools.id(&sheet.channel, sheet.message_type);
         let at =
             if delivery.cancel_requested || delivery.begun.is_some() { delivery.due.min(now) } else { delivery.due };
-        self.queue.add(delivery.id, pool, sheet.lane, at, now);
+        self.queue.add(delivery.id, place(&self.board, sheet), at, now);
         if let Some(expires_at) = sheet.expires_at {
             self.queue.runs_out(delivery.id, expires_at);
         }
@@ -232,7 +241,7 @@ impl Dispatching {
         self.take_up(expired);
         if !self.board.is_stopping() {
             for pool in self.queue.pools() {
-                let room = self.board.in_motion.load(Ordering::Relaxed).saturating_sub(self.desk.flights.of_pool(pool));
+                let room = self.board.bounds(pool).1.saturating_sub(self.desk.flights.of_pool(pool));
                 let taken = self.queue.take(pool, room.min(page));
                 more |= taken.len() == page;
                 self.take_up(taken);
@@ -248,13 +257,13 @@ impl Dispatching {
     /// Puts what came back where it waits again.
     fn receive(&mut self, back: Vec<Back>, now: Time) {
         let rested = now.after(self.board.parts.settings.rest);
-        for Back { delivery, pool, lane, when } in back {
+        for Back { delivery, place, when } in back {
             let at = match when {
                 When::Now => now,
                 When::At(at) => at,
                 When::Rested => rested,
             };
-            self.queue.add(delivery, pool, lane, at, now);
+            self.queue.add(delivery, place, at, now);
         }
     }
 
@@ -269,8 +278,7 @@ impl Dispatching {
         board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
             for id in &deliveries {
                 let Some((delivery, sheet)) = partition.delivery(id) else { continue };
-                let pool = board.pools.id(&sheet.channel, sheet.message_type);
-                let ticket = Ticket::board(&self.desk, *id, self.epoch, pool, sheet.lane);
+                let ticket = Ticket::board(&self.desk, *id, self.epoch, place(&board, &sheet));
                 boarded.extend(ticket.map(|ticket| Work { ticket, delivery, sheet }));
             }
         });
@@ -282,7 +290,7 @@ impl Dispatching {
         let mut works = Vec::with_capacity(boarded.len());
         let mut closings = Vec::new();
         for Work { ticket, delivery, sheet } in boarded {
-            self.queue.forget(delivery.id, ticket.pool(), sheet.lane, delivery.due, sheet.expires_at);
+            self.queue.forget(delivery.id, ticket.place(), delivery.due, sheet.expires_at);
             let closing = if delivery.begun.is_some() {
                 // Nobody else in this process holds it, so the end of the attempt is lost.
                 Some(Closing::Lost)
@@ -321,6 +329,11 @@ impl Dispatching {
             for lane in LANES {
                 meters::waiting(&partition, &name.to_string(), lane, self.queue.ready(pool, lane));
             }
+        }
+        let revision = self.board.in_force().revision;
+        if std::mem::replace(&mut self.revision, revision) != revision && self.owns && !self.walking {
+            // What was to wait for a limit may not have to any more.
+            self.walk(myself, None)?;
         }
         let due = self.checked.elapsed() >= self.board.parts.settings.check_every;
         if !due || !self.owns || self.walking {

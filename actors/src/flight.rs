@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use tidings_contract::{DeliveryId, Lane, Time};
+use tidings_contract::{DeliveryId, Time};
 
 use crate::desk::Desk;
 use crate::dispatcher::DispatcherMsg;
 use crate::pool::PoolId;
+use crate::queue::Place;
 
 /// What is in motion.
 #[derive(Debug, Default)]
@@ -36,8 +37,7 @@ struct Flight {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Back {
     pub(crate) delivery: DeliveryId,
-    pub(crate) pool: PoolId,
-    pub(crate) lane: Lane,
+    pub(crate) place: Place,
     pub(crate) when: When,
 }
 
@@ -98,7 +98,7 @@ impl Flights {
             *count = count.saturating_sub(1);
         }
         if let Some(when) = when {
-            table.back.push(Back { delivery: ticket.delivery, pool: ticket.pool, lane: ticket.lane, when });
+            table.back.push(Back { delivery: ticket.delivery, place: ticket.place, when });
         }
     }
 }
@@ -109,17 +109,17 @@ pub(crate) struct Ticket {
     desk: Arc<Desk>,
     delivery: DeliveryId,
     epoch: u64,
-    pool: PoolId,
-    lane: Lane,
+    place: Place,
     /// What the drop says; nothing if the delivery has ended or is looked after otherwise.
     when: Option<When>,
 }
 
 impl Ticket {
     /// A ticket for `delivery`, unless it has one already.
-    pub(crate) fn board(desk: &Arc<Desk>, delivery: DeliveryId, epoch: u64, pool: PoolId, lane: Lane) -> Option<Self> {
+    pub(crate) fn board(desk: &Arc<Desk>, delivery: DeliveryId, epoch: u64, place: Place) -> Option<Self> {
         let desk = Arc::clone(desk);
-        desk.flights.board(delivery, pool).then(|| Self { desk, delivery, epoch, pool, lane, when: Some(When::Rested) })
+        let boards = desk.flights.board(delivery, place.pool);
+        boards.then(|| Self { desk, delivery, epoch, place, when: Some(When::Rested) })
     }
 
     /// The delivery.
@@ -134,7 +134,12 @@ impl Ticket {
 
     /// The pool the delivery counts in.
     pub(crate) fn pool(&self) -> PoolId {
-        self.pool
+        self.place.pool
+    }
+
+    /// Where the delivery waits whenever it has to.
+    pub(crate) fn place(&self) -> Place {
+        self.place
     }
 
     /// The desk the delivery belongs to.

@@ -34,6 +34,7 @@ impl OpenAccounts {
         if self.0.len() >= board.parts.settings.accounts {
             self.0.clear();
         }
+        board.carries(name, opened.info.max_recipients);
         let ready = Ready { meters: CallMeters::new(opened.info.name), opened };
         self.0.insert(Arc::clone(name), (account.revision, ready.clone()));
         Ok(ready)

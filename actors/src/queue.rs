@@ -1,26 +1,39 @@
-//! What a dispatcher waits for: deliveries by their time, and those whose time has come by pool and lane. Ids only: the
-//! delivery itself is read from the replica when it is taken up.
+//! What a dispatcher waits for: deliveries by their time, and those whose time has come by pool, lane and flow. Ids only:
+//! the delivery itself is read from the replica when it is taken up.
 
 use std::collections::BTreeSet;
 
 use tidings_contract::{DeliveryId, Lane, Time};
 
+use crate::lanes::{Flow, Flows, LANES, Share};
 use crate::pool::PoolId;
 
-/// The lanes, first served first.
-pub(crate) const LANES: [Lane; 3] = [Lane::High, Lane::Normal, Lane::Low];
+/// Where a delivery waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) lane: Lane,
+    pub(crate) pool: PoolId,
+    pub(crate) flow: Flow,
+}
 
 /// A delivery that waits for its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     at: Time,
-    lane: Lane,
     delivery: DeliveryId,
-    pool: PoolId,
+    place: Place,
 }
 
-/// A delivery whose time has come.
-type Ready = BTreeSet<(Lane, Time, DeliveryId)>;
+/// Deliveries of one flow whose time has come.
+type Due = BTreeSet<(Time, DeliveryId)>;
+
+/// Deliveries of one pool whose time has come.
+#[derive(Debug, Default)]
+struct Ready {
+    lanes: [Flows<Due>; LANES.len()],
+    lens: [usize; LANES.len()],
+    share: Share,
+}
 
 /// Everything that waits. An entry may be outdated: whoever takes it up looks at the state.
 #[derive(Debug, Default)]
@@ -31,16 +44,35 @@ pub(crate) struct Queue {
     expiring: BTreeSet<(Time, DeliveryId)>,
 }
 
+impl Ready {
+    fn add(&mut self, place: Place, at: Time, delivery: DeliveryId) {
+        let lane = place.lane as usize;
+        self.lens[lane] += usize::from(self.lanes[lane].of(place.flow).insert((at, delivery)));
+    }
+
+    fn forget(&mut self, place: Place, at: Time, delivery: DeliveryId) {
+        let lane = place.lane as usize;
+        let gone = self.lanes[lane].known(place.flow).is_some_and(|due| due.remove(&(at, delivery)));
+        self.lens[lane] -= usize::from(gone);
+    }
+
+    fn take(&mut self) -> Option<DeliveryId> {
+        let lane = self.share.next(self.lens.map(|len| len > 0))?;
+        let (_, (_, delivery)) = self.lanes[lane].take(BTreeSet::pop_first)?;
+        self.lens[lane] -= 1;
+        Some(delivery)
+    }
+}
+
 impl Queue {
     /// How many wait, for their time or for room.
     pub(crate) fn len(&self) -> usize {
-        self.later.len() + self.ready.iter().map(BTreeSet::len).sum::<usize>()
+        self.later.len() + self.ready.iter().flat_map(|ready| ready.lens).sum::<usize>()
     }
 
     /// How many wait for room in a lane of a pool.
     pub(crate) fn ready(&self, pool: PoolId, lane: Lane) -> usize {
-        let ready = self.ready.get(pool.0 as usize);
-        ready.map_or(0, |ready| ready.iter().filter(|(l, ..)| *l == lane).count())
+        self.ready.get(pool.0 as usize).map_or(0, |ready| ready.lens[lane as usize])
     }
 
     /// The pools seen so far.
@@ -49,11 +81,11 @@ impl Queue {
     }
 
     /// Adds a delivery that is to be taken up at `at`. The same again changes nothing.
-    pub(crate) fn add(&mut self, delivery: DeliveryId, pool: PoolId, lane: Lane, at: Time, now: Time) {
+    pub(crate) fn add(&mut self, delivery: DeliveryId, place: Place, at: Time, now: Time) {
         if at > now {
-            self.later.insert(Waiting { at, lane, delivery, pool });
+            self.later.insert(Waiting { at, delivery, place });
         } else {
-            self.pool(pool).insert((lane, at, delivery));
+            self.pool(place.pool).add(place, at, delivery);
         }
     }
 
@@ -63,16 +95,9 @@ impl Queue {
     }
 
     /// Forgets a delivery that was taken up or has ended.
-    pub(crate) fn forget(
-        &mut self,
-        delivery: DeliveryId,
-        pool: PoolId,
-        lane: Lane,
-        due: Time,
-        expires_at: Option<Time>,
-    ) {
-        self.later.remove(&Waiting { at: due, lane, delivery, pool });
-        self.pool(pool).remove(&(lane, due, delivery));
+    pub(crate) fn forget(&mut self, delivery: DeliveryId, place: Place, due: Time, expires_at: Option<Time>) {
+        self.later.remove(&Waiting { at: due, delivery, place });
+        self.pool(place.pool).forget(place, due, delivery);
         if let Some(at) = expires_at {
             self.expiring.remove(&(at, delivery));
         }
@@ -82,14 +107,14 @@ impl Queue {
     pub(crate) fn ripen(&mut self, now: Time) {
         while let Some(first) = self.later.first().filter(|first| first.at <= now).copied() {
             self.later.pop_first();
-            self.pool(first.pool).insert((first.lane, first.at, first.delivery));
+            self.pool(first.place.pool).add(first.place, first.at, first.delivery);
         }
     }
 
-    /// Takes at most `most` of a pool, in the order of lane, time, id.
+    /// Takes at most `most` of a pool, in the order of lanes and turns.
     pub(crate) fn take(&mut self, pool: PoolId, most: usize) -> Vec<DeliveryId> {
         let ready = self.pool(pool);
-        std::iter::from_fn(|| ready.pop_first()).take(most).map(|(.., delivery)| delivery).collect()
+        std::iter::from_fn(|| ready.take()).take(most).collect()
     }
 
     /// Takes at most `most` that have run out at `now`.
@@ -111,7 +136,7 @@ impl Queue {
     fn pool(&mut self, pool: PoolId) -> &mut Ready {
         let slot = pool.0 as usize;
         if self.ready.len() <= slot {
-            self.ready.resize_with(slot + 1, BTreeSet::new);
+            self.ready.resize_with(slot + 1, Ready::default);
         }
         &mut self.ready[slot]
     }
@@ -127,14 +152,30 @@ mod tests {
         DeliveryId::new(MessageId::new(Time(1), PartitionId(0), n), 0, PartitionId(0))
     }
 
+    fn place(pool: PoolId, lane: Lane) -> Place {
+        Place { lane, pool, flow: Flow::default() }
+    }
+
+    #[test]
+    fn two_campaigns_of_a_lane_take_turns_and_each_keeps_its_order() {
+        let mut queue = Queue::default();
+        let of = |template: &str| Place { flow: Flow::of(template, "key"), ..place(PoolId(0), Lane::Low) };
+        (0..100).for_each(|n| queue.add(delivery(n), of("large"), Time(1), Time(10)));
+        (200..203).for_each(|n| queue.add(delivery(n), of("small"), Time(5), Time(10)));
+        assert_eq!(queue.ready(PoolId(0), Lane::Low), 103);
+        let taken = queue.take(PoolId(0), 7);
+        assert_eq!(taken, [0, 200, 1, 201, 2, 202, 3].map(delivery));
+        assert_eq!((queue.ready(PoolId(0), Lane::Low), queue.len()), (96, 96));
+    }
+
     #[test]
     fn what_is_due_is_taken_by_lane_then_by_time() {
         let mut queue = Queue::default();
         let pool = PoolId(1);
-        queue.add(delivery(1), pool, Lane::Low, Time(1), Time(10));
-        queue.add(delivery(2), pool, Lane::Normal, Time(15), Time(10));
-        queue.add(delivery(3), pool, Lane::Normal, Time(12), Time(10));
-        queue.add(delivery(4), pool, Lane::High, Time(20), Time(10));
+        queue.add(delivery(1), place(pool, Lane::Low), Time(1), Time(10));
+        queue.add(delivery(2), place(pool, Lane::Normal), Time(15), Time(10));
+        queue.add(delivery(3), place(pool, Lane::Normal), Time(12), Time(10));
+        queue.add(delivery(4), place(pool, Lane::High), Time(20), Time(10));
         assert_eq!((queue.next(), queue.len()), (Some(Time(12)), 4));
         queue.ripen(Time(15));
         assert_eq!(queue.take(pool, 2), [delivery(3), delivery(2)]);
@@ -147,11 +188,11 @@ mod tests {
     fn the_same_delivery_waits_once_and_can_be_forgotten() {
         let mut queue = Queue::default();
         for _ in 0..2 {
-            queue.add(delivery(1), PoolId(0), Lane::High, Time(5), Time(1));
+            queue.add(delivery(1), place(PoolId(0), Lane::High), Time(5), Time(1));
             queue.runs_out(delivery(1), Time(9));
         }
         assert_eq!((queue.len(), queue.next()), (1, Some(Time(5))));
-        queue.forget(delivery(1), PoolId(0), Lane::High, Time(5), Some(Time(9)));
+        queue.forget(delivery(1), place(PoolId(0), Lane::High), Time(5), Some(Time(9)));
         assert_eq!((queue.len(), queue.next()), (0, None));
     }
 

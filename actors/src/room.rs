@@ -1,70 +1,134 @@
-//! Where letters of one limited account wait for permits. Small: those who would wait long wait in the state instead.
+//! Where letters wait for permits of one subject. Small: those who would wait long wait in the state instead.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tidings_contract::{AccountLimit, Time};
+use tidings_contract::Time;
+use tidings_machine::partition::{life_ms, margin_ms};
 
+use crate::lanes::Lanes;
+use crate::limited::{Permit, Subject};
 use crate::work::Letter;
 
 /// A wait longer than this is waited in the state, in milliseconds.
-const LONG_MS: u64 = 5_000;
+const LONG_MS: u64 = 1_000;
+/// The shortest wait before a home is asked again that said when, in milliseconds.
+const SOONEST_MS: u64 = 5;
 /// The longest time a letter is sent home for, in milliseconds: the limit may be raised meanwhile.
-const HOME_MS: u64 = 60_000;
+pub(crate) const HOME_MS: u64 = 60_000;
 
-/// The letters of one account that wait, and the permits there are.
+/// The letters that wait for one subject, and the permits there are.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) limit: AccountLimit,
-    pub(crate) permits: u32,
-    /// When the permits lapse.
-    pub(crate) until: Time,
+    pub(crate) subject: Arc<Subject>,
+    /// Permits that nobody has taken.
+    permits: VecDeque<(Permit, u32)>,
     /// When it is worth asking for more.
     pub(crate) again: Option<Time>,
-    /// Whether the account's home is being asked.
-    pub(crate) asked: bool,
+    /// Since when the subject's home is being asked.
+    pub(crate) asked: Option<Time>,
     /// Whether somebody will look again by itself.
     pub(crate) looked: bool,
-    lanes: [VecDeque<Letter>; 3],
+    /// Whether permits that nobody takes will be given back by themselves.
+    pub(crate) halved: bool,
+    /// Letters that wait elsewhere and will want a permit of this subject too.
+    pub(crate) expected: u32,
+    pub(crate) waiting: Lanes<Letter>,
     /// When the letter that was sent home last comes back.
     turn: Time,
 }
 
 impl Room {
-    pub(crate) fn new(limit: AccountLimit) -> Self {
+    pub(crate) fn new(subject: Arc<Subject>) -> Self {
         Self {
-            limit,
-            permits: 0,
-            until: Time(0),
+            subject,
+            permits: VecDeque::new(),
             again: None,
-            asked: false,
+            asked: None,
             looked: false,
-            lanes: Default::default(),
+            halved: false,
+            expected: 0,
+            waiting: Lanes::default(),
             turn: Time(0),
         }
     }
 
-    /// How many wait.
-    pub(crate) fn len(&self) -> usize {
-        self.lanes.iter().map(VecDeque::len).sum()
+    /// Whether there is nothing to remember.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.permits.is_empty() && self.asked.is_none() && !self.looked && !self.halved
     }
 
-    /// Whether nobody waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(VecDeque::is_empty)
+    /// How many permits there are at `now`.
+    pub(crate) fn free(&mut self, now: Time) -> u32 {
+        self.permits.retain(|(permit, _)| now < permit.until);
+        self.permits.iter().map(|(_, count)| *count).sum()
     }
 
-    /// Takes a letter in. If that is one too many, the last of the last lane goes home. An attempt that stands in the log
-    /// already goes first and is never sent home.
-    pub(crate) fn come_in(&mut self, letter: Letter, most: usize, now: Time) {
-        let lane = &mut self.lanes[letter.work.sheet.lane as usize];
-        if letter.begun {
-            lane.push_front(letter);
+    /// How long the permit lives on that lapses first, if there is one.
+    pub(crate) fn rest(&self, now: Time) -> Option<Duration> {
+        self.permits.front().map(|(permit, _)| permit.until.since(now))
+    }
+
+    /// How many permits there are that still hold at `then`.
+    pub(crate) fn lasting(&self, then: Time) -> u32 {
+        self.permits.iter().filter(|(permit, _)| then < permit.until).map(|(_, count)| *count).sum()
+    }
+
+    /// Takes one permit, the one that lapses first.
+    pub(crate) fn take(&mut self, now: Time) -> Option<Permit> {
+        self.permits.retain(|(permit, count)| now < permit.until && *count > 0);
+        let (permit, count) = self.permits.front_mut()?;
+        *count -= 1;
+        let permit = *permit;
+        self.permits.retain(|(_, count)| *count > 0);
+        Some(permit)
+    }
+
+    /// Puts permits in that nobody needs for now.
+    pub(crate) fn put(&mut self, permit: Permit, count: u32) {
+        match self.permits.iter_mut().find(|(known, _)| *known == permit) {
+            Some((_, known)) => *known = known.saturating_add(count),
+            None if count > 0 => {
+                let at = self.permits.partition_point(|(known, _)| known.until <= permit.until);
+                self.permits.insert(at, (permit, count));
+            }
+            None => {}
+        }
+    }
+
+    /// Takes out all permits.
+    pub(crate) fn clear(&mut self) -> VecDeque<(Permit, u32)> {
+        std::mem::take(&mut self.permits)
+    }
+
+    /// A lease that was asked for came at `now`. Its permits may be used for their life, counted from here: clocks that
+    /// differ do not matter. Only a lease that was long on its way, longer than half the margin that its home counts, may
+    /// have been granted long ago; then the home's own word counts, as far as it says less.
+    pub(crate) fn lease(&mut self, count: u32, lapses: Time, again: Option<Time>, now: Time) {
+        let asked = self.asked.take().unwrap_or(now);
+        let windows = &self.subject.windows;
+        let life_ms = life_ms(windows);
+        let margin_ms = windows.iter().map(|window| margin_ms(window.window_ms)).min().unwrap_or(0);
+        let until = now.after_ms(life_ms).min(asked.after_ms(margin_ms / 2 + life_ms).max(lapses));
+        self.put(Permit { until, lapses }, count);
+        // The same for the time to come back, which no clock that runs ahead makes a rush.
+        let granted = Time(lapses.0.saturating_sub(life_ms));
+        let soonest = now.after_ms(SOONEST_MS);
+        self.again = again.map(|again| again.min(now.after(again.since(granted))).max(soonest));
+    }
+
+    /// Takes a letter in. If that is one too many, the last of the lowest lane goes home. An attempt that stands in the log
+    /// already goes first and is never sent home, and so does one that holds other permits already.
+    pub(crate) fn come_in(&mut self, letter: Letter, first: bool, most: usize, now: Time) {
+        if first || letter.begun {
+            self.waiting.push_first(letter);
             return;
         }
-        lane.push_back(letter);
-        if self.len() > most {
-            let last = self.lanes.iter_mut().rev().find_map(|lane| lane.pop_back_if(|letter| !letter.begun));
-            let spacing = (self.limit.window_ms / u64::from(self.limit.permits.max(1))).max(1);
+        let place = letter.work.ticket.place();
+        self.waiting.push(place.lane, place.flow, letter);
+        if self.waiting.len() > most {
+            let spacing = self.subject.spacing_ms();
             let waiting = (most as u64).saturating_mul(spacing);
             let (soonest, latest) = (now.after_ms(waiting.min(HOME_MS / 2)), now.after_ms(HOME_MS));
             self.turn = self.turn.max(soonest).after_ms(spacing);
@@ -72,35 +136,15 @@ impl Room {
                 // Once more from the front: in every lap as many come back in any time as there will be permits.
                 self.turn = soonest;
             }
-            if let Some(letter) = last {
+            if let Some(letter) = self.waiting.pop_last() {
                 letter.work.ticket.not_before(self.turn);
             }
         }
     }
 
-    /// Lets out as many as there are permits, in the order of lane and arrival.
-    pub(crate) fn let_out(&mut self, now: Time) -> Vec<Letter> {
-        if now >= self.until {
-            self.permits = 0;
-        }
-        let mut out = Vec::new();
-        while self.permits > 0
-            && let Some(letter) = self.lanes.iter_mut().find_map(VecDeque::pop_front)
-        {
-            self.permits -= 1;
-            out.push(Letter { permit: Some(self.until), ..letter });
-        }
-        out
-    }
-
-    /// Sends everybody home who would wait long for `again`.
-    pub(crate) fn send_home(&mut self, again: Time, now: Time) {
-        if again > now.after_ms(LONG_MS) {
-            for lane in &mut self.lanes {
-                while let Some(letter) = lane.pop_back_if(|letter| !letter.begun) {
-                    letter.work.ticket.not_before(again);
-                }
-            }
-        }
+    /// Takes out everybody who would wait long for `again`.
+    pub(crate) fn send_home(&mut self, again: Time, now: Time) -> Vec<Letter> {
+        let long = again > now.after_ms(LONG_MS);
+        if long { self.waiting.drain(|letter| letter.begun) } else { Vec::new() }
     }
 }

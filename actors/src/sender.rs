@@ -2,15 +2,16 @@
 //!
 //! It is made when its pool is needed first. Its calls die with it; what they were about is recorded as unknown.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{Outcome, planted};
 use tokio::task::JoinSet;
 
 use crate::call::call;
+use crate::lanes::Lanes;
+use crate::limited::Held;
 use crate::meters;
 use crate::opened::OpenAccounts;
 use crate::outbox::Entry;
@@ -44,8 +45,9 @@ pub(crate) struct Sending {
     board: Arc<Switchboard>,
     gauge: Arc<Gauge>,
     name: String,
-    /// Letters that wait for a free call, by lane. Bounded by their tickets.
-    waiting: [VecDeque<Letter>; 3],
+    pool: PoolId,
+    /// Letters that wait for a free call, by lane and flow. Bounded by their tickets.
+    waiting: Lanes<Letter>,
     /// Letters whose attempt stands in the log and that have their place already.
     begun: VecDeque<Letter>,
     accounts: OpenAccounts,
@@ -71,7 +73,8 @@ impl Actor for Sender {
             board,
             gauge,
             name,
-            waiting: Default::default(),
+            pool,
+            waiting: Lanes::default(),
             begun: VecDeque::new(),
             accounts: OpenAccounts::default(),
             slots: Slots::default(),
@@ -103,8 +106,11 @@ impl Sending {
         for letter in letters {
             match &letter {
                 Letter { begun: true, slot: Some(_), .. } => self.begun.push_back(letter),
-                Letter { begun: true, .. } => self.waiting[letter.work.sheet.lane as usize].push_front(letter),
-                _ => self.waiting[letter.work.sheet.lane as usize].push_back(letter),
+                Letter { begun: true, .. } => self.waiting.push_first(letter),
+                _ => {
+                    let place = letter.work.ticket.place();
+                    self.waiting.push(place.lane, place.flow, letter);
+                }
             }
         }
     }
@@ -113,11 +119,12 @@ impl Sending {
     /// and comes back: it is not claimed before it can be made.
     fn work(&mut self, myself: &ActorRef<SenderMsg>) {
         if self.board.is_stopping() {
-            self.waiting.iter_mut().for_each(|lane| lane.retain(|letter| letter.begun));
+            self.waiting.retain(|letter| letter.begun);
         }
         self.let_go();
         let mut lapsed = Vec::new();
-        while let Some(letter) = self.next() {
+        let (size, _) = self.board.bounds(self.pool);
+        while let Some(letter) = self.next(size) {
             let now = self.board.now();
             let calling = letter.calling.unwrap_or_else(|| Calling::begin(Arc::clone(letter.work.ticket.desk())));
             let letter = Letter { calling: Some(calling), ..letter };
@@ -128,7 +135,7 @@ impl Sending {
                 letter.work.ticket.look_again();
             } else if !letter.may_go(now) {
                 let calling = letter.calling.filter(|_| letter.begun);
-                lapsed.push(Letter { permit: None, slot: None, calling, ..letter });
+                lapsed.push(Letter { slot: None, calling, ..letter });
             } else {
                 let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
                 let letter = Letter { slot, ..letter };
@@ -144,7 +151,7 @@ impl Sending {
             self.board.rate_limiter.send(RateLimiterMsg::Letters(lapsed));
         }
         let in_use = self.slots.in_use();
-        self.gauge.set(self.waiting.iter().map(VecDeque::len).sum(), in_use);
+        self.gauge.set(self.waiting.len(), in_use);
         meters::in_flight(&self.name, in_use);
     }
 
@@ -157,12 +164,12 @@ impl Sending {
     }
 
     /// The next letter that has a place, or can have one.
-    fn next(&mut self) -> Option<Letter> {
+    fn next(&mut self, size: usize) -> Option<Letter> {
         if let Some(letter) = self.begun.pop_front() {
             return Some(letter);
         }
-        let free = self.slots.in_use() < self.board.pool_size.load(Ordering::Relaxed);
-        free.then(|| self.waiting.iter_mut().find_map(VecDeque::pop_front)).flatten()
+        let free = self.slots.in_use() < size;
+        free.then(|| self.waiting.pop()).flatten()
     }
 
     fn send(&mut self, letter: Letter) {
@@ -176,6 +183,10 @@ impl Sending {
             }
         };
         let mut letters = self.gather(letter, account.opened.info.max_recipients);
+        let unused = unused(&mut letters);
+        if !unused.is_empty() {
+            self.board.rate_limiter.send(RateLimiterMsg::Unused(unused));
+        }
         let slots: Vec<_> = letters.iter_mut().map(|letter| letter.slot.take()).collect();
         let slot = slots.into_iter().next();
         let board = Arc::clone(&self.board);
@@ -188,18 +199,23 @@ impl Sending {
     /// Gives back what waits of partitions that pause.
     fn let_go(&mut self) {
         if self.board.desks().iter().any(|desk| desk.is_paused()) {
-            self.waiting.iter_mut().for_each(|lane| lane.retain(|letter| !letter.is_held()));
+            self.waiting.retain(|letter| !letter.is_held());
         }
     }
 
     /// Adds the letters behind `first` that the same call can carry.
     fn gather(&mut self, first: Letter, most: usize) -> Vec<Letter> {
         let now = self.board.now();
-        let queue = if first.begun { &mut self.begun } else { &mut self.waiting[first.work.sheet.lane as usize] };
+        let (begun, place) = (first.begun, first.work.ticket.place());
         let mut letters = vec![first];
-        while letters.len() < most
-            && let Some(next) = queue.pop_front_if(|next| next.may_go(now) && fits(&letters[0], next, now))
-        {
+        while letters.len() < most {
+            let first = &letters[0];
+            let joins = |next: &mut Letter| next.may_go(now) && fits(first, next, now);
+            let next = match begun {
+                true => self.begun.pop_front_if(joins),
+                false => self.waiting.pop_of(place.lane, place.flow, joins),
+            };
+            let Some(next) = next else { break };
             let calling = Calling::begin(Arc::clone(next.work.ticket.desk()));
             // A pause that began in between finds it counted, or it finds the pause.
             if !next.is_held() {
@@ -208,6 +224,22 @@ impl Sending {
         }
         letters
     }
+}
+
+/// Uses the permits of a call that are by request, and takes out those it does not need because one is enough.
+fn unused(letters: &mut [Letter]) -> Vec<Held> {
+    let mut unused = Vec::new();
+    let mut paid = HashSet::new();
+    for letter in letters {
+        for held in letter.limits.iter_mut().filter(|held| held.is_by_request()) {
+            if paid.insert(Arc::clone(&held.subject.name)) {
+                held.uses();
+            } else if let Some(permit) = held.let_go() {
+                unused.push(Held { permit: Some(permit), ..Held::of(Arc::clone(&held.subject)) });
+            }
+        }
+    }
+    unused
 }
 
 /// Whether one call can carry both.

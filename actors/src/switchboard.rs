@@ -7,11 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::RwLock;
 use ractor::{ActorRef, MessagingErr};
 use tidings_contract::{PartitionId, Time};
+use tidings_machine::control::Account;
+use tokio::sync::watch;
 
 use crate::bell::Post;
 use crate::dedup::DedupMsg;
 use crate::desk::Desk;
 use crate::dispatcher::DispatcherMsg;
+use crate::in_force::{Cached, InForce};
+use crate::limited::{Held, Subject};
 use crate::outbox::Entry;
 use crate::pool::{PoolId, Pools};
 use crate::rate_limiter::RateLimiterMsg;
@@ -20,7 +24,7 @@ use crate::sender::SenderMsg;
 use crate::status::Register;
 use crate::supervisor::SupervisorMsg;
 use crate::template::TemplateMsg;
-use crate::work::Letter;
+use crate::work::{Letter, Work};
 use crate::{Parts, Settings};
 
 /// Shared by all actors of a process.
@@ -38,14 +42,20 @@ pub(crate) struct Switchboard {
     pub(crate) pool_size: AtomicUsize,
     /// Most deliveries of one pool and one partition in motion; may change at any time.
     pub(crate) in_motion: AtomicUsize,
+    /// How many recipients a call can carry, by account, as far as it was opened here.
+    loads: RwLock<HashMap<Arc<str>, usize>>,
     senders: RwLock<HashMap<PoolId, ActorRef<SenderMsg>>>,
     desks: RwLock<BTreeMap<PartitionId, Arc<Desk>>>,
     stopping: AtomicBool,
+    /// Grows with every change of control.
+    control: watch::Receiver<u64>,
+    cached: RwLock<Cached>,
 }
 
 impl Switchboard {
     pub(crate) fn new(parts: Parts) -> Self {
         let Settings { pool_size, in_motion, .. } = parts.settings;
+        let control = parts.ledger.control_version();
         Self {
             parts,
             pools: Pools::default(),
@@ -57,9 +67,13 @@ impl Switchboard {
             fingerprints: AtomicUsize::new(0),
             pool_size: AtomicUsize::new(pool_size),
             in_motion: AtomicUsize::new(in_motion),
+            loads: RwLock::default(),
             senders: RwLock::default(),
             desks: RwLock::default(),
             stopping: AtomicBool::new(false),
+            control,
+            // No version of control: the first look reads it.
+            cached: RwLock::new(Cached { version: u64::MAX, ..Cached::default() }),
         }
     }
 
@@ -131,6 +145,63 @@ impl Switchboard {
                 self.supervisor.send(SupervisorMsg::Sender { pool, letters });
             }
         }
+    }
+
+    /// How many partitions there are; 1 while this node has not heard of them.
+    pub(crate) fn partitions(&self) -> u16 {
+        let mut partitions = 1;
+        self.parts.ledger.with_control(&mut |control| {
+            partitions = control.cluster.as_ref().map_or(1, |cluster| cluster.partitions);
+        });
+        partitions
+    }
+
+    /// An account was opened whose calls carry so many recipients.
+    pub(crate) fn carries(&self, account: &Arc<str>, load: usize) {
+        self.loads.write().insert(Arc::clone(account), load);
+    }
+
+    /// How many recipients a call of that account can carry, as far as is known.
+    pub(crate) fn load_of(&self, account: &str) -> usize {
+        self.loads.read().get(account).copied().unwrap_or(1).max(1)
+    }
+
+    /// The policies that are in force, as this node's control has them at this moment.
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        let version = *self.control.borrow();
+        {
+            let cached = self.cached.read();
+            if cached.version == version {
+                return Arc::clone(&cached.in_force);
+            }
+        }
+        let known = Arc::clone(&self.cached.read().in_force);
+        let mut fresh = Arc::clone(&known);
+        self.parts.ledger.with_control(&mut |control| fresh = InForce::read(control, &known));
+        let changed = !Arc::ptr_eq(&known, &fresh);
+        *self.cached.write() = Cached { version, in_force: Arc::clone(&fresh) };
+        if changed {
+            // A pool may have grown, and a limit may be gone.
+            self.look_around();
+        }
+        fresh
+    }
+
+    /// How many calls of a pool may be under way at a time, and how many of its deliveries of a partition in motion.
+    pub(crate) fn bounds(&self, pool: PoolId) -> (usize, usize) {
+        let configured = (self.pool_size.load(Ordering::Relaxed), self.in_motion.load(Ordering::Relaxed));
+        let Some(pool) = self.pools.get(pool) else { return configured };
+        let (size, in_motion) = self.in_force().bounds(&pool.channel, pool.message_type);
+        (size.unwrap_or(configured.0), in_motion.unwrap_or(configured.1))
+    }
+
+    /// What limits a delivery that goes out with that account.
+    pub(crate) fn limits_of(&self, work: &Work, name: &str, account: &Account) -> Vec<Held> {
+        let (sheet, to) = (&work.sheet, &work.delivery.to);
+        let in_force = self.in_force();
+        let rules = in_force.limits(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags);
+        let rules = rules.map(|(policy, rule)| Subject::of_rule(rule, policy, name, sheet, to));
+        Subject::of_account(name, account).into_iter().chain(rules).map(Held::of).collect()
     }
 
     /// Leaves something to be recorded at the desk it belongs to.

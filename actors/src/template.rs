@@ -136,7 +136,7 @@ impl Actor for Template {
         let mut limited = Vec::new();
         for work in works {
             match state.letter(work) {
-                Some(letter) if letter.account.limit.is_some() => limited.push(letter),
+                Some(letter) if !letter.limits.is_empty() => limited.push(letter),
                 Some(letter) => letters.push(letter),
                 None => {}
             }
@@ -211,17 +211,20 @@ impl Rendering {
     fn letter(&mut self, work: Work) -> Option<Letter> {
         let filled = self.fill(&work);
         match filled {
-            Ok((Screened { content, masked }, (account_name, account))) => Some(Letter {
-                work,
-                content,
-                masked,
-                account_name,
-                account,
-                permit: None,
-                begun: false,
-                slot: None,
-                calling: None,
-            }),
+            Ok((Screened { content, masked }, (account_name, account))) => {
+                let limits = self.board.limits_of(&work, &account_name, &account);
+                Some(Letter {
+                    work,
+                    content,
+                    masked,
+                    account_name,
+                    account,
+                    limits,
+                    begun: false,
+                    slot: None,
+                    calling: None,
+                })
+            }
             Err(stuck) => {
                 self.stuck(work, stuck);
                 None

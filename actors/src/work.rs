@@ -9,6 +9,7 @@ use tidings_machine::control::Account;
 use tidings_machine::partition::{Delivery, Masked, OnUnknown, Sheet};
 
 use crate::flight::Ticket;
+use crate::limited::Held;
 use crate::pause::Calling;
 use crate::slot::Slot;
 
@@ -29,8 +30,8 @@ pub(crate) struct Letter {
     pub(crate) masked: Arc<[Masked]>,
     pub(crate) account_name: Arc<str>,
     pub(crate) account: Arc<Account>,
-    /// Until when the account's permit that was taken for it holds.
-    pub(crate) permit: Option<Time>,
+    /// What limits it, each with the permit that was taken for it.
+    pub(crate) limits: Vec<Held>,
     /// Whether the attempt stands in the log already.
     pub(crate) begun: bool,
     /// The place that its call has in the sender, from before its attempt is claimed to the end of the call.
@@ -66,8 +67,8 @@ impl Letter {
         !self.begun && (desk.is_paused() || desk.epoch.load(Ordering::SeqCst) != self.work.ticket.epoch())
     }
 
-    /// Whether the permit it needs, if it needs one, holds at `now`.
+    /// Whether all the permits it needs hold at `now`.
     pub(crate) fn may_go(&self, now: Time) -> bool {
-        self.account.limit.is_none() || self.permit.is_some_and(|until| now < until)
+        self.limits.iter().all(|held| held.holds(now))
     }
 }

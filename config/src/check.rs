@@ -129,6 +129,14 @@ impl Config {
         checks.within("intake.pending_per_partition", intake.pending_per_partition, 1..=10_000_000);
         checks.within("intake.idempotency_keys_per_partition", intake.idempotency_keys_per_partition, 1..=100_000_000);
         checks.within("intake.dead_letters_per_partition", intake.dead_letters_per_partition, 1..=10_000_000);
+        checks.within("intake.pending_per_key", intake.pending_per_key, 0..=10_000_000);
+        checks.within("intake.disk_free_bytes", intake.disk_free_bytes, 0..=1 << 50);
+        checks.that(
+            intake.memory_bytes == 0 || intake.memory_bytes >= 64 * MIB,
+            "intake.memory_bytes",
+            intake.memory_bytes,
+            || "must be 0 (three quarters of the memory there is) or at least 67108864".to_owned(),
+        );
         checks.within("dispatch.pool_size", self.dispatch.pool_size, 1..=4_096);
         checks.within("dispatch.max_outstanding", self.dispatch.max_outstanding, 1..=1_000_000);
         checks.within("retry.max_attempts", retry.max_attempts, 1..=100);

@@ -15,6 +15,8 @@ pub const LIVE: &[&str] = &[
     "intake.deadline_ms",
     "intake.idempotency_hours",
     "intake.max_delay_days",
+    "intake.disk_free_bytes",
+    "intake.memory_bytes",
     "dispatch.pool_size",
     "dispatch.max_outstanding",
     "retry.max_attempts",

@@ -133,6 +133,12 @@ pub struct Intake {
     pub idempotency_keys_per_partition: u64,
     /// Most dead letters of one partition that can be redriven.
     pub dead_letters_per_partition: u64,
+    /// Most pending deliveries of one API key in one partition; 0 for no bound of its own.
+    pub pending_per_key: u64,
+    /// Free bytes on the disk below which nothing comes in.
+    pub disk_free_bytes: u64,
+    /// Resident bytes of the process above which nothing comes in; 0 for three quarters of the memory there is.
+    pub memory_bytes: u64,
 }
 
 /// How work goes out.

@@ -14,6 +14,7 @@ use tidings_contract::{Clock, Secret, Time};
 use tidings_machine::partition::RetryPolicy;
 
 use crate::fresh::Freshness;
+use crate::guard::Guard;
 use crate::intake::Templates;
 use crate::ledger::NodeLedger;
 use crate::look::Said;
@@ -42,6 +43,8 @@ pub(crate) struct App {
     /// Set once: the node takes nothing new.
     pub stopping: AtomicBool,
     pub founding: Founding,
+    /// Whether more may come in, and when.
+    pub guard: Arc<Guard>,
 }
 
 /// The limits of requests.
@@ -63,6 +66,10 @@ pub(crate) struct Limits {
     pub retry: RetryPolicy,
     /// How long attempts under way may take to end before their partition is given away.
     pub quiet_within: Duration,
+    /// Free bytes on the disk below which nothing comes in.
+    pub disk_free_bytes: u64,
+    /// Resident bytes above which nothing comes in; 0 for a share of what there is.
+    pub memory_bytes: u64,
 }
 
 /// What this node would found a cluster with.

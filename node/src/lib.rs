@@ -12,6 +12,7 @@ mod auth;
 mod bearer;
 mod founding;
 mod fresh;
+mod guard;
 mod intake;
 mod ledger;
 mod listener;

@@ -55,6 +55,7 @@ fn counter(method: &'static str, route: Option<MatchedPath>, status: u16) -> met
 /// Sets the gauges that are only looked at when somebody asks.
 pub(crate) fn gauge(app: &App) {
     let node = app.ledger.node().to_string();
+    app.guard.gauge(&node);
     for view in app.ledger.status() {
         let labels = [("node", node.clone()), ("group", view.name.clone())];
         let leads = view.leader == Some(app.ledger.node());

@@ -84,6 +84,12 @@ codes! {
     NeedsConfirmation = "needs_confirmation", 409, "The policy would stop everything", "Look again; if it is meant, repeat it with ?confirm=true.";
     /// Too much is waiting.
     Full = "full", 429, "Too much is waiting already; nothing was kept", "Send it again after Retry-After.";
+    /// The key has too much waiting.
+    KeyFull = "key_full", 429, "Too much of this API key is waiting already; nothing was kept", "Send it again after Retry-After.";
+    /// The disk is nearly full.
+    DiskFull = "disk_full", 503, "The disk of this node is nearly full; nothing was kept", "Send it to another node, or again after Retry-After.";
+    /// The memory is nearly full.
+    MemoryFull = "memory_full", 503, "The memory of this node is nearly full; nothing was kept", "Send it to another node, or again after Retry-After.";
     /// Nobody leads.
     NoLeader = "no_leader", 503, "No majority of replicas can be reached; nothing was kept", "Send it again after Retry-After.";
     /// The cluster was not founded.
@@ -103,7 +109,8 @@ pub(crate) struct Rejected {
     pub index: u16,
     /// The recipient as given.
     pub to: String,
-    /// `invalid_recipient`, `missing_variable`, `unknown_account`, `duplicate_recipient`, `no_leader`, `full`, `unknown`.
+    /// `invalid_recipient`, `missing_variable`, `unknown_account`, `duplicate_recipient`, `no_leader`, `full`,
+    /// `key_full`, `disk_full`, `unknown`.
     pub code: &'static str,
     /// What is wrong.
     pub detail: String,
@@ -155,7 +162,8 @@ impl Problem {
     /// A problem of that code; `detail` says what exactly is wrong.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after_ms = match code {
-            Code::Full | Code::NoLeader | Code::NotFounded | Code::Timeout | Code::Stopping => Some(1_000),
+            Code::Full | Code::KeyFull | Code::DiskFull | Code::MemoryFull => Some(1_000),
+            Code::NoLeader | Code::NotFounded | Code::Timeout | Code::Stopping => Some(1_000),
             _ => None,
         };
         Self(Box::new(Inner {
@@ -185,6 +193,13 @@ impl Problem {
     #[must_use]
     pub(crate) fn with_rejected(mut self, rejected: Vec<Rejected>) -> Self {
         self.0.rejected = rejected;
+        self
+    }
+
+    /// The same with the advice to come back in so many milliseconds.
+    #[must_use]
+    pub(crate) fn come_back_in(mut self, ms: u64) -> Self {
+        self.0.retry_after_ms = Some(ms);
         self
     }
 

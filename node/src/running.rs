@@ -25,7 +25,7 @@ use crate::ledger::NodeLedger;
 use crate::problem::Problem;
 use crate::seal::Sealer;
 use crate::steady::{self, SteadyClock};
-use crate::{api, listener, look, meters, wiring};
+use crate::{api, guard, listener, look, meters, wiring};
 
 /// How often the recorder of figures tidies up what it holds.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -72,6 +72,7 @@ pub struct Running {
     serving: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     listening: JoinHandle<()>,
+    guarding: JoinHandle<()>,
 }
 
 /// Starts a node with the clock of the machine and everything that is built in.
@@ -141,6 +142,7 @@ async fn assemble(
             api_addr: config.node.advertised_api(api_addr),
             labels: config.node.labels.clone(),
         },
+        guard: guard::fresh(),
     });
     look::answer_peers(&app);
     be_asked_before_a_hand_over(&app);
@@ -148,7 +150,8 @@ async fn assemble(
     let serving = tokio::spawn(listener::serve(listener, api::router(Arc::clone(&app)), stopped));
     let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
     let listening = tokio::spawn(steady::listen(clock, Arc::downgrade(&app.ledger)));
-    Ok(Running { api_addr, peer_addr, config, app, motion, stop, serving, upkeep, listening })
+    let guarding = tokio::spawn(guard::watch(Arc::downgrade(&app)));
+    Ok(Running { api_addr, peer_addr, config, app, motion, stop, serving, upkeep, listening, guarding })
 }
 
 async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
@@ -216,7 +219,7 @@ impl Running {
     pub async fn stop(self) {
         let deadline = self.stop_deadline();
         let attempts_until = Instant::now() + deadline * 5 / 6;
-        let Self { app, motion, stop, serving, upkeep, listening, .. } = self;
+        let Self { app, motion, stop, serving, upkeep, listening, guarding, .. } = self;
         app.stopping.store(true, Ordering::SeqCst);
         motion.begin_stopping();
         let stayed = app.ledger.leave(deadline / 2).await;
@@ -230,6 +233,7 @@ impl Running {
         motion.stop_within(attempts_until.saturating_duration_since(Instant::now())).await;
         upkeep.abort();
         listening.abort();
+        guarding.abort();
         app.ledger.shutdown().await;
     }
 }

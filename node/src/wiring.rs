@@ -53,6 +53,7 @@ pub(crate) fn partition(config: &Config) -> PartitionLimits {
         pending: config.intake.pending_per_partition,
         idempotency_keys: config.intake.idempotency_keys_per_partition,
         dead_letters: config.intake.dead_letters_per_partition,
+        pending_per_key: config.intake.pending_per_key,
     }
 }
 
@@ -74,5 +75,7 @@ pub(crate) fn requests(config: &Config) -> Limits {
             give_up_after_ms: retry.give_up_after_ms,
         },
         quiet_within: Duration::from_millis(config.node.stop_deadline_ms / 3),
+        disk_free_bytes: intake.disk_free_bytes,
+        memory_bytes: intake.memory_bytes,
     }
 }

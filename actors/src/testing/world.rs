@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_contract::{
-    AccountLimit, Clock, DeliveryId, Lane, MessageId, MessageType, PartitionId, Time, partition_of, stable_hash,
+    AccountLimit, Clock, DeliveryId, Lane, LimitUnit, MessageId, MessageType, PartitionId, Time, partition_of, stable_hash,
 };
 use tidings_machine::control::{
     self, Account, Cluster, PolicySpec, PolicyVersion, Sealed, Selector, Template, TemplateSpec, TemplateVersion,
@@ -130,7 +130,7 @@ impl World {
             boot: 7,
             limits: Limits { pending: 1_000_000, ..Limits::default() },
         };
-        put_account(&ledger, "main", "fake/one", None);
+        put_account(&ledger, "main", "fake/one", (None, Vec::new(), LimitUnit::Recipient));
         put_template(&ledger, "hello", "{\"text\":\"Hi {{ name }}\"}");
         let motion = start(parts).await?;
         Ok(Self { ledger, channel, clock, motion, partitions, messages: 0.into() })
@@ -138,7 +138,32 @@ impl World {
 
     /// Puts an account.
     pub fn account(&self, name: &str, provider: &str, limit: Option<AccountLimit>) {
-        put_account(&self.ledger, name, provider, limit);
+        put_account(&self.ledger, name, provider, (limit, Vec::new(), LimitUnit::Recipient));
+    }
+
+    /// Puts an account with several windows.
+    pub fn account_of(&self, name: &str, provider: &str, windows: &[AccountLimit], unit: LimitUnit) {
+        let (limit, further) = (windows.first().copied(), windows.iter().skip(1).copied().collect());
+        put_account(&self.ledger, name, provider, (limit, further, unit));
+    }
+
+    /// Puts a policy.
+    pub fn policy(&self, name: &str, kind: &str, selector: Selector, spec: &str) {
+        let spec = PolicySpec { kind: kind.to_owned(), selector, spec: spec.to_owned(), description: String::new() };
+        let version = PolicyVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
+        let policy = control::Policy { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };
+        self.ledger.change_control(|control| {
+            control.policies.named.insert(name.to_owned(), policy);
+            control.policies.revision += 1;
+        });
+    }
+
+    /// Takes a policy out of force.
+    pub fn no_policy(&self, name: &str) {
+        self.ledger.change_control(|control| {
+            control.policies.named.remove(name);
+            control.policies.revision += 1;
+        });
     }
 
     /// Puts version 1 of a template.
@@ -235,7 +260,10 @@ impl World {
     }
 }
 
-fn put_account(ledger: &FakeLedger, name: &str, provider: &str, limit: Option<AccountLimit>) {
+/// The first window of a limit, the further ones, and what takes a permit.
+type Limit = (Option<AccountLimit>, Vec<AccountLimit>, LimitUnit);
+
+fn put_account(ledger: &FakeLedger, name: &str, provider: &str, (limit, further, unit): Limit) {
     ledger.change_control(|control| {
         let revision = control.accounts.get(name).map_or(1, |account| account.revision + 1);
         let account = Account {
@@ -246,6 +274,8 @@ fn put_account(ledger: &FakeLedger, name: &str, provider: &str, limit: Option<Ac
             limit,
             revision,
             updated_at: Time(0),
+            further_limits: further,
+            limit_unit: unit,
         };
         control.accounts.insert(name.to_owned(), Arc::new(account));
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_contract::{AccountLimit, Lane};
+use tidings_contract::{AccountLimit, Lane, LimitUnit};
 use tidings_machine::partition::OnUnknown;
 use tokio::time::sleep;
 
@@ -125,4 +125,73 @@ async fn permits_go_to_the_higher_lane_first() {
     world.until_ended(101, LONG).await;
     let at = world.channel.seen().iter().position(|seen| seen.delivery == high[0]).expect("it was sent");
     assert!(at <= before + 5, "{} went before it", at - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_windows_of_a_limit_hold_at_once() {
+    let windows = [AccountLimit { permits: 5, window_ms: 1_000 }, AccountLimit { permits: 20, window_ms: 10_000 }];
+    let world = limited(windows[0]).await;
+    world.account_of("limited", "fake/one", &windows, LimitUnit::Recipient);
+    world.send(&spec(), 100);
+    assert_eq!(world.until_ended(100, LONG).await, 100);
+    windows.iter().for_each(|window| check(&world.channel.seen(), *window));
+    let seen = world.channel.seen();
+    let took = seen[99].at.0 - seen[0].at.0;
+    assert!((43_000..=46_000).contains(&took), "100 at 20 in 10 s took {took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_by_request_counts_calls_however_many_recipients_they_carry() {
+    let window = AccountLimit { permits: 4, window_ms: 6_000 };
+    let world = limited(window).await;
+    world.account_of("limited", "fake/many", &[window], LimitUnit::Request);
+    world.send(&spec(), 200);
+    assert_eq!(world.until_ended(200, LONG).await, 200);
+    let seen = world.channel.seen();
+    let mut calls: Vec<u64> = Vec::new();
+    let mut left = 0;
+    for one in &seen {
+        if left == 0 {
+            calls.push(one.at.0);
+            left = one.together;
+        }
+        left -= 1;
+    }
+    calls.sort_unstable();
+    for within in calls.windows(5) {
+        assert!(within[4] - within[0] >= 6_000, "5 calls within {} ms", within[4] - within[0]);
+    }
+    let took = seen[199].at.0 - seen[0].at.0;
+    assert!(took < 40_000, "200 recipients took {took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_least_nineteen_of_twenty_permits_are_used_while_there_is_demand() {
+    for (permits, window_ms) in [(20, 6_000), (20, 60_000), (100, 1_000)] {
+        let limit = AccountLimit { permits, window_ms };
+        let world = limited(limit).await;
+        world.send(&spec(), 4_000);
+        sleep(Duration::from_millis(window_ms * 30)).await;
+        check(&world.channel.seen(), limit);
+        // What came in the first instant belongs to no window that is over.
+        let start = world.channel.seen()[0].at.0;
+        let seen = world.channel.seen().iter().filter(|seen| seen.at.0 < start + window_ms * 29).count() as u64;
+        let budget = u64::from(permits) * 29;
+        assert!(seen * 100 >= budget * 95, "{seen} of {budget} at {permits} in {window_ms} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_holds_and_is_used_while_its_home_has_no_leader_now_and_then() {
+    let limit = AccountLimit { permits: 20, window_ms: 6_000 };
+    let world = limited(limit).await;
+    world.send(&spec(), 500);
+    for _ in 0..10 {
+        sleep(Duration::from_millis(9_700)).await;
+        world.ledger.without_leader(true);
+        sleep(Duration::from_millis(2_300)).await;
+        world.ledger.without_leader(false);
+    }
+    assert_eq!(world.until_ended(500, LONG).await, 500);
+    check(&world.channel.seen(), limit);
 }

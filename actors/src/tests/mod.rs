@@ -7,6 +7,7 @@ mod ledger_faults;
 mod limits;
 mod outside;
 mod pauses;
+mod policies;
 mod pools;
 mod quiet;
 mod words;

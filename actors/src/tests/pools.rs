@@ -102,3 +102,71 @@ async fn each_recipient_of_a_shared_call_has_an_outcome_of_its_own() {
     assert_eq!(world.until_ended(100, LONG).await, 100);
     assert_eq!(states(&world), [(State::Delivered, 80), (State::Failed, 20)].into());
 }
+
+/// How long deliveries took that were sent now, the slowest of them.
+async fn slowest(world: &World, spec: &Spec, count: u16) -> Duration {
+    let start = tidings_contract::Clock::now(&*world.clock);
+    let before = world.channel.seen().len();
+    let sent: std::collections::BTreeSet<_> = world.send(spec, count).into_iter().collect();
+    sleep(Duration::from_secs(5)).await;
+    let seen = world.channel.seen();
+    let ours = seen[before..].iter().filter(|seen| sent.contains(&seen.delivery));
+    let times: Vec<_> = ours.map(|seen| seen.at.since(start)).collect();
+    assert_eq!(times.len(), usize::from(count), "all were sent within five seconds");
+    times.into_iter().max().unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_waiting_campaigns_delay_no_codes() {
+    let world = world(|_, _| after(100, delivered())).await;
+    let codes = Spec { message_type: MessageType::AuthCode, ..Spec::default() };
+    let alone = slowest(&world, &codes, 50).await;
+    let campaign = Spec { message_type: MessageType::Marketing, template: "hello".to_owned(), ..Spec::default() };
+    world.send(&campaign, 50_000);
+    world.send(&campaign, 50_000);
+    sleep(Duration::from_millis(500)).await;
+    let beside = slowest(&world, &codes, 50).await;
+    assert!(beside <= alone + Duration::from_millis(20), "{beside:?}, alone {alone:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_hangs_changes_nothing_for_another_pool_however_much_waits_for_it() {
+    let world = world(|call, _| if call.channel == "sms" { Step::Hang } else { after(10, delivered()) }).await;
+    let mail = Spec { channel: "email".to_owned(), ..Spec::default() };
+    let alone = slowest(&world, &mail, 60).await;
+    for _ in 0..5 {
+        world.send(&Spec::default(), 20_000);
+    }
+    for _ in 0..5 {
+        let beside = slowest(&world, &mail, 60).await;
+        assert!(beside <= alone + Duration::from_millis(10), "{beside:?}, alone {alone:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_campaign_does_not_hold_up_another_of_its_lane() {
+    let settings = Settings { pool_size: 4, in_motion: 16, ..Settings::default() };
+    let channel = FakeChannel::new(|_, _| after(100, delivered()));
+    let world = World::new(2, LATENCY, settings, channel).await.expect("a world starts");
+    world.template("other", "{\"text\":\"Hi\"}");
+    let large = Spec { message_type: MessageType::Marketing, ..Spec::default() };
+    world.send(&large, 20_000);
+    sleep(Duration::from_secs(1)).await;
+    // At forty calls a second the others get every second one.
+    let took = slowest(&world, &Spec { template: "other".to_owned(), ..large }, 60).await;
+    assert!(took < Duration::from_millis(4_500), "60 of another campaign took {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_low_lane_goes_on_slowly_while_a_high_one_has_more_than_enough() {
+    let settings = Settings { pool_size: 4, in_motion: 16, ..Settings::default() };
+    let channel = FakeChannel::new(|_, _| after(100, delivered()));
+    let world = World::new(1, LATENCY, settings, channel).await.expect("a world starts");
+    world.send(&Spec { lane: Some(Lane::High), ..Spec::default() }, 10_000);
+    let low = world.send(&Spec { lane: Some(Lane::Low), ..Spec::default() }, 100);
+    sleep(Duration::from_secs(20)).await;
+    let seen = world.channel.seen();
+    let passed = seen.iter().filter(|seen| low.contains(&seen.delivery)).count();
+    // 800 calls in 20 s, of which every seventeenth.
+    assert!((40..=50).contains(&passed), "{passed} of {}", seen.len());
+}

@@ -46,6 +46,41 @@ pub struct AccountLimit {
     pub window_ms: u64,
 }
 
+impl AccountLimit {
+    /// Most windows that one limit may have.
+    pub const MOST_WINDOWS: usize = 8;
+    /// Shortest window, in milliseconds.
+    pub const SHORTEST_MS: u64 = 1_000;
+    /// Longest window, in milliseconds: 31 days.
+    pub const LONGEST_MS: u64 = 31 * 86_400_000;
+
+    /// What is wrong with the windows of one limit, with the place in the list; nothing if they can be kept.
+    pub fn wrong(windows: &[Self]) -> Option<(usize, &'static str)> {
+        let span = Self::SHORTEST_MS..=Self::LONGEST_MS;
+        let wrong = |(at, window): (usize, &Self)| match window {
+            _ if at >= Self::MOST_WINDOWS => Some((at, "is one window too many; there may be 8")),
+            _ if window.permits == 0 => Some((at, "permits must be at least 1")),
+            _ if !span.contains(&window.window_ms) => Some((at, "window_ms must be between 1,000 and 31 days")),
+            _ if windows[..at].iter().any(|other| other.window_ms == window.window_ms) => {
+                Some((at, "window_ms stands in the list already"))
+            }
+            _ => None,
+        };
+        windows.iter().enumerate().find_map(wrong)
+    }
+}
+
+/// What takes a permit of a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitUnit {
+    /// Each recipient of a provider call.
+    #[default]
+    Recipient,
+    /// Each provider call, however many recipients it carries.
+    Request,
+}
+
 /// The settings of one account with the secrets open; lives in memory only.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {

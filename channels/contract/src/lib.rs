@@ -12,7 +12,7 @@ mod provider;
 mod secret;
 mod time;
 
-pub use account::{AccountLimit, FieldError, Setting, Settings};
+pub use account::{AccountLimit, FieldError, LimitUnit, Setting, Settings};
 pub use channel::{ChannelInfo, ContentField, Lane, MessageType, RecipientKind};
 pub use id::{BadId, DeliveryId, MessageId};
 pub use outcome::{Blame, Outcome, Reason};

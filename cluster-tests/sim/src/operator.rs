@@ -81,7 +81,7 @@ async fn found(world: &World) -> Result<(), String> {
 }
 
 async fn fill(world: &World) -> Result<(), String> {
-    let limit = json!({"permits": 4, "window_ms": 1_500});
+    let limit = json!([{"permits": 4, "window_ms": 1_500}, {"permits": 10, "window_ms": 6_000}]);
     for (account, limit) in [("good", Value::Null), ("shaky", Value::Null), ("bad", Value::Null), ("capped", limit)] {
         let body = json!({"provider": "simulated", "limit": limit});
         insist(world, "PUT", &format!("/v1/accounts/{account}"), Some(&body), 200).await?;

@@ -24,6 +24,7 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug { name: "no_walk", what: "a new leader does not walk what is pending", within: 20 },
     Bug { name: "counted_twice", what: "a counter grows once more when a snapshot is read", within: 50 },
     Bug { name: "lease_too_large", what: "a lease does not count what was granted before", within: 20 },
+    Bug { name: "one_window_only", what: "of the windows of a limit only the first is looked at", within: 50 },
     Bug { name: "claim_skipped", what: "a repeated claim of an idempotency key is taken as the first", within: 20 },
     Bug {
         name: "begin_skipped",

@@ -7,11 +7,12 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, grow, history, idempotency, kills, memory, replace, rolling, smtp, webhook,
+    Scale, all_down, any_node, backup, grow, history, idempotency, isolation, kills, limits, memory, replace, rolling,
+    smtp, webhook,
 };
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "kills",
     "freeze",
     "all-down",
@@ -25,6 +26,8 @@ const NAMES: [&str; 13] = [
     "smtp",
     "webhook",
     "memory",
+    "limits",
+    "isolation",
 ];
 
 #[tokio::main]
@@ -66,6 +69,8 @@ async fn run(name: &str) -> Proof<Report> {
         "smtp" => smtp::run(200).await,
         "webhook" => webhook::run(500).await,
         "memory" => memory::run().await,
+        "limits" => limits::run(500, 2).await,
+        "isolation" => isolation::run(100_000).await,
         other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
     }
 }

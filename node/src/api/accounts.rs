@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidings_contract::{AccountLimit, FieldError, Settings, Time};
+use tidings_contract::{AccountLimit, FieldError, LimitUnit, Settings, Time};
 use tidings_machine::control::{self, Account, Action, Refusal};
 use utoipa::ToSchema;
 
@@ -32,9 +32,33 @@ pub(crate) struct Written {
     #[serde(default)]
     #[schema(value_type = Object)]
     settings: BTreeMap<String, Value>,
-    /// How many sends it allows in any window, over the whole cluster.
+    /// How many sends it allows in any window, over the whole cluster: one window, or a list of windows that hold at once.
     #[schema(value_type = Option<Object>)]
-    limit: Option<AccountLimit>,
+    limit: Option<Value>,
+    /// What takes a permit of the limit: each `recipient` (if left out) or each `request`, that is one provider call.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    limit_unit: LimitUnit,
+}
+
+/// The windows of a limit as they are read: one as it always was, several as a list.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Windows {
+    /// One.
+    One(AccountLimit),
+    /// Several that hold at once.
+    Many(Vec<AccountLimit>),
+}
+
+impl Windows {
+    fn shape(windows: Vec<AccountLimit>) -> Option<Self> {
+        match windows.as_slice() {
+            [] => None,
+            [window] => Some(Self::One(*window)),
+            _ => Some(Self::Many(windows)),
+        }
+    }
 }
 
 /// An account as it is read.
@@ -47,7 +71,10 @@ pub(crate) struct AccountShape {
     settings: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    limit: Option<AccountLimit>,
+    limit: Option<Windows>,
+    #[serde(skip_serializing_if = "by_recipient")]
+    #[schema(value_type = String)]
+    limit_unit: LimitUnit,
     /// Grows with every change.
     revision: u64,
     #[schema(value_type = String)]
@@ -60,6 +87,11 @@ pub(crate) struct Accounts {
     accounts: Vec<AccountShape>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn by_recipient(unit: &LimitUnit) -> bool {
+    *unit == LimitUnit::Recipient
+}
+
 fn shape(name: &str, account: &Account) -> AccountShape {
     let mut settings: BTreeMap<String, Value> = serde_json::from_str(&account.settings).unwrap_or_default();
     settings.extend(account.secret_names.iter().map(|secret| (secret.clone(), MASK.into())));
@@ -67,7 +99,8 @@ fn shape(name: &str, account: &Account) -> AccountShape {
         name: name.to_owned(),
         provider: account.provider.clone(),
         settings,
-        limit: account.limit,
+        limit: Windows::shape(account.windows()),
+        limit_unit: account.limit_unit,
         revision: account.revision,
         updated_at: account.updated_at,
     }
@@ -103,14 +136,31 @@ fn settings(app: &App, name: &str, written: Written) -> Result<Settings, Problem
                 kept.ok_or_else(|| Problem::field(format!("settings.{secret}"), "is *** but no secret is stored"))?;
         }
     }
-    if let Some(limit) = written.limit.filter(|limit| limit.permits == 0 || limit.window_ms < 1_000) {
-        return Err(Problem::field(
-            "limit",
-            format!("{limit:?}: permits must be at least 1, window_ms at least 1,000"),
-        ));
-    }
     provider.open(name, &settings).map_err(wrong)?;
     Ok(settings)
+}
+
+/// The windows that were typed: one object, or a list of them.
+fn windows(limit: Option<Value>) -> Result<Vec<AccountLimit>, Problem> {
+    let field = |at: Option<usize>| at.map_or_else(|| "limit".to_owned(), |at| format!("limit[{at}]"));
+    let read = |at: Option<usize>, value: Value| {
+        serde_json::from_value::<AccountLimit>(value).map_err(|error| Problem::field(field(at), error.to_string()))
+    };
+    let (windows, many) = match limit {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(list)) if list.is_empty() => {
+            return Err(Problem::field("limit", "is empty; leave it out for no limit"));
+        }
+        Some(Value::Array(list)) => {
+            let windows = list.into_iter().enumerate().map(|(at, value)| read(Some(at), value));
+            (windows.collect::<Result<Vec<_>, _>>()?, true)
+        }
+        Some(one) => (vec![read(None, one)?], false),
+    };
+    match AccountLimit::wrong(&windows) {
+        None => Ok(windows),
+        Some((at, why)) => Err(Problem::field(field(many.then_some(at)), why)),
+    }
 }
 
 /// Writes an account.
@@ -125,7 +175,8 @@ pub(crate) async fn put_account(
     check_name(&name)?;
     // Stars stand for what is stored, which another node may have changed a moment ago.
     app.fresh_control().await?;
-    let (provider, limit) = (written.provider.clone(), written.limit);
+    let (provider, limit_unit) = (written.provider.clone(), written.limit_unit);
+    let windows = windows(written.limit.clone())?;
     let settings = settings(&app, &name, written)?;
     let sealed = app.sealer.seal(&name, &settings.secret).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
     let action = Action::PutAccount {
@@ -134,7 +185,9 @@ pub(crate) async fn put_account(
         settings: serde_json::to_string(&settings.plain).map_err(|e| Problem::new(Code::Internal, e.to_string()))?,
         secret_names: settings.secret.keys().cloned().collect(),
         sealed,
-        limit,
+        limit: windows.first().copied(),
+        further_limits: windows.into_iter().skip(1).collect(),
+        limit_unit,
     };
     match app.ledger.change(&caller.key_id, action).await? {
         control::Answer::Refused(refusal) => Err(refused(refusal)),

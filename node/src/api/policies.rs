@@ -177,6 +177,9 @@ fn check(app: &App, written: Written, sure: bool) -> Result<(PolicySpec, Vec<Str
     };
     let SelectorShape { channels, message_types, templates, tags } = selector;
     let selector = Selector { channels, message_types, templates, tags };
+    if let Some(error) = rule.misfit(&selector) {
+        return Err(Problem::fields(Code::InvalidRequest, vec![error]));
+    }
     if let Some(why) = rule.stops_everything(&selector).filter(|_| !sure) {
         return Err(Problem::new(Code::NeedsConfirmation, why));
     }

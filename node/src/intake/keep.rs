@@ -28,6 +28,8 @@ pub(crate) enum End<T> {
     NoLeader(String),
     /// It is certainly not kept: there is no room.
     Full(String),
+    /// It is certainly not kept: there is no room for it in its partition, and how long that lasts is known.
+    Crowded(Problem),
     /// Nobody can tell.
     Unknown(String),
     /// It is certainly not kept: the node is ending.
@@ -68,11 +70,34 @@ impl<T> End<T> {
         match self {
             Self::NoLeader(why) => Problem::new(Code::NoLeader, why),
             Self::Full(why) => Problem::new(Code::Full, why),
+            Self::Crowded(problem) => problem,
             Self::Unknown(why) => Problem::new(Code::Timeout, why),
             Self::Stopping => Problem::new(Code::Stopping, "the node is stopping"),
             Self::Kept(_) => Problem::new(Code::Internal, "it was kept, but the answer cannot be read"),
         }
     }
+}
+
+/// What a caller is told whose part found no room, and how long the room takes at the pace of the last seconds.
+fn crowded(app: &App, command: &Command, refusal: Refusal) -> Problem {
+    let Command::Accept(accept) = command else {
+        return Problem::new(Code::Full, "there is no room");
+    };
+    let (partition, wanted, key) = (accept.partition, accept.recipients.len() as u64, &accept.sheet.key_id);
+    let held = app.ledger.partition(partition, |p| (p.limits(), p.pending_count(), p.pending_of_key(key)));
+    let (limits, pending, of_key) = held.unwrap_or_default();
+    let (code, missing, share, words) = match refusal {
+        Refusal::KeyFull => {
+            let missing = (of_key + wanted).saturating_sub(limits.pending_per_key);
+            (Code::KeyFull, missing, of_key, "holds as many pending deliveries of this API key as it may")
+        }
+        _ => {
+            let missing = (pending + wanted).saturating_sub(limits.pending);
+            (Code::Full, missing, pending, "holds as many pending deliveries as it may")
+        }
+    };
+    let ms = app.guard.room_in(partition, missing.max(1), (share, pending));
+    Problem::new(code, format!("{partition} {words}")).come_back_in(ms)
 }
 
 /// Has one part kept.
@@ -81,15 +106,17 @@ async fn keep_part(app: &App, accept: Accept, deadline: Instant) -> (Vec<Recipie
     let command = Command::Accept(Box::new(accept));
     let end = match insist(app, partition, &command, deadline).await {
         End::Kept(Answer::Accepted(verdicts)) => End::Kept(verdicts),
-        End::Kept(Answer::Refused(Refusal::Full)) => {
-            End::Full(format!("{partition} holds as many pending deliveries as it may"))
+        End::Kept(Answer::Refused(refusal @ (Refusal::Full | Refusal::KeyFull))) => {
+            End::Crowded(crowded(app, &command, refusal))
         }
         End::Kept(Answer::Refused(Refusal::TooLate)) => {
             End::NoLeader("the part came too late; the clocks of the nodes may differ".to_owned())
         }
         End::Kept(other) => End::Unknown(format!("the partition answered {other:?}")),
         End::NoLeader(why) => End::NoLeader(why),
+        End::Full(why) if app.guard.disk_is_full(app) => End::Crowded(Problem::new(Code::DiskFull, why)),
         End::Full(why) => End::Full(why),
+        End::Crowded(problem) => End::Crowded(problem),
         End::Unknown(why) => End::Unknown(why),
         End::Stopping => End::Stopping,
     };

@@ -66,6 +66,12 @@ pub(crate) struct Placed {
 /// # Errors
 /// A problem; nothing was kept, unless its code is `timeout`.
 pub(crate) async fn submit(app: &App, caller: &Caller, body: &[u8], key: Option<&str>) -> Result<Taken, Problem> {
+    let taken = take(app, caller, body, key).await;
+    taken.inspect_err(crate::guard::count)
+}
+
+async fn take(app: &App, caller: &Caller, body: &[u8], key: Option<&str>) -> Result<Taken, Problem> {
+    app.guard.admit(app)?;
     let deadline = Instant::now() + app.limits().deadline;
     let submission: Submission<'_> = crate::strict::decode(body)?;
     let now = app.now();

@@ -121,7 +121,8 @@ fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Select
             Rule::QuietHours(rule) => sorted.quiet.push((policy.clone(), Arc::clone(rule))),
             Rule::Dedup(rule) => sorted.dedup.push((policy.clone(), Arc::clone(rule))),
             Rule::Frequency(rule) => sorted.frequency.push((policy.clone(), rule.windows.clone())),
-            Rule::Words(_) => {}
+            // These are followed by the actors.
+            Rule::Words(_) | Rule::Limits | Rule::Lanes => {}
         }
     }
     sorted.lists.sort_by_key(|list| !matches!(list.rule, Rule::Discard(_)));

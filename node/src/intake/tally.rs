@@ -64,7 +64,7 @@ impl Tally {
     pub(super) fn lose(&mut self, recipients: Vec<Recipient>, problem: Problem) {
         let code = match problem.code() {
             Code::Timeout => "unknown",
-            Code::Full => "full",
+            Code::Full | Code::KeyFull | Code::DiskFull => problem.code().name(),
             _ => "no_leader",
         };
         self.rejected.extend(recipients.into_iter().map(|recipient| Rejected {

@@ -7,6 +7,7 @@ mod current;
 mod dedup;
 mod discard;
 mod frequency;
+mod limits;
 mod names;
 mod quiet_hours;
 mod reading;
@@ -41,6 +42,10 @@ pub(crate) enum Rule {
     Frequency(Arc<Frequency>),
     /// Which words are not sent.
     Words(Words),
+    /// How fast things go out.
+    Limits,
+    /// How large pools are.
+    Lanes,
 }
 
 /// A kind of rule.
@@ -60,7 +65,7 @@ pub(crate) struct Kind {
 
 /// Every kind there is.
 pub(crate) const KINDS: &[Kind] =
-    &[discard::KIND, allow::KIND, quiet_hours::KIND, dedup::KIND, frequency::KIND, words::KIND];
+    &[discard::KIND, allow::KIND, quiet_hours::KIND, dedup::KIND, frequency::KIND, words::KIND, limits::LIMITS, limits::LANES];
 
 /// The kind of that name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
@@ -74,8 +79,20 @@ impl Rule {
             Self::Discard(rule) => rule.stops_everything(selector),
             Self::Allow(rule) => rule.stops_everything(),
             Self::QuietHours(rule) => rule.stops_everything(),
-            Self::Dedup(_) | Self::Frequency(_) | Self::Words(_) => None,
+            Self::Dedup(_) | Self::Frequency(_) | Self::Words(_) | Self::Limits | Self::Lanes => None,
         }
+    }
+}
+
+impl Rule {
+    /// What of the selector makes no sense for a policy of this rule, by field.
+    pub(crate) fn misfit(&self, selector: &Selector) -> Option<FieldError> {
+        let field = match self {
+            Self::Lanes if !selector.templates.is_empty() => "selector.templates",
+            Self::Lanes if !selector.tags.is_empty() => "selector.tags",
+            _ => return None,
+        };
+        Some(FieldError::new(field, "must be left out: there is one pool for each channel and message type"))
     }
 }
 
@@ -153,6 +170,14 @@ mod tests {
             let errors = read(&spec).expect_err(&format!("{name} {spec} was read"));
             assert!(errors.iter().any(|error| error.field == field), "{name} {spec}: {errors:?}");
         }
+    }
+
+    #[test]
+    fn a_policy_of_lanes_selects_by_channel_and_message_type_only() {
+        let templates = Selector { templates: vec!["otp".to_owned()], ..Selector::default() };
+        let field = |rule: Rule| rule.misfit(&templates).map(|error| error.field);
+        assert_eq!((field(Rule::Lanes), field(Rule::Limits)), (Some("selector.templates".to_owned()), None));
+        assert!(Rule::Lanes.misfit(&Selector::default()).is_none());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "these are tests; clippy only sees that in test functions")]
 
+mod backpressure;
 mod backup;
 mod bad_input;
 mod cancel;

@@ -3,9 +3,8 @@
 use crate::world::World;
 
 const PROMISE: &str = "a limit is the cluster's";
-/// As the operator set them for the account `capped`.
-const PERMITS: usize = 4;
-const WINDOW_MS: u64 = 1_500;
+/// As the operator set them for the account `capped`: permits, and the length of the window in milliseconds.
+const WINDOWS: [(usize, u64); 2] = [(4, 1_500), (10, 6_000)];
 
 pub(super) fn judge(world: &World) {
     // Windows are counted by the clocks of nodes; with wrong clocks they are other windows than ours.
@@ -14,7 +13,9 @@ pub(super) fn judge(world: &World) {
     }
     let mut at: Vec<u64> = world.arrivals.lock().iter().filter(|a| a.account == "capped").map(|a| a.at).collect();
     at.sort_unstable();
-    if let Some(window) = at.windows(PERMITS + 1).find(|window| window[PERMITS] - window[0] < WINDOW_MS) {
-        world.violated(PROMISE, format!("{} calls within {WINDOW_MS} ms: {window:?}", PERMITS + 1));
+    for (permits, window_ms) in WINDOWS {
+        if let Some(window) = at.windows(permits + 1).find(|window| window[permits] - window[0] < window_ms) {
+            world.violated(PROMISE, format!("{} calls within {window_ms} ms: {window:?}", permits + 1));
+        }
     }
 }

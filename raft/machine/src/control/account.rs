@@ -1,7 +1,7 @@
 //! Accounts: named settings and secrets for one provider.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{AccountLimit, Time};
+use tidings_contract::{AccountLimit, LimitUnit, Time};
 
 /// Secrets of an account, encrypted at the edge with the cluster's key. Opaque here.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,4 +30,17 @@ pub struct Account {
     pub revision: u64,
     /// When it was changed last.
     pub updated_at: Time,
+    /// Further windows beside `limit`: all of them hold at once.
+    #[serde(default)]
+    pub further_limits: Vec<AccountLimit>,
+    /// What takes a permit.
+    #[serde(default)]
+    pub limit_unit: LimitUnit,
+}
+
+impl Account {
+    /// All the windows of its limit; none if it has no limit.
+    pub fn windows(&self) -> Vec<AccountLimit> {
+        self.limit.iter().chain(&self.further_limits).copied().collect()
+    }
 }

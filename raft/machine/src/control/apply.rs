@@ -38,11 +38,32 @@ impl Control {
             Action::PutNode { node, info } => self.put_node(node, info),
             Action::PutTemplate { name, spec } => self.put_template(name, *spec, by),
             Action::DeleteTemplate { name } => self.delete_template(&name),
-            Action::PutAccount { name, provider, settings, secret_names, sealed, limit } => {
+            Action::PutAccount {
+                name,
+                provider,
+                settings,
+                secret_names,
+                sealed,
+                limit,
+                further_limits,
+                limit_unit,
+            } => {
                 let revision = self.audit_seq + 1;
                 let updated_at = self.now;
-                let account = super::Account { provider, settings, secret_names, sealed, limit, revision, updated_at };
-                self.put_account(name, account)
+                self.put_account(
+                    name,
+                    super::Account {
+                        provider,
+                        settings,
+                        secret_names,
+                        sealed,
+                        limit,
+                        revision,
+                        updated_at,
+                        further_limits,
+                        limit_unit,
+                    },
+                )
             }
             Action::DeleteAccount { name } => self.delete_account(&name),
             Action::PutKey { id, name, role, hash } => self.put_key(id, name, role, hash),

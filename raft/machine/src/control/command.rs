@@ -1,7 +1,7 @@
 //! What can be asked of control, and what it answers.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{AccountLimit, PartitionId};
+use tidings_contract::{AccountLimit, LimitUnit, PartitionId};
 
 use super::{ApiKey, NodeInfo, PolicySpec, Role, Sealed, TemplateSpec};
 
@@ -68,6 +68,12 @@ pub enum Action {
         sealed: Sealed,
         /// Its limit.
         limit: Option<AccountLimit>,
+        /// Further windows beside `limit`: all of them hold at once.
+        #[serde(default)]
+        further_limits: Vec<AccountLimit>,
+        /// What takes a permit.
+        #[serde(default)]
+        limit_unit: LimitUnit,
     },
     /// Removes an account. Refused while a template in use names it.
     DeleteAccount {

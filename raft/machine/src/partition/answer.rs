@@ -74,6 +74,8 @@ pub enum Refusal {
     NotSuppressed,
     /// A rule says no to this redrive; the dead letter stays.
     Suppressed,
+    /// The API key has as many pending deliveries here as it may. Come back later.
+    KeyFull,
 }
 
 /// What the leader's actors might want to do now. Losing one costs delay, never a message.

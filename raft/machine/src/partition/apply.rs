@@ -29,6 +29,11 @@ impl Partition {
             Command::Suppress(wish) => self.suppress(*wish),
             Command::Unsuppress { channel, address } => self.unsuppress(channel, address),
             Command::Defer { delivery, epoch } => self.defer(delivery, epoch, out),
+            Command::Borrow(borrow) => Ok(self.limiter.borrow(borrow, self.now)),
+            Command::GiveBack(unused) => {
+                self.limiter.give_back(&unused, self.now);
+                Ok(Answer::Done(State::Pending))
+            }
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))

@@ -92,6 +92,11 @@ pub enum Command {
         /// The epoch in which the owner looked.
         epoch: u64,
     },
+    /// Asks for permits of a subject at the subject's home. Answered by `Leased`.
+    Borrow(Borrow),
+    /// Gives permits back that were not used and never will be. Never asked twice: a second one would give back what
+    /// somebody uses. Answered by `Done`.
+    GiveBack(GiveBack),
 }
 
 /// An address that nothing is to be sent to any more.
@@ -127,11 +132,14 @@ pub struct Limits {
     pub idempotency_keys: u64,
     /// Most dead letters that can be redriven; older ones stay in the archive only.
     pub dead_letters: u64,
+    /// Most pending deliveries of one API key; 0 for as many as there is room for.
+    #[serde(default)]
+    pub pending_per_key: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pending: 200_000, idempotency_keys: 1_000_000, dead_letters: 100_000 }
+        Self { pending: 200_000, idempotency_keys: 1_000_000, dead_letters: 100_000, pending_per_key: 0 }
     }
 }
 
@@ -239,4 +247,29 @@ pub struct Lease {
     pub want: u32,
     /// The node that will use them.
     pub node: u64,
+}
+
+/// A request for permits of a subject that has limits: all of its windows must allow them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Borrow {
+    /// What is limited: `account/<name>`, `template/<name>`, `key/<id>`, `recipient/<channel>/<address>`; with `#<rule>`
+    /// behind it where a rule counts for itself.
+    pub subject: String,
+    /// Its windows, at most [`AccountLimit::MOST_WINDOWS`]; further ones are not looked at.
+    pub windows: Vec<AccountLimit>,
+    /// How many permits are wanted.
+    pub want: u32,
+    /// The node that will use them.
+    pub node: u64,
+}
+
+/// Permits that come back unused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GiveBack {
+    /// The subject, as it was borrowed from.
+    pub subject: String,
+    /// When they would have lapsed, as the lease said.
+    pub until: Time,
+    /// How many.
+    pub permits: u32,
 }

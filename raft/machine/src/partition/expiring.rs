@@ -69,6 +69,14 @@ impl<K: Ord + Clone, V> Expiring<K, V> {
         Some(value)
     }
 
+    /// When an entry runs out.
+    pub(super) fn until<Q: Ord + ?Sized>(&self, key: &Q) -> Option<Time>
+    where
+        K: Borrow<Q>,
+    {
+        self.entries.get(key).map(|(_, until)| *until)
+    }
+
     /// Forgets at most `most` entries that ran out, the oldest first.
     pub(super) fn prune(&mut self, now: Time, most: usize) {
         for _ in 0..most {

@@ -40,6 +40,10 @@ impl Partition {
         if recipients.len() as u64 > room || self.parts.len() >= PARTS_KEPT {
             return Err(Refusal::Full);
         }
+        let most = self.limits.pending_per_key;
+        if most > 0 && self.sheets.carried_for(&sheet.key_id) + recipients.len() as u64 > most {
+            return Err(Refusal::KeyFull);
+        }
         if let Some(header) = header {
             out.records.push(Record::Header(header));
         }

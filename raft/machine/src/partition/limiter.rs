@@ -1,9 +1,11 @@
-//! The limiter of accounts: permits granted in small leases, so that their use is exact in any sliding window.
+//! The limiter of subjects (accounts, templates, keys, recipients): permits granted in small leases, so that their use is
+//! exact in any sliding window, several windows at once.
 //!
 //! A permit that was granted at *t* may be used until it lapses, a little later. So a grant counts until a whole window
-//! after its lapse: whatever uses fall into one window, their grants were all counted together. What a lease did not use
-//! lapses, and comes back when it stops counting. The price is the lifetime of a lease: of a long steady demand at most
-//! `window / (window + lifetime + granularity)` is granted, 97 % and more.
+//! and a margin after its lapse: whatever uses fall into one window, their grants were all counted together. The margin is
+//! for what lies between a use and its arrival: see [`margin_ms`]. What a lease did not use lapses, and comes back when it
+//! stops counting, or at once when the user gives it back before. Of a long steady demand at most
+//! `window / (window + life + margin + granularity)` is granted, 96 % and more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, Time, planted};
 
 use super::expiring::Expiring;
-use super::{Answer, Lease};
+use super::{Answer, Borrow, GiveBack, Lease};
 
 /// How many merged grants a window is kept in; more are more exact about when permits come back.
 const GRANTS_PER_WINDOW: u64 = 500;
+/// So many grants for each window before neighbours are looked for that can be merged.
+const MERGE_FROM: usize = 600;
 
 /// Permits that count together until a window after `until`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -25,73 +29,167 @@ struct Grant {
     permits: u32,
 }
 
-/// What was granted of one account lately, the oldest first.
+/// What was granted of one subject lately, the oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Account {
     grants: VecDeque<Grant>,
+    /// The permits of all of them.
     counted: u64,
 }
 
-/// The accounts whose home is this partition.
+/// The subjects whose home is this partition. An account stands under its bare name, any other subject under its whole one;
+/// names have no slash, so they cannot clash.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Limiter {
     accounts: Expiring<Arc<str>, Account>,
 }
 
-/// How long a permit may be used after it was granted, in milliseconds: a fiftieth of the window, 20 ms to 1 s.
-fn lifetime_ms(window_ms: u64) -> u64 {
+/// A window as grants are counted in it: its permits, its length with the margin.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    permits: u32,
+    window_ms: u64,
+    counts_ms: u64,
+}
+
+/// How long a permit may be used after it was granted, in milliseconds: a fiftieth of the shortest window, 20 ms to 1 s.
+pub fn life_ms(windows: &[AccountLimit]) -> u64 {
+    let shortest = windows.iter().map(|window| window.window_ms).min().unwrap_or(u64::MAX);
+    (shortest / 50).clamp(20, 1_000)
+}
+
+/// How much later than a use its call may arrive at the provider without spoiling the window, in milliseconds: a fiftieth
+/// of the window, 20 ms to 1 s. The way of the lease to its user may take up half of it.
+pub fn margin_ms(window_ms: u64) -> u64 {
     (window_ms / 50).clamp(20, 1_000)
 }
 
+fn without_account(subject: &str) -> &str {
+    subject.strip_prefix("account/").unwrap_or(subject)
+}
+
 impl Limiter {
-    /// Grants as many of the wanted permits as the window allows.
+    /// Grants as many of the wanted permits as the window allows, as programs did that knew one window and no margin.
     ///
     /// A changed limit holds at once, and what was granted under the old one still counts. `again` is when the oldest
     /// counted grant stops counting.
     pub(super) fn lease(&mut self, lease: Lease, now: Time) -> Answer {
         let limit = AccountLimit { permits: lease.limit.permits.max(1), window_ms: lease.limit.window_ms.max(1) };
-        let until = now.after_ms(lifetime_ms(limit.window_ms));
-        let name: Arc<str> = lease.account.into();
-        let mut account = self.accounts.remove(&*name).unwrap_or_default();
-        let permits = account.grant(limit, lease.want, until, now);
-        let again = (permits < lease.want).then(|| account.oldest(limit)).flatten();
+        let span = Span { permits: limit.permits, window_ms: limit.window_ms, counts_ms: limit.window_ms };
+        let until = now.after_ms(life_ms(&[limit]));
+        self.grant(&lease.account, &[span], lease.want, until, now)
+    }
+
+    /// Grants as many of the wanted permits as all windows allow.
+    ///
+    /// Changed windows hold at once, and what was granted under the old ones still counts. `again` is when the last of the
+    /// windows that have none left has one again.
+    pub(super) fn borrow(&mut self, borrow: Borrow, now: Time) -> Answer {
+        let mut windows = borrow.windows;
+        windows.truncate(if planted("one_window_only") { 1 } else { AccountLimit::MOST_WINDOWS });
+        let until = now.after_ms(life_ms(&windows));
+        let span = |window: &AccountLimit| {
+            let window_ms = window.window_ms.max(1);
+            let counts_ms = window_ms.saturating_add(margin_ms(window_ms));
+            Span { permits: window.permits.max(1), window_ms, counts_ms }
+        };
+        let spans: Vec<Span> = windows.iter().map(span).collect();
+        self.grant(without_account(&borrow.subject), &spans, borrow.want, until, now)
+    }
+
+    fn grant(&mut self, name: &str, spans: &[Span], want: u32, until: Time, now: Time) -> Answer {
+        let longest_ms = spans.iter().map(|span| span.counts_ms).max().unwrap_or(0);
+        let mut account = self.accounts.remove(name).unwrap_or_default();
+        account.forget(longest_ms, now);
+        let permits = account.free(spans, want, now);
+        if permits > 0 {
+            account.counted += u64::from(permits);
+            account.keep(permits, until, granule_ms(spans));
+            account.merge(spans, now);
+        }
+        let again = (permits < want).then(|| account.again(spans, now)).flatten();
         if let Some(newest) = account.grants.back() {
-            let idle = newest.until.after_ms(limit.window_ms);
-            self.accounts.insert(name, account, idle);
+            let idle = newest.until.after_ms(longest_ms);
+            self.accounts.insert(name.into(), account, idle);
         }
         Answer::Leased { permits, until, again }
     }
 
-    /// How many accounts have grants that count.
+    /// Takes back permits that were not used. Too late is when they have lapsed: they may not be counted any more then.
+    pub(super) fn give_back(&mut self, unused: &GiveBack, now: Time) {
+        let name = without_account(&unused.subject);
+        if unused.until <= now {
+            return;
+        }
+        let Some(until) = self.accounts.until(name) else { return };
+        let Some(mut account) = self.accounts.remove(name) else { return };
+        account.take_back(unused.until, unused.permits);
+        if !account.grants.is_empty() {
+            self.accounts.insert(name.into(), account, until);
+        }
+    }
+
+    /// How many subjects have grants that count.
     pub(super) fn len(&self) -> usize {
         self.accounts.len()
     }
 
-    /// Forgets at most `most` accounts that have been idle for their window.
+    /// Forgets at most `most` subjects that have been idle for their windows.
     pub(super) fn prune(&mut self, now: Time, most: usize) {
         self.accounts.prune(now, most);
     }
 
-    /// When the next account has been idle for its window.
+    /// When the next subject has been idle for its windows.
     pub(super) fn next(&self) -> Option<Time> {
         self.accounts.next()
     }
 }
 
+/// How far apart grants must be to be kept apart.
+fn granule_ms(spans: &[Span]) -> u64 {
+    let shortest = spans.iter().map(|span| span.window_ms).min().unwrap_or(1);
+    (shortest / GRANTS_PER_WINDOW).max(1)
+}
+
 impl Account {
-    fn grant(&mut self, limit: AccountLimit, want: u32, until: Time, now: Time) -> u32 {
-        while let Some(oldest) = self.grants.front().filter(|grant| grant.until.after_ms(limit.window_ms) <= now) {
+    fn forget(&mut self, longest_ms: u64, now: Time) {
+        while let Some(oldest) = self.grants.front().filter(|grant| grant.until.after_ms(longest_ms) <= now) {
             self.counted -= u64::from(oldest.permits);
             self.grants.pop_front();
         }
-        let counted = if planted("lease_too_large") { 0 } else { self.counted };
-        let free = u64::from(limit.permits).saturating_sub(counted);
-        let permits = u32::try_from(free.min(u64::from(want))).unwrap_or(want);
-        if permits > 0 {
-            self.counted += u64::from(permits);
-            self.keep(permits, until, (limit.window_ms / GRANTS_PER_WINDOW).max(1));
+    }
+
+    /// The grants that count in a window, the newest first.
+    fn within(&self, span: Span, now: Time) -> impl Iterator<Item = &Grant> {
+        self.grants.iter().rev().take_while(move |grant| grant.until.after_ms(span.counts_ms) > now)
+    }
+
+    fn left(&self, span: Span, now: Time) -> u64 {
+        if planted("lease_too_large") {
+            return span.permits.into();
         }
-        permits
+        let counted: u64 = self.within(span, now).map(|grant| u64::from(grant.permits)).sum();
+        u64::from(span.permits).saturating_sub(counted)
+    }
+
+    /// How many of the wanted permits every window has left.
+    fn free(&self, spans: &[Span], want: u32, now: Time) -> u32 {
+        let wanted = u64::from(want);
+        // Few subjects are near their limits; the others need no counting.
+        let most = spans.iter().map(|span| u64::from(span.permits)).min().unwrap_or(u64::MAX);
+        if self.counted.saturating_add(wanted) <= most {
+            return want;
+        }
+        let free = spans.iter().map(|span| self.left(*span, now)).min().unwrap_or(wanted);
+        u32::try_from(free.min(wanted)).unwrap_or(want)
+    }
+
+    /// When every window that has none left has one again.
+    fn again(&self, spans: &[Span], now: Time) -> Option<Time> {
+        let empty = spans.iter().filter(|span| self.left(**span, now) == 0);
+        empty
+            .filter_map(|span| self.within(*span, now).last().map(|oldest| oldest.until.after_ms(span.counts_ms)))
+            .max()
     }
 
     /// Grants of one granule are merged and count as long as the newest of them; so a window holds a bounded number.
@@ -108,7 +206,43 @@ impl Account {
         self.grants.push_back(Grant { until, permits });
     }
 
-    fn oldest(&self, limit: AccountLimit) -> Option<Time> {
-        self.grants.front().map(|oldest| oldest.until.after_ms(limit.window_ms))
+    /// What only longer windows still count is merged as coarsely as those allow.
+    fn merge(&mut self, spans: &[Span], now: Time) {
+        if self.grants.len() <= MERGE_FROM * spans.len() {
+            return;
+        }
+        let granule = |grant: &Grant| {
+            let counted = spans.iter().filter(|span| grant.until.after_ms(span.counts_ms) > now);
+            let shortest = counted.map(|span| span.window_ms).min();
+            shortest.map_or(1, |window_ms| (window_ms / GRANTS_PER_WINDOW).max(1))
+        };
+        let mut merged: VecDeque<Grant> = VecDeque::with_capacity(self.grants.len());
+        for grant in self.grants.drain(..) {
+            let granule_ms = granule(&grant);
+            if let Some(last) = merged.back_mut()
+                && last.until.0 / granule_ms == grant.until.0 / granule_ms
+                && let Some(sum) = last.permits.checked_add(grant.permits)
+            {
+                *last = Grant { until: grant.until, permits: sum };
+            } else {
+                merged.push_back(grant);
+            }
+        }
+        self.grants = merged;
+    }
+
+    /// The permits stand in the first grant that lapses no earlier than they do, or in later ones.
+    fn take_back(&mut self, until: Time, permits: u32) {
+        let mut rest = permits;
+        for grant in self.grants.iter_mut().filter(|grant| grant.until >= until) {
+            let taken = grant.permits.min(rest);
+            grant.permits -= taken;
+            rest -= taken;
+            self.counted -= u64::from(taken);
+            if rest == 0 {
+                break;
+            }
+        }
+        self.grants.retain(|grant| grant.permits > 0);
     }
 }

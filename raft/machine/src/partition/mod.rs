@@ -30,10 +30,13 @@ mod unsubscribing;
 mod words;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
-pub use command::{Accept, Claim, Closing, Command, Lease, Limits, Owner, Recipient, Redrive, Suppress};
+pub use command::{
+    Accept, Borrow, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive, Suppress,
+};
 pub use delivery::{Delivery, State};
 pub use event::{Event, What};
 pub use judge::{Finding, Judgement, Ruling};
+pub use limiter::{life_ms, margin_ms};
 pub use record::{Ended, Header, Record};
 pub use rules::{Barred, Cap, CapKind, Quiet, Rules, Span, Window};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};

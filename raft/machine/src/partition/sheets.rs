@@ -26,8 +26,28 @@ struct Held {
 
 /// The sheets of the pending deliveries.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "OnDisk")]
 pub(super) struct Sheets {
     held: BTreeMap<SheetKey, Held>,
+    /// Carriers by API key. Not kept on disk: it follows from the sheets.
+    #[serde(skip)]
+    by_key: BTreeMap<String, u64>,
+}
+
+/// The sheets as they are kept.
+#[derive(Deserialize)]
+struct OnDisk {
+    held: BTreeMap<SheetKey, Held>,
+}
+
+impl From<OnDisk> for Sheets {
+    fn from(OnDisk { held }: OnDisk) -> Self {
+        let mut by_key: BTreeMap<String, u64> = BTreeMap::new();
+        for Held { sheet, carriers } in held.values().filter(|held| held.carriers > 0) {
+            *by_key.entry(sheet.key_id.clone()).or_default() += u64::from(*carriers);
+        }
+        Self { held, by_key }
+    }
 }
 
 impl Sheets {
@@ -56,18 +76,30 @@ impl Sheets {
 
     /// `count` more deliveries carry the sheet.
     pub(super) fn carry(&mut self, key: &SheetKey, count: u32) {
-        if let Some(held) = self.held.get_mut(key) {
+        if let Some(held) = self.held.get_mut(key).filter(|_| count > 0) {
             held.carriers = held.carriers.saturating_add(count);
+            *self.by_key.entry(held.sheet.key_id.clone()).or_default() += u64::from(count);
         }
         self.settle(key);
     }
 
     /// One delivery less carries the sheet; the last one takes it away.
     pub(super) fn drop_one(&mut self, key: &SheetKey) {
-        if let Some(held) = self.held.get_mut(key) {
-            held.carriers = held.carriers.saturating_sub(1);
+        if let Some(held) = self.held.get_mut(key).filter(|held| held.carriers > 0) {
+            held.carriers -= 1;
+            if let Some(carried) = self.by_key.get_mut(&held.sheet.key_id) {
+                *carried = carried.saturating_sub(1);
+                if *carried == 0 {
+                    self.by_key.remove(&held.sheet.key_id);
+                }
+            }
         }
         self.settle(key);
+    }
+
+    /// How many pending deliveries an API key has.
+    pub(super) fn carried_for(&self, key_id: &str) -> u64 {
+        self.by_key.get(key_id).copied().unwrap_or(0)
     }
 
     /// How many sheets are held.

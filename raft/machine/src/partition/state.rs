@@ -129,6 +129,11 @@ impl Partition {
         self.pending.len() as u64
     }
 
+    /// How many deliveries of an API key are pending.
+    pub fn pending_of_key(&self, key_id: &str) -> u64 {
+        self.sheets.carried_for(key_id)
+    }
+
     /// The dead letters in the order of their ids.
     pub fn dead_letters(&self) -> Box<dyn Iterator<Item = (&DeliveryId, &DeadLetter)> + '_> {
         Box::new(self.dead.iter())

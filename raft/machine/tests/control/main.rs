@@ -8,7 +8,7 @@ mod words;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tidings_contract::{AccountLimit, MessageType, PartitionId, Time};
+use tidings_contract::{AccountLimit, LimitUnit, MessageType, PartitionId, Time};
 use tidings_machine::control::{
     Action, Answer, ApiKey, Command, Control, NodeInfo, Policies, Policy, PolicySpec, Refusal, Role, Sealed, Selector,
     Template, TemplateSpec, WordsChoice,
@@ -88,6 +88,8 @@ fn put_account(name: &str) -> Action {
         secret_names: vec!["api_key".to_owned()],
         sealed: Sealed(vec![1, 2, 3]),
         limit: Some(AccountLimit { permits: 10, window_ms: 1_000 }),
+        further_limits: vec![AccountLimit { permits: 1_000, window_ms: 86_400_000 }],
+        limit_unit: LimitUnit::Recipient,
     }
 }
 

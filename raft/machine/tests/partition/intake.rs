@@ -260,3 +260,27 @@ fn equal_sheets_of_two_parts_are_held_once_and_go_with_the_last_carrier() {
     fixture.report(second, 1, delivered());
     assert_eq!(fixture.machine.sizes().sheets, 0);
 }
+
+#[test]
+fn an_api_key_has_its_own_bound_and_leaves_room_to_others() {
+    let mut fixture = Fixture::with_limits(Limits { pending: 4, pending_per_key: 2, ..Limits::default() });
+    let of = |key: &str| Sheet { key_id: key.to_owned(), ..sheet() };
+    let first = fixture.accept_one(1, of("key_1"));
+    fixture.accept_one(2, of("key_1"));
+    let third = part(3, fixture.now, of("key_1"));
+    assert_eq!(fixture.ask(Command::Accept(Box::new(third.clone()))), Answer::Refused(Refusal::KeyFull));
+    fixture.accept_one(4, of("key_2"));
+    // A snapshot knows as much.
+    fixture.machine = postcard::from_bytes(&fixture.bytes()).expect("a snapshot can be read");
+    assert_eq!((fixture.machine.pending_of_key("key_1"), fixture.machine.pending_of_key("key_2")), (2, 1));
+    assert_eq!(fixture.ask(Command::Accept(Box::new(third.clone()))), Answer::Refused(Refusal::KeyFull));
+    assert_eq!(fixture.report(first, 1, Outcome::Delivered { provider_id: None }), Answer::Done(State::Delivered));
+    assert!(matches!(fixture.ask(Command::Accept(Box::new(third))), Answer::Accepted(_)));
+    // Without a bound of its own a key may fill the partition.
+    let mut fixture = Fixture::with_limits(Limits { pending: 4, ..Limits::default() });
+    for n in 1..=4 {
+        fixture.accept_one(n, of("key_1"));
+    }
+    let fifth = part(5, fixture.now, of("key_1"));
+    assert_eq!(fixture.ask(Command::Accept(Box::new(fifth))), Answer::Refused(Refusal::Full));
+}

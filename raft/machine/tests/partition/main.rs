@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used)]
 
 mod attempts;
+mod borrowing;
 mod closing;
 mod fixture;
 mod intake;

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
 use tidings_machine::partition::{
-    Accept, Answer, Barred, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL, Lease, Limits, OnUnknown, Owner,
-    Partition, Policy, Quiet, Recipient, Record, Redrive, Refusal, Rules, Sheet, Span, State, Suppress,
-    SuppressionReason, Window,
+    Accept, Answer, Barred, Borrow, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL, GiveBack, Lease, Limits,
+    OnUnknown, Owner, Partition, Policy, Quiet, Recipient, Record, Redrive, Refusal, Rules, Sheet, Span, State,
+    Suppress, SuppressionReason, Window,
 };
 use tidings_machine::{Machine, Output};
 
@@ -54,12 +54,14 @@ fn random_rules() -> impl Strategy<Value = Rules> {
 fn random_sheet() -> impl Strategy<Value = Sheet> {
     let template = prop_oneof![Just("otp"), Just("news")];
     let offset = proptest::option::of(0u64..20_000);
-    (template, any::<bool>(), any::<bool>(), offset.clone(), offset, random_rules()).prop_map(
-        |(template, stop, window, send, expires, rules)| {
+    let key = prop_oneof![Just("key"), Just("key_2"), Just("key_3")];
+    ((template, key), any::<bool>(), any::<bool>(), offset.clone(), offset, random_rules()).prop_map(
+        |((template, key), stop, window, send, expires, rules)| {
             let on_unknown = if stop { OnUnknown::Stop } else { OnUnknown::Retry };
             let dedup_window_ms = window.then_some(WINDOW_MS);
             Sheet {
                 template: template.to_owned(),
+                key_id: key.to_owned(),
                 send_at: send.map(|ms| Time(START + ms)),
                 expires_at: expires.map(|ms| Time(START + 2 * ms)),
                 policy: Policy { on_unknown, dedup_window_ms, ..sheet().policy },
@@ -117,7 +119,7 @@ fn random_outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn random_command() -> impl Strategy<Value = Command> {
-    let limits = Limits { pending: 9, idempotency_keys: 3, dead_letters: 3 };
+    let limits = Limits { pending: 9, idempotency_keys: 3, dead_letters: 3, pending_per_key: 7 };
     let closing = prop_oneof![
         Just(Closing::Cancelled),
         Just(Closing::Expired),
@@ -149,6 +151,15 @@ fn random_command() -> impl Strategy<Value = Command> {
         1 => (1u32..9).prop_map(move |want| {
             let limit = AccountLimit { permits: 5, window_ms: 1_000 };
             Command::Lease(Lease { account: account(), limit, want, node: 1 })
+        }),
+        1 => (1u32..9).prop_map(move |want| {
+            let windows = [(5, 1_000), (9, 7_000)].map(|(permits, window_ms)| AccountLimit { permits, window_ms });
+            let subject = "template/hello".to_owned();
+            Command::Borrow(Borrow { subject, windows: windows.to_vec(), want, node: 1 })
+        }),
+        1 => (0u64..9_000, 1u32..9).prop_map(move |(after, permits)| {
+            let (subject, until) = ("template/hello".to_owned(), Time(START + after));
+            Command::GiveBack(GiveBack { subject, until, permits })
         }),
         1 => Just(Command::Tick),
         1 => (0u8..4, any::<bool>(), proptest::option::of(0u64..30_000)).prop_map(|(to, all, until)| {
@@ -249,6 +260,7 @@ fn the_random_histories_reach_every_state_and_every_refusal() {
         Refusal::Groundless,
         Refusal::NotSuppressed,
         Refusal::Suppressed,
+        Refusal::KeyFull,
     ];
     let all = states.map(Answer::Done).into_iter().chain(refusals.map(Answer::Refused));
     let missing: Vec<_> = all.filter(|answer| seen.get(&format!("{answer:?}")).is_none_or(|n| *n < 20)).collect();

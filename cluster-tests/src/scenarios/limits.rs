@@ -1,0 +1,136 @@
+//! A limit is the cluster's, exact in every window as the receiver sees it, while leaders of the account's home are killed.
+
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use serde_json::{Value, json};
+use tidings_contract::partition_of;
+
+use crate::cluster::{Cluster, PATIENCE, Shape, eventually};
+use crate::failure::ensure;
+use crate::receiver::{Manners, Receiver, SECRET, Seen};
+use crate::report::Report;
+use crate::{Proof, When};
+
+/// The account's limit.
+const PERMITS: usize = 20;
+const WINDOW: Duration = Duration::from_secs(6);
+const PARTITIONS: u16 = 8;
+/// The account and the template.
+const NAME: &str = "capped";
+
+/// Sends `messages` to one account with a limit, and kills the leader of the account's home `kills` times.
+///
+/// # Errors
+/// When a window at the receiver holds more than the limit, or something accepted does not arrive.
+pub async fn run(messages: u64, kills: u32) -> Proof<Report> {
+    let mut cluster = Cluster::start(&Shape::full(3, PARTITIONS)).await?;
+    let receiver = Receiver::start(Manners { verify: true, ..Manners::default() })?;
+    let limit = json!([{"permits": PERMITS, "window_ms": WINDOW.as_millis() as u64}, {"permits": 100_000, "window_ms": 86_400_000}]);
+    let account = json!({"provider": "webhook", "settings": {"secret": SECRET, "allow_private": true}, "limit": limit});
+    let template = json!({"channel": "webhook", "account": NAME, "content": {"n": "{{ n }}"},
+        "retry": {"max_attempts": 20, "first_ms": 200, "longest_ms": 2_000, "give_up_after_ms": 3_600_000}});
+    cluster.teach(NAME, &account, &template).await?;
+    send(&cluster, &receiver, messages).await?;
+    let mut gone = Vec::new();
+    for number in 1..=u64::from(kills) {
+        arrived(&receiver, messages * number / u64::from(kills + 1), messages).await?;
+        gone.push(kill_the_home(&mut cluster).await?);
+    }
+    arrived(&receiver, messages, messages).await?;
+    cluster.wait_drained().await?;
+    let seen = receiver.seen();
+    let mut report = Report::new(format!("{PERMITS} in {WINDOW:?} on one account, {kills} kills of its home's leader"));
+    judge(&seen, messages, &gone, &mut report)?;
+    Ok(report)
+}
+
+/// Sends everything, a hundred recipients a message.
+async fn send(cluster: &Cluster, receiver: &Receiver, messages: u64) -> Proof {
+    let all: Vec<u64> = (0..messages).collect();
+    for (turn, some) in all.chunks(100).enumerate() {
+        let to: Vec<Value> =
+            some.iter().map(|n| json!({"to": receiver.url(*n), "variables": {"n": n.to_string()}})).collect();
+        let url = format!("{}/v1/messages", cluster.url(turn));
+        let body = json!({"template": NAME, "to": to});
+        let answer: Value = cluster.admin.send(Method::POST, &url, &body).await?.expect_status(202)?.json()?;
+        let taken = answer["deliveries"].as_array().map_or(0, Vec::len);
+        ensure(taken == some.len(), || format!("{taken} of {} were accepted: {answer}", some.len()))?;
+    }
+    Ok(())
+}
+
+/// Waits until so many different deliveries have arrived; all of them may take as long as the limit makes them take.
+async fn arrived(receiver: &Receiver, count: u64, all: u64) -> Proof {
+    let windows = u32::try_from(all / PERMITS as u64 + 1).unwrap_or(u32::MAX);
+    eventually("enough has arrived", PATIENCE + WINDOW * windows * 2, async || {
+        let distinct = receiver.counts().distinct;
+        ensure(distinct >= count, || format!("{distinct} of {count} have"))
+    })
+    .await
+}
+
+/// Kills the leader of the account's home and starts it again once another leads; gives when, and how long nobody led.
+async fn kill_the_home(cluster: &mut Cluster) -> Proof<(Instant, Duration)> {
+    let home = partition_of(NAME, PARTITIONS).to_string();
+    let status = cluster.status().await?;
+    let leader = status.groups.iter().find(|group| group.name == home).and_then(|group| group.leader);
+    let leader = leader.when(format!("finding the leader of {home}"))?;
+    let index = cluster.nodes.iter().position(|node| node.id == leader).when("finding its process")?;
+    let at = Instant::now();
+    cluster.nodes[index].kill()?;
+    eventually("the others lead every group", PATIENCE, async || {
+        let status = cluster.status().await?;
+        let orphans = status.groups.iter().filter(|group| group.leader.is_none_or(|now| now == leader)).count();
+        ensure(orphans == 0, || format!("{orphans} groups have no leader"))
+    })
+    .await?;
+    let without = at.elapsed();
+    cluster.nodes[index].restart()?;
+    cluster.wait_ready().await?;
+    Ok((at, without))
+}
+
+/// Looks at every window of the receiver's own log.
+fn judge(seen: &Seen, messages: u64, gone: &[(Instant, Duration)], report: &mut Report) -> Proof {
+    ensure(seen.wrong.is_empty(), || format!("calls that should not have come: {:?}", seen.wrong.first()))?;
+    let mut calls: Vec<Instant> = seen.arrivals.values().flat_map(|arrival| arrival.copies.clone()).collect();
+    calls.sort_unstable();
+    let (first, last) = (*calls.first().when("finding a call")?, *calls.last().when("finding a call")?);
+    let span = last - first;
+    let narrowest = calls.windows(PERMITS + 1).map(|calls| calls[PERMITS] - calls[0]).min().unwrap_or(WINDOW);
+    let fullest = (0..calls.len())
+        .map(|at| calls[at..].iter().take_while(|call| **call - calls[at] < WINDOW).count())
+        .max()
+        .unwrap_or(0);
+    // The last, unfinished window is left out: the budget that lies behind the last call was not asked for.
+    let whole = span.as_secs_f64() / WINDOW.as_secs_f64();
+    let used = (calls.len() as f64 - 1.0) / (whole * PERMITS as f64).max(1.0);
+    report.line("calls (copies)", format!("{} ({})", seen.calls, seen.duplicates()));
+    report.line("different deliveries", seen.arrivals.len());
+    report.line("from the first call to the last", format!("{:.1} s", span.as_secs_f64()));
+    report.line("fullest window at the receiver", format!("{fullest} of {PERMITS}"));
+    report.line("narrowest span of one call more", format!("{:.3} s", narrowest.as_secs_f64()));
+    report.line("of the budget used, kills included", format!("{:.1} %", used * 100.0));
+    let calm = calm(&calls, gone);
+    report.line("of the budget used in windows without a kill", format!("{:.1} %", calm * 100.0));
+    ensure(fullest <= PERMITS, || format!("{fullest} calls in {WINDOW:?}\n{}", report.text()))?;
+    ensure(seen.arrivals.len() as u64 == messages, || format!("{} of {messages} arrived", seen.arrivals.len()))?;
+    ensure(calm >= 0.9, || format!("only {:.1} % of the budget was used\n{}", calm * 100.0, report.text()))
+}
+
+/// How much of the budget was used in the stretches between the kills, from two windows after one to the next.
+fn calm(calls: &[Instant], gone: &[(Instant, Duration)]) -> f64 {
+    let (Some(first), Some(last)) = (calls.first(), calls.last()) else { return 0.0 };
+    let starts = std::iter::once(*first).chain(gone.iter().map(|(at, without)| *at + *without + WINDOW * 2));
+    let ends = gone.iter().map(|(at, _)| *at).chain(std::iter::once(*last));
+    let (mut used, mut budget) = (0.0, 0.0);
+    for (start, end) in starts.zip(ends).filter(|(start, end)| *end > *start + WINDOW * 2) {
+        // From call to call, so that no window is cut: bursts come at its begin.
+        let within: Vec<_> = calls.iter().filter(|call| (start..end).contains(*call)).collect();
+        let (Some(from), Some(to)) = (within.first(), within.last()) else { continue };
+        used += within.len() as f64 - PERMITS as f64;
+        budget += ((**to - **from).as_secs_f64() / WINDOW.as_secs_f64()) * PERMITS as f64;
+    }
+    if budget > 0.0 { used / budget } else { 1.0 }
+}
