@@ -149,7 +149,13 @@ impl World {
 
     /// Puts a policy.
     pub fn policy(&self, name: &str, kind: &str, selector: Selector, spec: &str) {
-        let spec = PolicySpec { kind: kind.to_owned(), selector, spec: spec.to_owned(), description: String::new() };
+        let spec = PolicySpec {
+            kind: kind.to_owned(),
+            selector,
+            spec: spec.to_owned(),
+            description: String::new(),
+            parts: Vec::new(),
+        };
         let version = PolicyVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
         let policy = control::Policy { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };
         self.ledger.change_control(|control| {

@@ -20,7 +20,7 @@ use tidings_contract::FieldError;
 use tidings_machine::control::Selector;
 
 pub(crate) use allow::Allow;
-pub(crate) use current::{Active, Current};
+pub(crate) use current::{Active, Current, InForce};
 pub(crate) use dedup::{Dedup, KeyPart};
 pub(crate) use discard::Discard;
 pub(crate) use frequency::Frequency;
