@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, Time};
 
+use crate::partition::Wishes;
+
 /// Secrets of an account, encrypted at the edge with the cluster's key. Opaque here.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed(pub Vec<u8>);
@@ -30,4 +32,7 @@ pub struct Account {
     pub revision: u64,
     /// When it was changed last.
     pub updated_at: Time,
+    /// How it wants to be used, where it differs from what holds for all.
+    #[serde(default)]
+    pub wishes: Wishes,
 }

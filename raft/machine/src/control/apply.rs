@@ -9,7 +9,7 @@ const AUDIT_KEPT: usize = 10_000;
 pub(super) enum Change {
     /// Something is other than before: it goes into the audit log.
     Made(Answer),
-    /// It was so already.
+    /// It was so already, or it is nothing that operators decide.
     None(Answer),
 }
 
@@ -38,10 +38,11 @@ impl Control {
             Action::PutNode { node, info } => self.put_node(node, info),
             Action::PutTemplate { name, spec } => self.put_template(name, *spec, by),
             Action::DeleteTemplate { name } => self.delete_template(&name),
-            Action::PutAccount { name, provider, settings, secret_names, sealed, limit } => {
+            Action::PutAccount { name, provider, settings, secret_names, sealed, limit, wishes } => {
                 let revision = self.audit_seq + 1;
                 let updated_at = self.now;
-                let account = super::Account { provider, settings, secret_names, sealed, limit, revision, updated_at };
+                let account =
+                    super::Account { provider, settings, secret_names, sealed, limit, revision, updated_at, wishes };
                 self.put_account(name, account)
             }
             Action::DeleteAccount { name } => self.delete_account(&name),
@@ -51,6 +52,13 @@ impl Control {
             Action::ReplaceNode { old, node, info } => self.replace_node(old, node, info),
             Action::ForgetNode { node } => self.forget_node(node),
             Action::PreferLeader { partition, node } => self.prefer_leader(partition, node),
+            Action::PutRoute { name, spec } => self.put_route(name, *spec, by),
+            Action::DeleteRoute { name } => self.delete_route(&name),
+            Action::TripAccount { account, epoch, policy, why } => self.trip_account(account, epoch, policy, why),
+            Action::ProbeAccount { account, epoch, node, lapse_ms } => {
+                self.probe_account(&account, epoch, node, lapse_ms)
+            }
+            Action::CloseAccount { account, epoch } => self.close_account(&account, epoch),
         }
     }
 
@@ -78,5 +86,10 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::ReplaceNode { old, node, .. } => ("replace_node", format!("{old} by {node}")),
         Action::ForgetNode { node } => ("forget_node", node.to_string()),
         Action::PreferLeader { partition, node } => ("prefer_leader", format!("{node} for {partition}")),
+        Action::PutRoute { name, .. } => ("put_route", name.clone()),
+        Action::DeleteRoute { name } => ("delete_route", name.clone()),
+        Action::TripAccount { account, .. } => ("trip_account", account.clone()),
+        Action::ProbeAccount { account, .. } => ("probe_account", account.clone()),
+        Action::CloseAccount { account, .. } => ("close_account", account.clone()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 
 /// Nodes that leave and that left.
@@ -13,11 +13,4 @@ pub struct Departures {
     /// Nodes that left, with the time. Their numbers are never used again: what such a node has on its disk is a vote
     /// and a log that nobody counts any more.
     pub removed: BTreeMap<u64, Time>,
-}
-
-/// Reads what stands at the very end of a state; states of older programs end before it.
-///
-/// A snapshot is compared with its checksum before it is read, so an end that comes early is that of an older program.
-pub(super) fn absent_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Departures, D::Error> {
-    Ok(Departures::deserialize(deserializer).unwrap_or_default())
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
-use super::{Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, NodeInfo, Template};
+use super::{
+    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, NodeInfo, Routes, Template,
+};
 use crate::{Machine, Output};
 
 /// Everything operators decide.
@@ -32,9 +34,15 @@ pub struct Control {
     pub audit: VecDeque<AuditEntry>,
     /// How many changes there have been.
     pub audit_seq: u64,
-    /// Nodes that leave and that left. The last field for ever: states of older programs end before it.
-    #[serde(deserialize_with = "super::departures::absent_is_empty")]
+    /// Nodes that leave and that left. States of older programs end before it, or before any field behind it.
+    #[serde(default, deserialize_with = "crate::absent_is_empty")]
     pub departures: Departures,
+    /// The routes.
+    #[serde(default, deserialize_with = "crate::absent_is_empty")]
+    pub routes: Routes,
+    /// The breakers of accounts.
+    #[serde(default, deserialize_with = "crate::absent_is_empty")]
+    pub breakers: Breakers,
 }
 
 impl Control {

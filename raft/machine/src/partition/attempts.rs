@@ -4,17 +4,11 @@ use std::sync::Arc;
 
 use tidings_contract::{DeliveryId, Outcome, Reason, Time, planted};
 
+use super::breakers::{Crossed, is_failure};
+use super::failover::{Next, after, alerts};
 use super::state::Waiting;
-use super::{Answer, Delivery, Hint, OnUnknown, Partition, Record, Refusal, Sheet, State, What, retry};
+use super::{Answer, Delivery, Hint, Partition, Record, Refusal, Sheet, State, Via, Way, What};
 use crate::Output;
-
-/// What becomes of a delivery after an attempt.
-enum Next {
-    /// Another attempt at that time.
-    Retry(Time),
-    /// The end.
-    End(State, Option<Reason>),
-}
 
 impl Partition {
     /// A claimed attempt cannot be claimed again, not even by the same owner: one that does not know whether its claim
@@ -25,14 +19,17 @@ impl Partition {
         attempt: u16,
         epoch: u64,
         account: String,
+        via: Option<Box<Via>>,
     ) -> Result<Answer, Refusal> {
         self.fence(epoch)?;
         let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
+        let sheet = self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?;
         if attempt != waiting.delivery.attempts.saturating_add(1) || waiting.delivery.begun.is_some() {
             return Err(Refusal::WrongAttempt);
         }
         let delivery = Arc::make_mut(&mut waiting.delivery);
         delivery.begun = Some(attempt);
+        chosen(delivery, sheet, self.now, attempt, &account, via.as_deref());
         delivery.note(self.now, What::Begun { attempt, account });
         Ok(Answer::Done(State::Pending))
     }
@@ -41,7 +38,7 @@ impl Partition {
     pub(super) fn outcome(
         &mut self,
         (id, attempt, epoch): (DeliveryId, u16, u64),
-        account: String,
+        (account, via): (String, Option<Box<Via>>),
         began: Time,
         outcome: Outcome,
         out: &mut Output<Hint, Record>,
@@ -54,20 +51,69 @@ impl Partition {
             return Err(Refusal::WrongAttempt);
         }
         let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
+        let way = sheet.leg(waiting.delivery.leg()).way;
+        self.tell(way, &account, via.as_deref(), &outcome, out);
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
         let delivery = Arc::make_mut(&mut waiting.delivery);
         delivery.attempts = attempt;
-        delivery.begun = None;
-        let next = after(delivery, &sheet, self.now, &outcome);
-        delivery.note(self.now, What::Attempted { attempt, account, node, began, outcome });
+        if delivery.begun.take().is_none() {
+            chosen(delivery, &sheet, self.now, attempt, &account, via.as_deref());
+        }
+        let next = after(delivery, &sheet, &account, self.now, &outcome);
+        delivery.note(self.now, What::Attempted { attempt, account: account.clone(), node, began, outcome });
+        self.go_on(id, account, next, out)
+    }
+
+    /// Counts the call for the account's breaker, and hints at what others should know of it.
+    fn tell(
+        &mut self,
+        way: Option<&Way>,
+        account: &str,
+        via: Option<&Via>,
+        outcome: &Outcome,
+        out: &mut Output<Hint, Record>,
+    ) {
+        let Some(way) = way else { return };
+        let (policy, failed) = (way.call(account).breaker, is_failure(outcome));
+        let (epoch, probe) = via.map_or((0, false), |via| (via.breaker, via.probe));
+        let name = || account.to_owned();
+        if probe {
+            out.hints.push(Hint::Probed { account: name(), epoch, good: !failed, policy });
+        } else if let Some(Crossed { calls, failures }) = self.breakers.count(account, epoch, failed, policy, self.now) {
+            out.hints.push(Hint::Failing { account: name(), epoch, calls, failures, policy });
+        }
+        if let Some(code) = alerts(way, outcome) {
+            let route = way.route.as_ref().map(ToString::to_string).unwrap_or_default();
+            out.hints.push(Hint::Alert { account: name(), code: code.to_owned(), route });
+        }
+    }
+
+    /// Moves a pending delivery on.
+    pub(super) fn go_on(
+        &mut self,
+        id: DeliveryId,
+        account: String,
+        next: Next,
+        out: &mut Output<Hint, Record>,
+    ) -> Result<Answer, Refusal> {
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
+        let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
+        let delivery = Arc::make_mut(&mut waiting.delivery);
         match next {
+            Next::End(state, reason) => return self.finish(id, state, reason, out),
             Next::Retry(due) => {
                 delivery.due = due;
                 delivery.note(self.now, What::Retry { due });
-                out.hints.push(Hint::Due { delivery: Arc::clone(&waiting.delivery), sheet });
-                Ok(Answer::Done(State::Pending))
             }
-            Next::End(state, reason) => self.finish(id, state, reason, out),
+            Next::Switch(why) => {
+                delivery.due = self.now;
+                delivery.give_up(&sheet, &account);
+                delivery.note(self.now, What::Switched { from: account, why });
+            }
+            Next::Fall(leg, why) => delivery.fall(&sheet, leg, why, self.now),
         }
+        out.hints.push(Hint::Due { delivery: Arc::clone(&waiting.delivery), sheet });
+        Ok(Answer::Done(State::Pending))
     }
 
     /// Ends a pending delivery.
@@ -85,39 +131,9 @@ impl Partition {
     }
 }
 
-/// Counts the attempt and decides. Whoever asked to cancel gets it, unless the provider took the delivery.
-fn after(delivery: &mut Delivery, sheet: &Sheet, now: Time, outcome: &Outcome) -> Next {
-    let (reason, wish) = match outcome {
-        Outcome::Delivered { provider_id } => {
-            delivery.provider_id.clone_from(provider_id);
-            return Next::End(State::Delivered, None);
-        }
-        Outcome::Later { reason, after_ms } => (reason, *after_ms),
-        Outcome::Never { reason, .. } if !delivery.cancel_requested => {
-            return Next::End(State::Failed, Some(reason.clone()));
-        }
-        Outcome::Never { reason, .. } => (reason, None),
-        other => {
-            delivery.unknown_attempts = delivery.unknown_attempts.saturating_add(1);
-            let reason = other.reason();
-            if sheet.policy.on_unknown == OnUnknown::Stop {
-                return Next::End(State::Unknown, reason.cloned());
-            }
-            return wait_or_end(delivery, sheet, now, reason, None);
-        }
-    };
-    wait_or_end(delivery, sheet, now, Some(reason), wish)
-}
-
-fn wait_or_end(delivery: &Delivery, sheet: &Sheet, now: Time, reason: Option<&Reason>, wish: Option<u64>) -> Next {
-    if delivery.cancel_requested {
-        return Next::End(State::Cancelled, None);
-    }
-    if sheet.expires_at.is_some_and(|expires| now >= expires) {
-        return Next::End(State::Expired, None);
-    }
-    match retry::next_due(delivery, sheet, now, wish) {
-        Some(due) => Next::Retry(due),
-        None => Next::End(State::Failed, reason.cloned()),
-    }
+/// Notes why the account of an attempt was chosen, where there was something to choose.
+fn chosen(delivery: &mut Delivery, sheet: &Sheet, now: Time, attempt: u16, account: &str, via: Option<&Via>) {
+    let Some(via) = via.filter(|via| !via.why.is_empty()) else { return };
+    let route = sheet.leg(delivery.leg()).way.and_then(|way| way.route.clone());
+    delivery.note(now, What::Chosen { attempt, account: account.to_owned(), route, why: via.why.clone() });
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Header, Sheet};
+use super::{Header, Sheet, Via};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub enum Command {
         epoch: u64,
         /// With which account.
         account: String,
+        /// How the account was chosen.
+        #[serde(default)]
+        via: Option<Box<Via>>,
     },
     /// The owner reports what an attempt came back with. Answered by `Done` (with the new state) or `Refused`.
     Outcome {
@@ -49,6 +52,9 @@ pub enum Command {
         began: Time,
         /// What it came back with.
         outcome: Outcome,
+        /// How the account was chosen.
+        #[serde(default)]
+        via: Option<Box<Via>>,
     },
     /// Somebody asks to cancel a delivery. Answered by `Done` (pending: the owner will close it) or `Refused`.
     RequestCancel {
@@ -72,6 +78,16 @@ pub enum Command {
     Lease(Lease),
     /// Only time passes: windows, keys and answers that ran out are forgotten. Answered by `Done`.
     Tick,
+    /// The owner found the breakers of all accounts of a delivery's leg open: it goes on by the next leg, if there is one.
+    /// Answered by `Done` or `Refused`.
+    FallBack {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The epoch in which the owner looked.
+        epoch: u64,
+        /// Which breakers stand in the way.
+        why: String,
+    },
 }
 
 /// Who owns a partition's deliveries: one process of one node.
@@ -145,6 +161,9 @@ pub struct Recipient {
     pub variables: Option<String>,
     /// What content dedup compares, where the template asks for it.
     pub fingerprint: Option<u64>,
+    /// The addresses for the further legs, normalised, in the order of the sheet's legs; a leg without one is left out.
+    #[serde(default)]
+    pub fallback: Vec<Option<String>>,
 }
 
 /// Why the owner closes a delivery that has no attempt in flight.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Reason, Time};
 
-use super::{Event, What};
+use super::{Course, Event, What};
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,6 +93,9 @@ pub struct Delivery {
     pub ended_at: Option<Time>,
     /// Everything that happened to it, in order.
     pub events: Vec<Event>,
+    /// How far it has come, if it left its first account or may.
+    #[serde(default)]
+    pub course: Option<Box<Course>>,
 }
 
 impl Delivery {
@@ -157,6 +160,7 @@ mod tests {
             reason: None,
             ended_at: None,
             events: Vec::new(),
+            course: None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::idempotency::PARTS_KEPT;
 use super::sheets::SheetKey;
 use super::state::Waiting;
 use super::{
-    Accept, Answer, Claim, Claimed, Delivery, Event, Hint, Partition, Recipient, Record, Refusal, Sheet, State,
+    Accept, Answer, Claim, Claimed, Course, Delivery, Event, Hint, Partition, Recipient, Record, Refusal, Sheet, State,
     Verdict, What,
 };
 use crate::Output;
@@ -154,6 +154,9 @@ impl Delivery {
             reason: None,
             ended_at: None,
             events: vec![Event { at: now, what: What::Accepted }],
+            course: recipient.fallback.iter().any(Option::is_some).then(|| {
+                Box::new(Course { addresses: recipient.fallback, ..Course::default() })
+            }),
         }
     }
 }

@@ -3,6 +3,8 @@
 mod answer;
 mod apply;
 mod attempts;
+mod breakers;
+mod choice;
 mod closing;
 mod command;
 mod counts;
@@ -11,6 +13,7 @@ mod dedup;
 mod delivery;
 mod event;
 mod expiring;
+mod failover;
 mod idempotency;
 mod intake;
 mod limiter;
@@ -21,11 +24,18 @@ mod retry;
 mod sheet;
 mod sheets;
 mod state;
+mod way;
+mod wishes;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
+pub use choice::{Choice, Health, choose};
 pub use command::{Accept, Claim, Closing, Command, Lease, Limits, Owner, Recipient, Redrive};
 pub use delivery::{Delivery, State};
 pub use event::{Event, What};
 pub use record::{Ended, Header, Record};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use state::{Counts, DeadLetter, Partition, Sizes};
+pub use way::{
+    BreakerPolicy, CallPolicy, CodeAction, CodeRule, Course, Leg, LegView, RouteRef, Tried, Via, Way, WayAccount, code_fits,
+};
+pub use wishes::{BreakerWishes, RetryWishes, Wishes};

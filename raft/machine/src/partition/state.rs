@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Reason, Time};
 
+use super::breakers::Breakers;
 use super::counts::Tally;
 use super::dead_letters::DeadLetters;
 use super::dedup::Dedup;
@@ -32,6 +33,8 @@ pub struct Partition {
     pub(super) limiter: Limiter,
     pub(super) dead: DeadLetters,
     pub(super) tally: Tally,
+    #[serde(default, deserialize_with = "crate::absent_is_empty")]
+    pub(super) breakers: Breakers,
 }
 
 /// A pending delivery and which sheet it carries.
@@ -58,6 +61,8 @@ pub struct Sizes {
     pub limited_accounts: usize,
     /// Dead letters that can be redriven.
     pub dead_letters: usize,
+    /// Accounts whose calls are counted for their breakers.
+    pub counted_accounts: usize,
 }
 
 /// A delivery that ended in `failed` or `unknown` and can be redriven; the whole of it is in the archive.
@@ -156,13 +161,14 @@ impl Partition {
             dedup_slots: self.dedup.len(),
             limited_accounts: self.limiter.len(),
             dead_letters: self.dead.len(),
+            counted_accounts: self.breakers.len(),
         }
     }
 
     /// When the next thing runs out that a `Tick` would forget; commands forget a few each on their own.
     pub fn next_expiry(&self) -> Option<Time> {
         let all = [self.parts.next(), self.keys.next(), self.dedup.next(), self.limiter.next(), self.tally.next()];
-        all.into_iter().flatten().min()
+        all.into_iter().chain([self.breakers.next()]).flatten().min()
     }
 
     fn with_sheet(&self, waiting: &Waiting) -> Option<(Arc<Delivery>, Arc<Sheet>)> {
