@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::breakers::BreakersMsg;
 use crate::desk::Desk;
 use crate::flight::{Back, Ticket, When};
 use crate::meters;
@@ -187,12 +188,17 @@ impl Dispatching {
 
     fn hear(&mut self, hints: Vec<Hint>) {
         let mut asked = Vec::new();
+        let mut calls = Vec::new();
         for hint in hints {
             match hint {
                 Hint::Due { delivery, sheet } => self.wait_for(&delivery, &sheet),
                 Hint::CancelRequested(delivery) => asked.push(delivery),
+                Hint::Failing { .. } | Hint::Probed { .. } | Hint::Alert { .. } => calls.push(hint),
                 _ => {}
             }
+        }
+        if !calls.is_empty() {
+            self.board.breakers.send(BreakersMsg::Hints(calls));
         }
         for delivery in &asked {
             self.desk.flights.call_back(delivery);
@@ -205,7 +211,7 @@ impl Dispatching {
     /// Puts a pending delivery where it waits. What is to be closed is due at once.
     fn wait_for(&mut self, delivery: &Delivery, sheet: &Sheet) {
         let now = self.board.now();
-        let pool = self.board.pools.id(&sheet.channel, sheet.message_type);
+        let pool = self.board.pools.id(sheet.leg(delivery.leg()).channel, sheet.message_type);
         let at =
             if delivery.cancel_requested || delivery.begun.is_some() { delivery.due.min(now) } else { delivery.due };
         self.queue.add(delivery.id, pool, sheet.lane, at, now);
@@ -269,7 +275,7 @@ impl Dispatching {
         board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
             for id in &deliveries {
                 let Some((delivery, sheet)) = partition.delivery(id) else { continue };
-                let pool = board.pools.id(&sheet.channel, sheet.message_type);
+                let pool = board.pools.id(sheet.leg(delivery.leg()).channel, sheet.message_type);
                 let ticket = Ticket::board(&self.desk, *id, self.epoch, pool, sheet.lane);
                 boarded.extend(ticket.map(|ticket| Work { ticket, delivery, sheet }));
             }

@@ -11,6 +11,7 @@ use tidings_machine::control::Account;
 use tidings_machine::partition::{Closing, Sheet};
 use tokio::sync::watch;
 
+use crate::choosing::{Held, choose_account};
 use crate::outbox::Entry;
 use crate::rate_limiter::RateLimiterMsg;
 use crate::render::{Compiled, Variables};
@@ -42,7 +43,7 @@ pub(crate) struct Rendering {
     control: watch::Receiver<u64>,
     compiled: HashMap<(String, u32), Result<Arc<Compiled>, Reason>>,
     accounts: HashMap<String, Named>,
-    sheets: HashMap<usize, Prepared>,
+    sheets: HashMap<(usize, u8), Prepared>,
 }
 
 /// An account with its name.
@@ -139,7 +140,7 @@ impl Rendering {
             self.sheets.clear();
         }
         let unknown = |work: &&Work| {
-            !self.sheets.contains_key(&address(&work.sheet)) || !self.accounts.contains_key(account_of(work))
+            !self.sheets.contains_key(&address(work)) || accounts_of(work).any(|name| !self.accounts.contains_key(name))
         };
         let unknown: Vec<&Work> = works.iter().filter(unknown).collect();
         if unknown.is_empty() {
@@ -149,16 +150,17 @@ impl Rendering {
         let (compiled, accounts) = (&self.compiled, &mut self.accounts);
         self.board.parts.ledger.with_control(&mut |control| {
             for work in &unknown {
-                let key = (work.sheet.template.clone(), work.sheet.version);
+                let key = template_of(work);
                 if !compiled.contains_key(&key) && !contents.iter().any(|(known, _)| *known == key) {
                     let version = control.templates.get(&key.0).and_then(|t| t.versions.get(&key.1)).cloned();
                     contents.push((key, version));
                 }
-                let name = account_of(work);
-                if !accounts.contains_key(name)
-                    && let Some(account) = control.accounts.get(name)
-                {
-                    accounts.insert(name.to_owned(), (Arc::from(name), Arc::clone(account)));
+                for name in accounts_of(work) {
+                    if !accounts.contains_key(name)
+                        && let Some(account) = control.accounts.get(name)
+                    {
+                        accounts.insert(name.to_owned(), (Arc::from(name), Arc::clone(account)));
+                    }
                 }
             }
         });
@@ -171,13 +173,21 @@ impl Rendering {
     }
 
     fn letter(&mut self, work: Work) -> Option<Letter> {
-        let filled = self.fill(&work);
-        match filled {
+        let chosen = match choose_account(&self.board, &work) {
+            Ok(chosen) => chosen,
+            Err(held) => {
+                self.hold(work, held);
+                return None;
+            }
+        };
+        match self.fill(&work, &chosen.account) {
             Ok((content, (account_name, account))) => Some(Letter {
                 work,
                 content,
                 account_name,
                 account,
+                via: chosen.via,
+                timeout: chosen.timeout,
                 permit: None,
                 begun: false,
                 slot: None,
@@ -190,12 +200,22 @@ impl Rendering {
         }
     }
 
-    fn fill(&mut self, work: &Work) -> Result<(Arc<Value>, Named), Stuck> {
-        let name = account_of(work);
+    /// No account of its leg can be used now: the delivery goes on by the next leg, or waits.
+    fn hold(&self, work: Work, held: Held) {
+        let ways = [work.delivery.unknown_attempts == 0, work.sheet.failover_on_unknown];
+        if ways.contains(&true) && work.delivery.next_leg(&work.sheet).is_some() {
+            let desk = Arc::clone(work.ticket.desk());
+            self.board.record(&desk, [Entry::FallBack { ticket: work.ticket, why: held.why }]);
+            return;
+        }
+        work.ticket.not_before(held.until);
+    }
+
+    fn fill(&mut self, work: &Work, name: &str) -> Result<(Arc<Value>, Named), Stuck> {
         let account = self.accounts.get(name).cloned();
         let account = account
             .ok_or_else(|| Stuck::NotKnown(Reason::new("unknown_account", format!("there is no account `{name}`"))))?;
-        let prepared = self.prepare(&work.sheet)?;
+        let prepared = self.prepare(work)?;
         let content = match work.delivery.variables.as_deref() {
             None | Some("" | "{}") => prepared.content.clone(),
             Some(own) => Variables::parse(own)
@@ -205,12 +225,12 @@ impl Rendering {
         Ok((content.map_err(Stuck::Impossible)?, account))
     }
 
-    fn prepare(&mut self, sheet: &Arc<Sheet>) -> Result<&Prepared, Stuck> {
-        let address = address(sheet);
+    fn prepare(&mut self, work: &Work) -> Result<&Prepared, Stuck> {
+        let (address, sheet) = (address(work), &work.sheet);
         if !self.sheets.contains_key(&address) {
-            let key = (sheet.template.clone(), sheet.version);
+            let key = template_of(work);
             let compiled = self.compiled.get(&key).ok_or_else(|| {
-                let words = format!("there is no version {} of the template `{}`", sheet.version, sheet.template);
+                let words = format!("there is no version {} of the template `{}`", key.1, key.0);
                 Stuck::NotKnown(Reason::new("unknown_template", words))
             })?;
             let compiled = Arc::clone(compiled.as_ref().map_err(|reason| Stuck::Impossible(reason.clone()))?);
@@ -236,13 +256,24 @@ impl Rendering {
     }
 }
 
-fn address(sheet: &Arc<Sheet>) -> usize {
-    Arc::as_ptr(sheet).addr()
+/// What one leg of a sheet is remembered by.
+fn address(work: &Work) -> (usize, u8) {
+    (Arc::as_ptr(&work.sheet).addr(), work.delivery.leg())
 }
 
-/// The account a delivery is sent with: the sheet's, or the recipient itself (robots).
-fn account_of(work: &Work) -> &str {
-    work.sheet.account.as_deref().unwrap_or(&work.delivery.to)
+/// The template of the delivery's leg.
+fn template_of(work: &Work) -> (String, u32) {
+    let leg = work.sheet.leg(work.delivery.leg());
+    (leg.template.to_owned(), leg.version)
+}
+
+/// The accounts a delivery may be sent with: the sheet's, those of its route, or the recipient itself (robots).
+fn accounts_of(work: &Work) -> impl Iterator<Item = &str> {
+    let leg = work.sheet.leg(work.delivery.leg());
+    let listed = leg.way.map_or(&[][..], |way| &way.accounts);
+    let itself = listed.is_empty().then(|| work.delivery.address());
+    let named = leg.account.or(itself);
+    named.into_iter().chain(listed.iter().map(|one| one.account.as_str()))
 }
 
 fn compile(content: &str) -> Result<Arc<Compiled>, Reason> {

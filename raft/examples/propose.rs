@@ -37,11 +37,14 @@ fn sheet() -> Arc<Sheet> {
         expires_at: None,
         key_id: "k-1".into(),
         policy,
+        way: None,
+        legs: Vec::new(),
+        failover_on_unknown: false,
     })
 }
 
 fn accept(partition: PartitionId, number: u64) -> Command {
-    let recipient = Recipient { index: 0, to: format!("+86138{number:08}"), variables: None, fingerprint: None };
+    let recipient = Recipient { index: 0, to: format!("+86138{number:08}"), variables: None, fingerprint: None, fallback: Vec::new() };
     Command::Accept(Box::new(Accept {
         message: MessageId::new(START, partition, number),
         partition,

@@ -9,7 +9,7 @@ use tidings_contract::{
 };
 use tidings_machine::control::{Account, Cluster, Sealed, Template, TemplateSpec, TemplateVersion};
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State,
+    Accept, Answer, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State, Way, Wishes,
 };
 use tokio::time::sleep;
 
@@ -41,6 +41,14 @@ pub struct Spec {
     pub variables: String,
     /// The recipients' own variables.
     pub own: Option<String>,
+    /// The accounts of a route, in place of the account.
+    pub way: Option<Arc<Way>>,
+    /// The further legs.
+    pub legs: Vec<Arc<Leg>>,
+    /// Every recipient's addresses for them.
+    pub fallback: Vec<Option<String>>,
+    /// Whether to fail over after an attempt that may have been taken.
+    pub failover_on_unknown: bool,
 }
 
 impl Default for Spec {
@@ -57,6 +65,10 @@ impl Default for Spec {
             expires_at: None,
             variables: "{\"name\":\"Ann\"}".to_owned(),
             own: None,
+            way: None,
+            legs: Vec::new(),
+            fallback: Vec::new(),
+            failover_on_unknown: false,
         }
     }
 }
@@ -76,6 +88,9 @@ impl Spec {
             expires_at: self.expires_at,
             key_id: "key".to_owned(),
             policy: Policy { retry: self.retry, on_unknown: self.on_unknown, dedup_window_ms: None },
+            way: self.way.clone(),
+            legs: self.legs.clone(),
+            failover_on_unknown: self.failover_on_unknown,
         }
     }
 }
@@ -153,7 +168,7 @@ impl World {
         let mut parts: BTreeMap<PartitionId, Vec<Recipient>> = BTreeMap::new();
         for (index, to) in to.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
-            let recipient = Recipient { index, to: to.clone(), variables: spec.own.clone(), fingerprint: None };
+            let recipient = Recipient { index, to: to.clone(), variables: spec.own.clone(), fingerprint: None, fallback: spec.fallback.clone() };
             parts.entry(partition_of(to, self.partitions)).or_default().push(recipient);
         }
         let mut deliveries = Vec::new();
@@ -213,6 +228,7 @@ fn put_account(ledger: &FakeLedger, name: &str, provider: &str, limit: Option<Ac
             limit,
             revision,
             updated_at: Time(0),
+            wishes: Wishes::default(),
         };
         control.accounts.insert(name.to_owned(), Arc::new(account));
     });
@@ -229,6 +245,10 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        route: None,
+        fallback: None,
+        failover_on_unknown: false,
+        wishes: None,
     };
     let version = TemplateVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
     let template = Template { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };

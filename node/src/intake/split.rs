@@ -101,6 +101,9 @@ mod tests {
             expires_at: None,
             key_id: "key_1".to_owned(),
             policy: Policy { retry: RetryPolicy::default(), on_unknown: OnUnknown::Retry, dedup_window_ms: None },
+            way: None,
+            legs: Vec::new(),
+            failover_on_unknown: false,
         }
     }
 
@@ -110,6 +113,7 @@ mod tests {
             to: format!("user-{index}@example.com"),
             variables: Some("x".repeat(variables)),
             fingerprint: None,
+            fallback: Vec::new(),
         };
         range.map(one).collect()
     }

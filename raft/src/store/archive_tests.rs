@@ -37,6 +37,9 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         expires_at: None,
         key_id: "k".into(),
         policy,
+        way: None,
+        legs: Vec::new(),
+        failover_on_unknown: false,
     };
     let message = MessageId::new(START.after_ms(number), PartitionId(3), number);
     let delivery = Delivery {
@@ -55,6 +58,7 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         reason: None,
         ended_at: Some(ended_at),
         events: vec![Event { at: ended_at, what: What::Ended { state: State::Delivered, reason: None } }],
+        course: None,
     };
     Ended { delivery, sheet: Arc::new(sheet) }
 }

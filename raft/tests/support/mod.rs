@@ -165,13 +165,16 @@ pub fn sheet() -> Arc<Sheet> {
         expires_at: None,
         key_id: "k-1".into(),
         policy,
+        way: None,
+        legs: Vec::new(),
+        failover_on_unknown: false,
     })
 }
 
 /// One message to one recipient of a partition.
 pub fn accept(partition: PartitionId, to: &str) -> (DeliveryId, Command) {
     let message = MessageId::new(START, partition, CHANCE.fetch_add(1, Ordering::Relaxed));
-    let recipient = Recipient { index: 0, to: to.into(), variables: None, fingerprint: None };
+    let recipient = Recipient { index: 0, to: to.into(), variables: None, fingerprint: None, fallback: Vec::new() };
     let accept = Accept {
         message,
         partition,

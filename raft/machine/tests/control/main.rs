@@ -11,7 +11,7 @@ use tidings_contract::{AccountLimit, MessageType, PartitionId, Time};
 use tidings_machine::control::{
     Action, Answer, ApiKey, Command, Control, NodeInfo, Refusal, Role, Sealed, Template, TemplateSpec,
 };
-use tidings_machine::partition::{OnUnknown, RetryPolicy};
+use tidings_machine::partition::{OnUnknown, RetryPolicy, Wishes};
 use tidings_machine::{Machine, Output};
 
 /// Asks for a change at a time.
@@ -63,6 +63,10 @@ fn spec(content: &str, account: Option<&str>) -> TemplateSpec {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        route: None,
+        fallback: None,
+        failover_on_unknown: false,
+        wishes: None,
     }
 }
 
@@ -78,6 +82,7 @@ fn put_account(name: &str) -> Action {
         secret_names: vec!["api_key".to_owned()],
         sealed: Sealed(vec![1, 2, 3]),
         limit: Some(AccountLimit { permits: 10, window_ms: 1_000 }),
+        wishes: Wishes::default(),
     }
 }
 

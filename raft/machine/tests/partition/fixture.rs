@@ -77,7 +77,7 @@ impl Fixture {
     }
 
     pub(crate) fn begin(&mut self, delivery: DeliveryId, attempt: u16) -> Answer {
-        self.ask(Command::Begin { delivery, attempt, epoch: 5, account: "main".to_owned() })
+        self.ask(Command::Begin { delivery, attempt, epoch: 5, account: "main".to_owned(), via: None })
     }
 
     pub(crate) fn cancel(&mut self, delivery: DeliveryId) -> Answer {
@@ -113,7 +113,7 @@ pub(crate) fn bytes(machine: &Partition) -> Vec<u8> {
 
 /// A command that reports an outcome.
 pub(crate) fn outcome_of(delivery: DeliveryId, attempt: u16, epoch: u64, began: Time, outcome: Outcome) -> Command {
-    Command::Outcome { delivery, attempt, epoch, account: "main".to_owned(), began, outcome }
+    Command::Outcome { delivery, attempt, epoch, account: "main".to_owned(), began, outcome, via: None }
 }
 
 /// A result that says yes.
@@ -145,6 +145,9 @@ pub(crate) fn sheet() -> Sheet {
             on_unknown: OnUnknown::Retry,
             dedup_window_ms: None,
         },
+        way: None,
+        legs: Vec::new(),
+        failover_on_unknown: false,
     }
 }
 
@@ -160,7 +163,7 @@ pub(crate) fn sheet_at_most_once() -> Sheet {
 
 /// A recipient with a fingerprint.
 pub(crate) fn recipient(index: u16, fingerprint: u64) -> Recipient {
-    Recipient { index, to: format!("+86138001380{index:02}"), variables: None, fingerprint: Some(fingerprint) }
+    Recipient { index, to: format!("+86138001380{index:02}"), variables: None, fingerprint: Some(fingerprint), fallback: Vec::new() }
 }
 
 /// The only part of message `n`, for one recipient with fingerprint 77, repeatable for ten minutes.
@@ -208,6 +211,9 @@ pub(crate) fn story(delivery: &Delivery) -> Vec<&'static str> {
         What::CancelRequested { .. } => "cancel_requested",
         What::RedriveOf { .. } => "redrive_of",
         What::RedrivenAs { .. } => "redriven_as",
+        What::Chosen { .. } => "chosen",
+        What::Switched { .. } => "switched",
+        What::FellBack { .. } => "fell_back",
         What::Ended { .. } => "ended",
         _ => "other",
     };

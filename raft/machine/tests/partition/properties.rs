@@ -51,6 +51,7 @@ fn random_recipient(index: u16) -> impl Strategy<Value = Recipient> {
         to: format!("user-{to}"),
         variables: None,
         fingerprint,
+        fallback: Vec::new(),
     })
 }
 
