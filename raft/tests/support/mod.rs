@@ -202,6 +202,7 @@ pub async fn deliver(node: &Node, partition: PartitionId, recipients: &[String])
         account: "main".into(),
         began: START,
         outcome: outcome(),
+        via: None,
     }));
     let answers = node.ledgers.propose(partition, commands).await.expect("it is kept");
     let refused: Vec<_> = answers.iter().filter(|a| matches!(a, PartitionAnswer::Refused(_))).collect();

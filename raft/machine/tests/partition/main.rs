@@ -4,6 +4,7 @@
 
 mod attempts;
 mod closing;
+mod failover;
 mod fixture;
 mod intake;
 mod leases;
