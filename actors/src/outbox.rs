@@ -28,6 +28,8 @@ pub(crate) enum Entry {
     FallBack { ticket: Ticket, why: String },
     /// An attempt is to be claimed before it is made.
     Begin(Box<Letter>),
+    /// Quiet hours have begun before the delivery had its turn.
+    Defer { ticket: Ticket },
 }
 
 impl Entry {
@@ -45,6 +47,7 @@ impl Entry {
             Self::Close { ticket, closing } => {
                 Command::Close { delivery: ticket.delivery(), epoch: ticket.epoch(), closing: closing.clone() }
             }
+            Self::Defer { ticket } => Command::Defer { delivery: ticket.delivery(), epoch: ticket.epoch() },
             Self::Begin(letter) => Command::Begin {
                 delivery: letter.work.ticket.delivery(),
                 attempt: letter.attempt(),

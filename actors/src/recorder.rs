@@ -120,7 +120,10 @@ impl Recording {
         let mut begun = Vec::new();
         for (entry, answer) in entries.into_iter().zip(answers) {
             match entry {
-                Entry::Outcome { ticket, .. } | Entry::Close { ticket, .. } | Entry::FallBack { ticket, .. } => match answer {
+                Entry::Outcome { ticket, .. }
+                | Entry::Close { ticket, .. }
+                | Entry::FallBack { ticket, .. }
+                | Entry::Defer { ticket } => match answer {
                     Answer::Done(state) if state.is_final() => {
                         meters::ended(state);
                         ticket.done();

@@ -53,11 +53,13 @@ impl Letter {
         self.work.sheet.policy.on_unknown == OnUnknown::Stop && !self.begun
     }
 
-    /// Whether there is no sense in an attempt any more: it was cancelled meanwhile, or its time ran out. An attempt that
+    /// Whether there is no sense in an attempt any more: it was cancelled meanwhile, its time ran out, or
+    /// quiet hours have begun. An attempt that
     /// stands in the log already is made nevertheless: whoever reads the log must believe that it was.
     pub(crate) fn is_stale(&self, now: Time) -> bool {
-        let expired = self.work.sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
-        !self.begun && (expired || self.work.ticket.is_called_back())
+        let Work { sheet, delivery, .. } = &self.work;
+        let expired = sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
+        !self.begun && (expired || sheet.rules.is_quiet(delivery.zone, now) || self.work.ticket.is_called_back())
     }
 
     /// Whether its attempt must not begin here and now: its partition pauses, or is led by somebody else or anew. One that

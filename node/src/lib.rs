@@ -17,6 +17,7 @@ mod ledger;
 mod listener;
 mod look;
 mod meters;
+mod policies;
 mod problem;
 mod restoring;
 mod running;

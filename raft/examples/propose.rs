@@ -37,6 +37,8 @@ fn sheet() -> Arc<Sheet> {
         expires_at: None,
         key_id: "k-1".into(),
         policy,
+        tags: Vec::new(),
+        rules: Default::default(),
         way: None,
         legs: Vec::new(),
         failover_on_unknown: false,
@@ -44,7 +46,7 @@ fn sheet() -> Arc<Sheet> {
 }
 
 fn accept(partition: PartitionId, number: u64) -> Command {
-    let recipient = Recipient { index: 0, to: format!("+86138{number:08}"), variables: None, fingerprint: None, fallback: Vec::new() };
+    let recipient = Recipient { index: 0, to: format!("+86138{number:08}"), ..Recipient::default() };
     Command::Accept(Box::new(Accept {
         message: MessageId::new(START, partition, number),
         partition,

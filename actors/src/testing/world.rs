@@ -9,7 +9,7 @@ use tidings_contract::{
 };
 use tidings_machine::control::{Account, Cluster, Sealed, Template, TemplateSpec, TemplateVersion};
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State, Way, Wishes,
+    Accept, Answer, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State, Way, Wishes,
 };
 use tokio::time::sleep;
 
@@ -41,6 +41,8 @@ pub struct Spec {
     pub variables: String,
     /// The recipients' own variables.
     pub own: Option<String>,
+    /// The rules; all recipients live in the first of their zones.
+    pub rules: Rules,
     /// The accounts of a route, in place of the account.
     pub way: Option<Arc<Way>>,
     /// The further legs.
@@ -65,6 +67,7 @@ impl Default for Spec {
             expires_at: None,
             variables: "{\"name\":\"Ann\"}".to_owned(),
             own: None,
+            rules: Rules::default(),
             way: None,
             legs: Vec::new(),
             fallback: Vec::new(),
@@ -88,6 +91,8 @@ impl Spec {
             expires_at: self.expires_at,
             key_id: "key".to_owned(),
             policy: Policy { retry: self.retry, on_unknown: self.on_unknown, dedup_window_ms: None },
+            tags: Vec::new(),
+            rules: self.rules.clone(),
             way: self.way.clone(),
             legs: self.legs.clone(),
             failover_on_unknown: self.failover_on_unknown,
@@ -168,7 +173,8 @@ impl World {
         let mut parts: BTreeMap<PartitionId, Vec<Recipient>> = BTreeMap::new();
         for (index, to) in to.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
-            let recipient = Recipient { index, to: to.clone(), variables: spec.own.clone(), fingerprint: None, fallback: spec.fallback.clone() };
+            let (variables, zone) = (spec.own.clone(), (!spec.rules.zones.is_empty()).then_some(0));
+            let recipient = Recipient { index, to: to.clone(), variables, zone, fallback: spec.fallback.clone(), ..Recipient::default() };
             parts.entry(partition_of(to, self.partitions)).or_default().push(recipient);
         }
         let mut deliveries = Vec::new();
@@ -245,6 +251,7 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        rules: String::new(),
         route: None,
         fallback: None,
         failover_on_unknown: false,

@@ -16,7 +16,7 @@ use super::asked::Asked;
 use super::refused;
 use crate::app::{App, Shared};
 use crate::auth::{Admin, Viewer};
-use crate::intake::{check_syntax, unknown_template};
+use crate::intake::{check_own, check_syntax, unknown_template};
 use crate::problem::{Code, Problem};
 use crate::strict::Json;
 
@@ -56,6 +56,11 @@ pub(crate) struct Written {
     /// What it is for, for people.
     #[serde(default)]
     description: String,
+    /// Rules of its own, by kind (`quiet_hours`, `dedup`, `frequency`, `allow`), each with a policy's spec. They hold beside
+    /// the policies, so they can only be stricter.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    rules: Map<String, Value>,
 }
 
 /// When to try again.
@@ -105,6 +110,9 @@ pub(crate) struct TemplateShape {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_after_ms: Option<u64>,
     description: String,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Option<Object>)]
+    rules: Value,
     /// The variables it cannot do without.
     variables: Vec<String>,
     #[schema(value_type = String)]
@@ -127,6 +135,7 @@ fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> 
         dedup: spec.dedup,
         expires_after_ms: spec.expires_after_ms,
         description: spec.description.clone(),
+        rules: serde_json::from_str(&spec.rules).unwrap_or_default(),
         variables: compiled.variables.clone(),
         created_at: *created_at,
         created_by: created_by.clone(),
@@ -150,6 +159,7 @@ fn check(app: &App, written: &Written, retry: RetryPolicy) -> Result<(), Problem
     let content = Value::Object(written.content.clone());
     check_syntax(&content).map_err(|errors| Problem::fields(Code::TemplateSyntax, errors))?;
     let mut errors = check_content(channel, &content);
+    errors.extend(check_own(&written.rules).err().into_iter().flatten());
     let mut wrong = |field: &str, detail: &str| errors.push(FieldError::new(field, detail));
     match (channel.recipient, &written.account) {
         (RecipientKind::Account, Some(_)) => wrong("account", "must be left out: the recipient is the account"),
@@ -198,6 +208,7 @@ pub(crate) async fn put_template(
             return Err(Problem::fields(Code::UnknownAccount, vec![FieldError::new("account", detail)]).in_body());
         }
     }
+    let rules = check_own(&written.rules).map_err(|errors| Problem::fields(Code::InvalidRequest, errors))?;
     let spec = TemplateSpec {
         channel: written.channel,
         account: written.account,
@@ -208,6 +219,7 @@ pub(crate) async fn put_template(
         dedup: written.dedup,
         expires_after_ms: written.expires_after_ms,
         description: written.description,
+        rules,
     };
     let action = Action::PutTemplate { name: name.clone(), spec: Box::new(spec) };
     match app.ledger.change(&caller.key_id, action).await? {

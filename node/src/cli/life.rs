@@ -58,6 +58,9 @@ fn words(out: &Out, event: &Value) -> String {
         "accepted" => "accepted: kept on the disks of a majority".to_owned(),
         "scheduled" => format!("waits for its time, {}", absolute(&get("/due"))),
         "suppressed" => format!("{} by the rule {}: {}", out.state("suppressed"), get("/rule"), get("/detail")),
+        "deferred" => {
+            format!("waits until {} by the rule {}: {}", absolute(&get("/due")), get("/rule"), get("/detail"))
+        }
         "begun" => format!("attempt {} claimed, with account {}", get("/attempt"), get("/account")),
         "attempted" => attempted(out, event),
         "retry" => match between(&get("/at"), &get("/due")) {

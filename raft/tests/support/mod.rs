@@ -165,6 +165,8 @@ pub fn sheet() -> Arc<Sheet> {
         expires_at: None,
         key_id: "k-1".into(),
         policy,
+        tags: Vec::new(),
+        rules: Default::default(),
         way: None,
         legs: Vec::new(),
         failover_on_unknown: false,
@@ -174,7 +176,7 @@ pub fn sheet() -> Arc<Sheet> {
 /// One message to one recipient of a partition.
 pub fn accept(partition: PartitionId, to: &str) -> (DeliveryId, Command) {
     let message = MessageId::new(START, partition, CHANCE.fetch_add(1, Ordering::Relaxed));
-    let recipient = Recipient { index: 0, to: to.into(), variables: None, fingerprint: None, fallback: Vec::new() };
+    let recipient = Recipient { index: 0, to: to.into(), ..Recipient::default() };
     let accept = Accept {
         message,
         partition,

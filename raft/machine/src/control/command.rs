@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, PartitionId};
 
-use super::{ApiKey, NodeInfo, Role, RouteSpec, Sealed, TemplateSpec};
+use super::{ApiKey, NodeInfo, PolicySpec, Role, RouteSpec, Sealed, TemplateSpec};
 use crate::partition::{BreakerPolicy, Wishes};
 
 /// A change, and who asks for it.
@@ -120,6 +120,18 @@ pub enum Action {
         /// The node.
         node: u64,
     },
+    /// Writes a new version of a policy; the same content as the newest version changes nothing.
+    PutPolicy {
+        /// Its name.
+        name: String,
+        /// What was written.
+        spec: Box<PolicySpec>,
+    },
+    /// Takes a policy out of force.
+    DeletePolicy {
+        /// Its name.
+        name: String,
+    },
     /// Writes a new version of a route; the same content as the newest version changes nothing.
     PutRoute {
         /// Its name.
@@ -169,7 +181,7 @@ pub enum Action {
 pub enum Answer {
     /// Done.
     Done,
-    /// The template or the route now has this version, made now or before.
+    /// The template, the route or the policy now has this version, made now or before.
     Version(u32),
     /// Nothing was changed.
     Refused(Refusal),

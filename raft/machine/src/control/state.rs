@@ -6,9 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
-use super::{
-    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, NodeInfo, Routes, Template,
-};
+use super::{Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, NodeInfo, Policies, Routes, Template};
 use crate::{Machine, Output};
 
 /// Everything operators decide.
@@ -37,6 +35,9 @@ pub struct Control {
     /// Nodes that leave and that left. States of older programs end before it, or before any field behind it.
     #[serde(default, deserialize_with = "crate::absent_is_empty")]
     pub departures: Departures,
+    /// The policies.
+    #[serde(default, deserialize_with = "crate::absent_is_empty")]
+    pub policies: Policies,
     /// The routes.
     #[serde(default, deserialize_with = "crate::absent_is_empty")]
     pub routes: Routes,

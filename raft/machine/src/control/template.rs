@@ -29,6 +29,10 @@ pub struct TemplateSpec {
     pub expires_after_ms: Option<u64>,
     /// What it is for, for people.
     pub description: String,
+    /// Rules of its own beside those of the policies, so that they can only be stricter: a JSON object as text, from the
+    /// kind of a policy to its spec. Empty is none.
+    #[serde(default)]
+    pub rules: String,
     /// The route to send by, instead of an account.
     #[serde(default)]
     pub route: Option<String>,

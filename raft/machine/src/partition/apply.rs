@@ -29,6 +29,9 @@ impl Partition {
             Command::Close { delivery, epoch, closing } => self.close(delivery, epoch, closing, out),
             Command::Redrive(redrive) => self.redrive(*redrive, out),
             Command::Lease(lease) => Ok(self.limiter.lease(lease, self.now)),
+            Command::Suppress(wish) => self.suppress(*wish),
+            Command::Unsuppress { channel, address } => self.unsuppress(channel, address),
+            Command::Defer { delivery, epoch } => self.defer(delivery, epoch, out),
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))
@@ -63,6 +66,8 @@ impl Partition {
         self.keys.prune(self.now, most);
         self.dedup.prune(self.now, most);
         self.limiter.prune(self.now, most);
+        self.slots.prune(self.now, most);
+        self.suppressions.prune(self.now, most);
         self.breakers.prune(self.now, most);
         self.tally.prune(self.now);
     }

@@ -6,6 +6,7 @@ use tidings_contract::{DeliveryId, Outcome, Reason, Time, planted};
 
 use super::breakers::{Crossed, is_failure};
 use super::failover::{Next, after, alerts};
+use super::judge::hushed;
 use super::state::Waiting;
 use super::{Answer, Delivery, Hint, Partition, Record, Refusal, Sheet, State, Via, Way, What};
 use crate::Output;
@@ -111,6 +112,16 @@ impl Partition {
                 delivery.note(self.now, What::Switched { from: account, why });
             }
             Next::Fall(leg, why) => delivery.fall(&sheet, leg, why, self.now),
+        }
+        // A further attempt does not fall into quiet hours: it waits for their end, or there is none.
+        if let Some((what, moved)) = hushed(delivery, &sheet, delivery.due) {
+            let reason = match &what {
+                What::Suppressed { detail, .. } => Some(Reason::new("quiet_hours", detail.clone())),
+                _ => None,
+            };
+            delivery.note(self.now, what);
+            let Some(due) = moved else { return self.finish(id, State::Suppressed, reason, out) };
+            delivery.due = due;
         }
         out.hints.push(Hint::Due { delivery: Arc::clone(&waiting.delivery), sheet });
         Ok(Answer::Done(State::Pending))

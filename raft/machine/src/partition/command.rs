@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Header, Sheet, Via};
+use super::{Barred, Header, Sheet, SuppressionReason, Via};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,6 +78,23 @@ pub enum Command {
     Lease(Lease),
     /// Only time passes: windows, keys and answers that ran out are forgotten. Answered by `Done`.
     Tick,
+    /// Puts an address on the suppression list; the same again changes nothing. Answered by `Done` or `Refused`.
+    Suppress(Box<Suppress>),
+    /// Takes an address off the suppression list. Answered by `Done` or `Refused`.
+    Unsuppress {
+        /// The channel, or `*`.
+        channel: String,
+        /// The address, normalised.
+        address: String,
+    },
+    /// The owner is about to make an attempt and sees that quiet hours have begun meanwhile: the delivery waits for their
+    /// end, or is dropped. Answered by `Done` or `Refused`.
+    Defer {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The epoch in which the owner looked.
+        epoch: u64,
+    },
     /// The owner found the breakers of all accounts of a delivery's leg open: it goes on by the next leg, if there is one.
     /// Answered by `Done` or `Refused`.
     FallBack {
@@ -88,6 +105,21 @@ pub enum Command {
         /// Which breakers stand in the way.
         why: String,
     },
+}
+
+/// An address that nothing is to be sent to any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Suppress {
+    /// The channel, or `*` for every channel.
+    pub channel: String,
+    /// The address, normalised.
+    pub address: String,
+    /// Why.
+    pub reason: SuppressionReason,
+    /// Until just before when; `None` for ever.
+    pub until: Option<Time>,
+    /// The API key that asks.
+    pub by: String,
 }
 
 /// Who owns a partition's deliveries: one process of one node.
@@ -151,7 +183,7 @@ pub struct Accept {
 }
 
 /// One recipient of a part.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recipient {
     /// The index in the request.
     pub index: u16,
@@ -161,6 +193,18 @@ pub struct Recipient {
     pub variables: Option<String>,
     /// What content dedup compares, where the template asks for it.
     pub fingerprint: Option<u64>,
+    /// Its IANA time zone, where the caller gave one. The machine only keeps it.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// Which of the sheet's zones that is.
+    #[serde(default)]
+    pub zone: Option<u8>,
+    /// What each of the sheet's caps counts it under; `None` where there is nothing to compare.
+    #[serde(default)]
+    pub marks: Vec<Option<u64>>,
+    /// The lists that say no to it.
+    #[serde(default)]
+    pub barred: Vec<Barred>,
     /// The addresses for the further legs, normalised, in the order of the sheet's legs; a leg without one is left out.
     #[serde(default)]
     pub fallback: Vec<Option<String>>,

@@ -16,25 +16,34 @@ mod expiring;
 mod failover;
 mod idempotency;
 mod intake;
+mod judge;
 mod limiter;
+mod quiet;
 mod record;
 mod redrive;
 mod restored;
 mod retry;
+mod rules;
 mod sheet;
 mod sheets;
+mod slots;
 mod state;
+mod suppressions;
+mod unsubscribing;
 mod way;
 mod wishes;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
 pub use choice::{Choice, Health, choose};
-pub use command::{Accept, Claim, Closing, Command, Lease, Limits, Owner, Recipient, Redrive};
+pub use command::{Accept, Claim, Closing, Command, Lease, Limits, Owner, Recipient, Redrive, Suppress};
 pub use delivery::{Delivery, State};
 pub use event::{Event, What};
+pub use judge::{Finding, Judgement, Ruling};
 pub use record::{Ended, Header, Record};
+pub use rules::{Barred, Cap, CapKind, Quiet, Rules, Span, Window};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use state::{Counts, DeadLetter, Partition, Sizes};
+pub use suppressions::{EVERY_CHANNEL, Suppression, SuppressionKey, SuppressionReason};
 pub use way::{
     BreakerPolicy, CallPolicy, CodeAction, CodeRule, Course, Leg, LegView, RouteRef, Tried, Via, Way, WayAccount, code_fits,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_contract::{DeliveryId, Lane, MessageId, MessageType, Outcome, PartitionId, Time};
 use tidings_machine::partition::{
     Accept, Answer, Claim, Closing, Command, Delivery, Ended, Header, Hint, Limits, OnUnknown, Owner, Partition,
-    Policy, Recipient, Record, RetryPolicy, Sheet, State, Verdict, What,
+    Policy, Recipient, Record, RetryPolicy, Rules, Sheet, State, Verdict, What,
 };
 use tidings_machine::{Machine, Output};
 
@@ -145,6 +145,8 @@ pub(crate) fn sheet() -> Sheet {
             on_unknown: OnUnknown::Retry,
             dedup_window_ms: None,
         },
+        tags: Vec::new(),
+        rules: Rules::default(),
         way: None,
         legs: Vec::new(),
         failover_on_unknown: false,
@@ -163,7 +165,7 @@ pub(crate) fn sheet_at_most_once() -> Sheet {
 
 /// A recipient with a fingerprint.
 pub(crate) fn recipient(index: u16, fingerprint: u64) -> Recipient {
-    Recipient { index, to: format!("+86138001380{index:02}"), variables: None, fingerprint: Some(fingerprint), fallback: Vec::new() }
+    Recipient { index, to: format!("+86138001380{index:02}"), fingerprint: Some(fingerprint), ..Recipient::default() }
 }
 
 /// The only part of message `n`, for one recipient with fingerprint 77, repeatable for ten minutes.
@@ -215,6 +217,7 @@ pub(crate) fn story(delivery: &Delivery) -> Vec<&'static str> {
         What::Switched { .. } => "switched",
         What::FellBack { .. } => "fell_back",
         What::Ended { .. } => "ended",
+        What::Deferred { .. } => "deferred",
         _ => "other",
     };
     delivery.events.iter().map(|event| name(&event.what)).collect()

@@ -11,3 +11,4 @@ mod leases;
 mod ownership;
 mod properties;
 mod redrive;
+mod rules;

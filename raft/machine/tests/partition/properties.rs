@@ -7,24 +7,54 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
 use tidings_machine::partition::{
-    Accept, Answer, Closing, Command, Delivery, Lease, Limits, OnUnknown, Owner, Partition, Policy, Recipient, Record,
-    Redrive, Refusal, Sheet, State,
+    Accept, Answer, Barred, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL, Lease, Limits, OnUnknown, Owner,
+    Partition, Policy, Quiet, Recipient, Record, Redrive, Refusal, Rules, Sheet, Span, State, Suppress,
+    SuppressionReason, What, Window,
 };
 use tidings_machine::{Machine, Output};
 
-use super::fixture::{HERE, START, bytes, claim, message, outcome_of, sheet};
+use super::fixture::{HERE, START as DAY, bytes, claim, message, outcome_of, sheet};
 
+/// Where the histories begin: ten seconds before quiet hours do, which begin with a minute.
+const START: u64 = DAY + 50_000;
 const WINDOW_MS: u64 = 5_000;
 
 /// One step of a random history: how far the clock jumps (it may seem to go back), whether the command is aimed at
 /// something that is there, and what is asked.
 type Step = (i64, bool, Command);
 
+/// The cap of the random rules, so that counts of one history can be compared.
+const CAP: Window = Window { window_ms: 4_000, most: 2 };
+
+/// Any of the rules, or none: a cap, quiet hours around the middle of the history that wait or drop, a list.
+fn random_rules() -> impl Strategy<Value = Rules> {
+    (any::<bool>(), proptest::option::of(any::<bool>()), any::<bool>()).prop_map(|(capped, quiet, listed)| {
+        let minute = u32::try_from(START / 60_000 + 1).expect("it fits");
+        Rules {
+            lists: listed.then(|| "discard/d@1".to_owned()).into_iter().collect(),
+            quiet: quiet.map(|drop| Quiet { title: "quiet_hours/q@1".to_owned(), drop }).into_iter().collect(),
+            zones: quiet
+                .map(|_| {
+                    vec![
+                        Span { from: minute, until: minute + 1, quiet: 0 },
+                        Span { from: minute + 3, until: minute + 4, quiet: 0 },
+                    ]
+                })
+                .into_iter()
+                .collect(),
+            caps: capped
+                .then(|| Cap { title: "frequency/f@1".to_owned(), kind: CapKind::Frequency, windows: vec![CAP] })
+                .into_iter()
+                .collect(),
+        }
+    })
+}
+
 fn random_sheet() -> impl Strategy<Value = Sheet> {
     let template = prop_oneof![Just("otp"), Just("news")];
     let offset = proptest::option::of(0u64..20_000);
-    (template, any::<bool>(), any::<bool>(), offset.clone(), offset).prop_map(
-        |(template, stop, window, send, expires)| {
+    (template, any::<bool>(), any::<bool>(), offset.clone(), offset, random_rules()).prop_map(
+        |(template, stop, window, send, expires, rules)| {
             let on_unknown = if stop { OnUnknown::Stop } else { OnUnknown::Retry };
             let dedup_window_ms = window.then_some(WINDOW_MS);
             Sheet {
@@ -32,6 +62,7 @@ fn random_sheet() -> impl Strategy<Value = Sheet> {
                 send_at: send.map(|ms| Time(START + ms)),
                 expires_at: expires.map(|ms| Time(START + 2 * ms)),
                 policy: Policy { on_unknown, dedup_window_ms, ..sheet().policy },
+                rules,
                 ..sheet()
             }
         },
@@ -46,12 +77,16 @@ fn random_id() -> impl Strategy<Value = DeliveryId> {
 }
 
 fn random_recipient(index: u16) -> impl Strategy<Value = Recipient> {
-    (proptest::option::of(0u64..3), 0u8..4).prop_map(move |(fingerprint, to)| Recipient {
+    let zone = prop_oneof![Just(None), Just(Some(0))];
+    let bar = proptest::bool::weighted(0.05);
+    (proptest::option::of(0u64..3), 0u8..4, zone, bar).prop_map(move |(fingerprint, to, zone, bar)| Recipient {
         index,
         to: format!("user-{to}"),
-        variables: None,
         fingerprint,
-        fallback: Vec::new(),
+        zone,
+        marks: vec![Some(u64::from(to))],
+        barred: bar.then(|| Barred { list: 0, detail: "no".to_owned() }).into_iter().collect(),
+        ..Recipient::default()
     })
 }
 
@@ -114,6 +149,17 @@ fn random_command() -> impl Strategy<Value = Command> {
             Command::Lease(Lease { account: account(), limit, want, node: 1 })
         }),
         1 => Just(Command::Tick),
+        1 => (0u8..4, any::<bool>(), proptest::option::of(0u64..30_000)).prop_map(|(to, all, until)| {
+            let channel = if all { EVERY_CHANNEL } else { "sms" }.to_owned();
+            let (address, until) = (format!("user-{to}"), until.map(|ms| Time(START + ms)));
+            let reason = SuppressionReason::Bounced;
+            Command::Suppress(Box::new(Suppress { channel, address, reason, until, by: "key".to_owned() }))
+        }),
+        2 => (0u8..4, any::<bool>()).prop_map(|(to, all)| {
+            let channel = if all { EVERY_CHANNEL } else { "sms" }.to_owned();
+            Command::Unsuppress { channel, address: format!("user-{to}") }
+        }),
+        2 => (random_id(), 0u64..6).prop_map(|(delivery, epoch)| Command::Defer { delivery, epoch }),
     ]
 }
 
@@ -132,6 +178,7 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
     if let Command::Begin { delivery, .. }
     | Command::Outcome { delivery, .. }
     | Command::RequestCancel { delivery, .. }
+    | Command::Defer { delivery, .. }
     | Command::Close { delivery, .. } = &mut command
     {
         let ids: Vec<DeliveryId> = machine.pending(None).map(|(one, _)| one.id).collect();
@@ -143,7 +190,7 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
         Command::Begin { delivery, attempt, epoch, .. } | Command::Outcome { delivery, attempt, epoch, .. } => {
             (*attempt, *epoch) = (next(delivery), owned);
         }
-        Command::Close { epoch, .. } => *epoch = owned,
+        Command::Close { epoch, .. } | Command::Defer { epoch, .. } => *epoch = owned,
         _ => {}
     }
     command
@@ -176,7 +223,15 @@ fn the_random_histories_reach_every_state_and_every_refusal() {
             }
         });
     }
-    let states = [State::Pending, State::Delivered, State::Failed, State::Unknown, State::Cancelled, State::Expired];
+    let states = [
+        State::Pending,
+        State::Delivered,
+        State::Failed,
+        State::Unknown,
+        State::Cancelled,
+        State::Expired,
+        State::Suppressed,
+    ];
     let refusals = [
         Refusal::Full,
         Refusal::TooLate,
@@ -185,6 +240,8 @@ fn the_random_histories_reach_every_state_and_every_refusal() {
         Refusal::NotPending,
         Refusal::NotDead,
         Refusal::Groundless,
+        Refusal::NotSuppressed,
+        Refusal::Suppressed,
     ];
     let all = states.map(Answer::Done).into_iter().chain(refusals.map(Answer::Refused));
     let missing: Vec<_> = all.filter(|answer| seen.get(&format!("{answer:?}")).is_none_or(|n| *n < 20)).collect();
@@ -248,7 +305,7 @@ proptest! {
                     State::Delivered => !says,
                     State::Failed => says && delivery.unknown_attempts == 0,
                     State::Unknown => says && delivery.unknown_attempts > 0,
-                    State::Suppressed => says && delivery.attempts == 0,
+                    State::Suppressed => says && delivery.unknown_attempts == 0,
                     _ => delivery.unknown_attempts == 0,
                 };
                 if !right {
@@ -365,5 +422,94 @@ proptest! {
             }
         });
         prop_assert_eq!(twins, None);
+    }
+
+    #[test]
+    fn no_window_of_a_cap_ever_lets_one_more_in(steps in history()) {
+        let (mut machine, mut at) = (Partition::default(), 0);
+        // What was taken, by mark: when it wanted to leave and when it ended.
+        let mut taken: Vec<(u64, Time, Time)> = Vec::new();
+        let mut seen: BTreeSet<DeliveryId> = BTreeSet::new();
+        let mut over = None;
+        run(&mut machine, &mut at, &steps, |machine, _, records| {
+            let capped = |delivery: &Delivery, sheet: &Sheet| -> Option<u64> {
+                let mark = delivery.marks.first().copied().flatten()?;
+                (!sheet.rules.caps.is_empty()).then_some(mark)
+            };
+            for (delivery, sheet) in machine.pending(None) {
+                let fresh = seen.insert(delivery.id) && delivery.id.generation() == 0;
+                let Some(mark) = capped(&delivery, &sheet).filter(|_| fresh) else { continue };
+                // Within a window before it, those that were taken: as many as the cap allows, less itself.
+                let near = taken.iter().filter(|(of, _, end)| {
+                    *of == mark && *end <= delivery.first_due && delivery.first_due < end.after_ms(CAP.window_ms)
+                });
+                if near.count() >= CAP.most as usize {
+                    over = Some(format!("{} is one too many", delivery.id));
+                }
+            }
+            for record in records {
+                if let Record::Ended(end) = record
+                    && matches!(end.delivery.state, State::Delivered | State::Unknown)
+                    && let Some(mark) = capped(&end.delivery, &end.sheet)
+                {
+                    taken.push((mark, end.delivery.first_due.min(machine.now()), machine.now()));
+                }
+            }
+        });
+        prop_assert_eq!(over, None);
+    }
+
+    #[test]
+    fn nothing_is_due_in_quiet_hours_and_nobody_suppressed_is_let_in(steps in history()) {
+        let (mut machine, mut at) = (Partition::default(), 0);
+        let mut wrong = None;
+        let mut seen: BTreeSet<DeliveryId> = BTreeSet::new();
+        run(&mut machine, &mut at, &steps, |machine, _, _| {
+            for (delivery, sheet) in machine.pending(None) {
+                if sheet.rules.is_quiet(delivery.zone, delivery.due) {
+                    wrong = Some(format!("{} is due in quiet hours", delivery.id));
+                }
+                if seen.insert(delivery.id) {
+                    let key = |channel: &str| (delivery.to.clone(), channel.to_owned());
+                    if machine.suppression(&key("sms")).or(machine.suppression(&key(EVERY_CHANNEL))).is_some() {
+                        wrong = Some(format!("{} goes to a suppressed address", delivery.id));
+                    }
+                }
+            }
+        });
+        prop_assert_eq!(wrong, None);
+    }
+
+    #[test]
+    fn a_rehearsal_says_what_then_happens(steps in history(), accept in random_accept()) {
+        let (mut machine, mut at) = (Partition::default(), 0);
+        run(&mut machine, &mut at, &steps, |_, _, _| {});
+        let now = Time(START.saturating_add_signed(at));
+        let accept = Accept { message: message(99), accept_by: now.after_ms(100_000), ..accept };
+        let said = machine.rehearse(now, accept.message, HERE, &accept.sheet, &accept.recipients);
+        let mut out = Output::default();
+        if let Answer::Accepted(verdicts) = machine.apply(now, Command::Accept(Box::new(accept)), &mut out) {
+            let states: Vec<State> = verdicts.iter().map(|verdict| verdict.state).collect();
+            prop_assert_eq!(said.iter().map(|one| one.state).collect::<Vec<_>>(), states);
+            for (said, verdict) in said.iter().zip(&verdicts) {
+                if let Some((delivery, _)) = machine.delivery(&verdict.delivery) {
+                    prop_assert_eq!(delivery.due, said.due);
+                }
+            }
+            for record in out.records {
+                let Record::Ended(end) = record else { continue };
+                let index = verdicts.iter().position(|verdict| verdict.delivery == end.delivery.id);
+                let said = index.map(|at| &said[at]).expect("it was said");
+                prop_assert_eq!(&said.reason, &end.delivery.reason);
+                let rule = end.delivery.events.iter().find_map(|event| match &event.what {
+                    What::Suppressed { rule, .. } => Some(rule),
+                    _ => None,
+                });
+                let told = said.findings.iter().find(|finding| finding.ruling == tidings_machine::partition::Ruling::Suppress);
+                if end.delivery.state == State::Suppressed {
+                    prop_assert_eq!(told.map(|finding| &finding.title), rule);
+                }
+            }
+        }
     }
 }
