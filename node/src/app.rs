@@ -14,7 +14,7 @@ use tidings_contract::{Clock, Secret, Time};
 use tidings_machine::partition::RetryPolicy;
 
 use crate::fresh::Freshness;
-use crate::intake::Templates;
+use crate::intake::{KnownWays, Templates};
 use crate::ledger::NodeLedger;
 use crate::look::Said;
 use crate::policies::Current;
@@ -33,6 +33,8 @@ pub(crate) struct App {
     /// What may change while the node runs; read with [`App::limits`].
     pub settings: ArcSwap<Limits>,
     pub templates: Templates,
+    /// The ways of templates' messages, made of control.
+    pub known_ways: KnownWays,
     /// The policies in force; read with [`App::policies`].
     pub policies: Current,
     pub freshness: Freshness,
