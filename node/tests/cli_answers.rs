@@ -349,7 +349,8 @@ fn the_configuration_is_checked_and_the_defaults_are_printed() {
 #[test]
 fn a_dry_run_shows_what_each_rule_would_do_and_sends_nothing_else() {
     let rule = |name: &str, ruling: &str, detail: &str| json!({"rule": name, "ruling": ruling, "detail": detail});
-    let rules = [rule("suppression_list", "pass", "not listed"), rule("frequency/f@1", "suppress", "3 of 3 within 1000 ms")];
+    let rules =
+        [rule("suppression_list", "pass", "not listed"), rule("frequency/f@1", "suppress", "3 of 3 within 1000 ms")];
     let answer = json!({"dry_run": true, "version": 1, "rejected": [],
         "deliveries": [{"index": 0, "to": "+8613800138000", "state": "suppressed", "rules": rules}]});
     let node = Node::answering(vec![(200, answer)]);
@@ -368,7 +369,8 @@ fn a_dry_run_shows_what_each_rule_would_do_and_sends_nothing_else() {
 fn policies_and_suppressions_are_asked_for_by_their_names() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("cap.toml");
-    let text = "name = \"cap\"\nkind = \"frequency\"\nversion = 3\n[spec]\nwindows = [{ window_ms = 1000, most = 1 }]\n";
+    let text =
+        "name = \"cap\"\nkind = \"frequency\"\nversion = 3\n[spec]\nwindows = [{ window_ms = 1000, most = 1 }]\n";
     std::fs::write(&file, text).expect("a file");
     let file = file.to_str().expect("a path");
     let entry = json!({"channel": "*", "address": "+8613800138000", "reason": "manual"});

@@ -5,6 +5,7 @@
 mod backup;
 mod bad_input;
 mod cancel;
+mod caps;
 mod cluster;
 mod content;
 mod dead_letters;

@@ -163,19 +163,15 @@ impl Partition {
         judgement
     }
 
+    /// Lists behind the first one that says no were not asked at the edge.
     fn look_at_lists(&self, case: Case<'_>, _: Time, _: Option<&Beside>, judgement: &mut Judgement) {
         for (n, title) in case.sheet.rules.lists.iter().enumerate() {
-            let barred = case.barred.iter().find(|barred| usize::from(barred.list) == n);
             let code = if title.starts_with("allow") { "not_allowed" } else { "discarded" };
-            match barred {
-                Some(barred) => judgement.note(title, Ruling::Suppress, code, barred.detail.clone()),
-                None if case.thorough => {
-                    judgement.note(title, Ruling::Pass, code, "the list has nothing against it".to_owned());
-                }
-                None => {}
+            if let Some(barred) = case.barred.iter().find(|barred| usize::from(barred.list) == n) {
+                return judgement.note(title, Ruling::Suppress, code, barred.detail.clone());
             }
-            if !judgement.pending() && !case.thorough {
-                return;
+            if case.thorough {
+                judgement.note(title, Ruling::Pass, code, "the list has nothing against it".to_owned());
             }
         }
     }

@@ -9,22 +9,22 @@ use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
 use tidings_machine::partition::{
     Accept, Answer, Barred, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL, Lease, Limits, OnUnknown, Owner,
     Partition, Policy, Quiet, Recipient, Record, Redrive, Refusal, Rules, Sheet, Span, State, Suppress,
-    SuppressionReason, What, Window,
+    SuppressionReason, Window,
 };
 use tidings_machine::{Machine, Output};
 
 use super::fixture::{HERE, START as DAY, bytes, claim, message, outcome_of, sheet};
 
 /// Where the histories begin: ten seconds before quiet hours do, which begin with a minute.
-const START: u64 = DAY + 50_000;
+pub(super) const START: u64 = DAY + 50_000;
 const WINDOW_MS: u64 = 5_000;
 
 /// One step of a random history: how far the clock jumps (it may seem to go back), whether the command is aimed at
 /// something that is there, and what is asked.
-type Step = (i64, bool, Command);
+pub(super) type Step = (i64, bool, Command);
 
 /// The cap of the random rules, so that counts of one history can be compared.
-const CAP: Window = Window { window_ms: 4_000, most: 2 };
+pub(super) const CAP: Window = Window { window_ms: 4_000, most: 2 };
 
 /// Any of the rules, or none: a cap, quiet hours around the middle of the history that wait or drop, a list.
 fn random_rules() -> impl Strategy<Value = Rules> {
@@ -91,7 +91,7 @@ fn random_recipient(index: u16) -> impl Strategy<Value = Recipient> {
 }
 
 /// Part 0 has the recipients 0 and 1, part 1 the recipients 2 and 3.
-fn random_accept() -> impl Strategy<Value = Accept> {
+pub(super) fn random_accept() -> impl Strategy<Value = Accept> {
     (0u64..6, 0u16..2, random_sheet(), random_recipient(0), random_recipient(1), 0u64..60_000).prop_map(
         |(n, part, sheet, first, second, by)| Accept {
             message: message(n),
@@ -163,7 +163,7 @@ fn random_command() -> impl Strategy<Value = Command> {
     ]
 }
 
-fn history() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn history() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec((-500i64..1_500, proptest::bool::weighted(0.8), random_command()), 1..200)
 }
 
@@ -197,7 +197,12 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
 }
 
 /// Applies a history, looking at the machine after each step.
-fn run(machine: &mut Partition, at: &mut i64, steps: &[Step], mut look: impl FnMut(&Partition, &Answer, &[Record])) {
+pub(super) fn run(
+    machine: &mut Partition,
+    at: &mut i64,
+    steps: &[Step],
+    mut look: impl FnMut(&Partition, &Answer, &[Record]),
+) {
     for (jump, aimed, command) in steps {
         *at += jump;
         let mut out = Output::default();
@@ -422,94 +427,5 @@ proptest! {
             }
         });
         prop_assert_eq!(twins, None);
-    }
-
-    #[test]
-    fn no_window_of_a_cap_ever_lets_one_more_in(steps in history()) {
-        let (mut machine, mut at) = (Partition::default(), 0);
-        // What was taken, by mark: when it wanted to leave and when it ended.
-        let mut taken: Vec<(u64, Time, Time)> = Vec::new();
-        let mut seen: BTreeSet<DeliveryId> = BTreeSet::new();
-        let mut over = None;
-        run(&mut machine, &mut at, &steps, |machine, _, records| {
-            let capped = |delivery: &Delivery, sheet: &Sheet| -> Option<u64> {
-                let mark = delivery.marks.first().copied().flatten()?;
-                (!sheet.rules.caps.is_empty()).then_some(mark)
-            };
-            for (delivery, sheet) in machine.pending(None) {
-                let fresh = seen.insert(delivery.id) && delivery.id.generation() == 0;
-                let Some(mark) = capped(&delivery, &sheet).filter(|_| fresh) else { continue };
-                // Within a window before it, those that were taken: as many as the cap allows, less itself.
-                let near = taken.iter().filter(|(of, _, end)| {
-                    *of == mark && *end <= delivery.first_due && delivery.first_due < end.after_ms(CAP.window_ms)
-                });
-                if near.count() >= CAP.most as usize {
-                    over = Some(format!("{} is one too many", delivery.id));
-                }
-            }
-            for record in records {
-                if let Record::Ended(end) = record
-                    && matches!(end.delivery.state, State::Delivered | State::Unknown)
-                    && let Some(mark) = capped(&end.delivery, &end.sheet)
-                {
-                    taken.push((mark, end.delivery.first_due.min(machine.now()), machine.now()));
-                }
-            }
-        });
-        prop_assert_eq!(over, None);
-    }
-
-    #[test]
-    fn nothing_is_due_in_quiet_hours_and_nobody_suppressed_is_let_in(steps in history()) {
-        let (mut machine, mut at) = (Partition::default(), 0);
-        let mut wrong = None;
-        let mut seen: BTreeSet<DeliveryId> = BTreeSet::new();
-        run(&mut machine, &mut at, &steps, |machine, _, _| {
-            for (delivery, sheet) in machine.pending(None) {
-                if sheet.rules.is_quiet(delivery.zone, delivery.due) {
-                    wrong = Some(format!("{} is due in quiet hours", delivery.id));
-                }
-                if seen.insert(delivery.id) {
-                    let key = |channel: &str| (delivery.to.clone(), channel.to_owned());
-                    if machine.suppression(&key("sms")).or(machine.suppression(&key(EVERY_CHANNEL))).is_some() {
-                        wrong = Some(format!("{} goes to a suppressed address", delivery.id));
-                    }
-                }
-            }
-        });
-        prop_assert_eq!(wrong, None);
-    }
-
-    #[test]
-    fn a_rehearsal_says_what_then_happens(steps in history(), accept in random_accept()) {
-        let (mut machine, mut at) = (Partition::default(), 0);
-        run(&mut machine, &mut at, &steps, |_, _, _| {});
-        let now = Time(START.saturating_add_signed(at));
-        let accept = Accept { message: message(99), accept_by: now.after_ms(100_000), ..accept };
-        let said = machine.rehearse(now, accept.message, HERE, &accept.sheet, &accept.recipients);
-        let mut out = Output::default();
-        if let Answer::Accepted(verdicts) = machine.apply(now, Command::Accept(Box::new(accept)), &mut out) {
-            let states: Vec<State> = verdicts.iter().map(|verdict| verdict.state).collect();
-            prop_assert_eq!(said.iter().map(|one| one.state).collect::<Vec<_>>(), states);
-            for (said, verdict) in said.iter().zip(&verdicts) {
-                if let Some((delivery, _)) = machine.delivery(&verdict.delivery) {
-                    prop_assert_eq!(delivery.due, said.due);
-                }
-            }
-            for record in out.records {
-                let Record::Ended(end) = record else { continue };
-                let index = verdicts.iter().position(|verdict| verdict.delivery == end.delivery.id);
-                let said = index.map(|at| &said[at]).expect("it was said");
-                prop_assert_eq!(&said.reason, &end.delivery.reason);
-                let rule = end.delivery.events.iter().find_map(|event| match &event.what {
-                    What::Suppressed { rule, .. } => Some(rule),
-                    _ => None,
-                });
-                let told = said.findings.iter().find(|finding| finding.ruling == tidings_machine::partition::Ruling::Suppress);
-                if end.delivery.state == State::Suppressed {
-                    prop_assert_eq!(told.map(|finding| &finding.title), rule);
-                }
-            }
-        }
     }
 }
