@@ -8,6 +8,7 @@ mod limits;
 mod outside;
 mod pauses;
 mod pools;
+mod routes;
 mod quiet;
 
 use std::collections::BTreeMap;

@@ -15,6 +15,8 @@ const MAX_BYTES: usize = 200_000;
 /// recipient carries at most 16 marks and one short verdict of a list, a sheet at most 3,000 spans and 50 titles.
 const RECIPIENT_EXTRA: usize = 300;
 const SHEET_EXTRA: usize = 44_000;
+/// What the ways of a routed message may take: four legs of routes with their accounts and rules.
+const WAYS_EXTRA: usize = 48 * 1_024;
 
 /// Recipients of one partition.
 #[derive(Debug)]
