@@ -7,11 +7,11 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, grow, history, idempotency, kills, memory, replace, rolling, smtp, webhook,
+    Scale, all_down, any_node, backup, failover, grow, history, idempotency, kills, memory, replace, rolling, smtp, webhook, weights,
 };
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "kills",
     "freeze",
     "all-down",
@@ -25,6 +25,8 @@ const NAMES: [&str; 13] = [
     "smtp",
     "webhook",
     "memory",
+    "failover",
+    "weights",
 ];
 
 #[tokio::main]
@@ -66,6 +68,8 @@ async fn run(name: &str) -> Proof<Report> {
         "smtp" => smtp::run(200).await,
         "webhook" => webhook::run(500).await,
         "memory" => memory::run().await,
+        "failover" => failover::run(6_000).await,
+        "weights" => weights::run(10_000).await,
         other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
     }
 }
