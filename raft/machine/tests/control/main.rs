@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used)]
 
 mod members;
+mod routes;
 
 use std::collections::BTreeMap;
 

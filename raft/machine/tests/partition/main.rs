@@ -11,5 +11,6 @@ mod leases;
 mod ownership;
 mod properties;
 mod redrive;
+mod routed;
 mod rule_properties;
 mod rules;
