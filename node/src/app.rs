@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_actors::Motion;
 use tidings_channels::Registry;
 use tidings_contract::{Clock, Secret, Time};
-use tidings_machine::partition::RetryPolicy;
+use tidings_machine::partition::{BreakerPolicy, RetryPolicy};
 
 use crate::fresh::Freshness;
 use crate::intake::{KnownWays, Templates};
@@ -63,6 +63,8 @@ pub(crate) struct Limits {
     pub election: Duration,
     /// When templates that say nothing try again.
     pub retry: RetryPolicy,
+    /// When breakers open that nobody says anything about.
+    pub breaker: BreakerPolicy,
     /// How long attempts under way may take to end before their partition is given away.
     pub quiet_within: Duration,
 }

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use tidings_contract::FieldError;
-use tidings_machine::partition::{BreakerPolicy, RetryPolicy, Wishes};
+use tidings_machine::partition::{BreakerPolicy, BreakerWishes, RetryPolicy, RetryWishes, Wishes};
 use utoipa::ToSchema;
 
 /// Longest span that can be set, in milliseconds: 30 days.
@@ -113,15 +113,28 @@ impl Layers {
 }
 
 /// What the configuration says that the program would not say by itself.
-pub(crate) fn of_config(retry: RetryPolicy) -> Wishes {
-    let built_in = RetryPolicy::default();
-    let mut wishes = Wishes::default();
-    wishes.retry.max_attempts = (retry.max_attempts != built_in.max_attempts).then_some(retry.max_attempts);
-    wishes.retry.first_ms = (retry.first_ms != built_in.first_ms).then_some(retry.first_ms);
-    wishes.retry.longest_ms = (retry.longest_ms != built_in.longest_ms).then_some(retry.longest_ms);
-    wishes.retry.give_up_after_ms =
-        (retry.give_up_after_ms != built_in.give_up_after_ms).then_some(retry.give_up_after_ms);
-    wishes
+pub(crate) fn of_config(retry: RetryPolicy, breaker: BreakerPolicy) -> Wishes {
+    fn other<T: PartialEq>(said: T, built_in: T) -> Option<T> {
+        (said != built_in).then_some(said)
+    }
+    let (base, of) = (RetryPolicy::default(), BreakerPolicy::default());
+    Wishes {
+        retry: RetryWishes {
+            max_attempts: other(retry.max_attempts, base.max_attempts),
+            first_ms: other(retry.first_ms, base.first_ms),
+            longest_ms: other(retry.longest_ms, base.longest_ms),
+            give_up_after_ms: other(retry.give_up_after_ms, base.give_up_after_ms),
+        },
+        breaker: BreakerWishes {
+            window_ms: other(breaker.window_ms, of.window_ms),
+            min_calls: other(breaker.min_calls, of.min_calls),
+            failure_percent: other(breaker.failure_percent, of.failure_percent),
+            consecutive: other(breaker.consecutive, of.consecutive),
+            open_ms: other(breaker.open_ms, of.open_ms),
+            longest_open_ms: other(breaker.longest_open_ms, of.longest_open_ms),
+        },
+        ..Wishes::default()
+    }
 }
 
 /// What is wrong with what a layer says; the fields begin with `prefix`.
@@ -151,8 +164,6 @@ pub(crate) fn check_wishes(wishes: &Wishes, prefix: &str) -> Vec<FieldError> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_machine::partition::RetryWishes;
-
     use super::*;
 
     fn layer(from: &str, max_attempts: Option<u16>, timeout_ms: Option<u64>) -> Layer {
@@ -171,6 +182,12 @@ mod tests {
         assert_eq!(of("timeout_ms"), Some((Some(900), "account a")));
         assert_eq!(of("retry.first_ms"), Some((Some(1_000), "default")));
         assert_eq!(of("expires_after_ms"), Some((None, "default")));
+    }
+
+    #[test]
+    fn the_defaults_of_the_configuration_are_those_of_the_program() {
+        let limits = crate::wiring::requests(&tidings_config::Config::default());
+        assert_eq!(of_config(limits.retry, limits.breaker), Wishes::default());
     }
 
     #[test]

@@ -49,6 +49,12 @@ impl KnownWays {
 }
 
 impl App {
+    /// What the configuration says about delivering.
+    fn config_layer(&self) -> Wishes {
+        let limits = self.limits();
+        of_config(limits.retry, limits.breaker)
+    }
+
     /// The ways of a template's messages, as control has them at this moment.
     ///
     /// # Errors
@@ -101,7 +107,7 @@ impl App {
     /// The accounts of one template with how each is called, and the layers that hold for all of them.
     fn way(&self, compiled: &Compiled) -> (Layers, Way) {
         let policies = self.policies();
-        let config = of_config(self.limits().retry);
+        let config = self.config_layer();
         self.ledger.control(|control| {
             let route = compiled.version.spec.route.as_deref();
             let chain = route.map(|route| control.routes.chain(route)).unwrap_or_default();
@@ -139,7 +145,7 @@ impl App {
 
     /// The layers of a template, for `account` or for the account it names itself.
     pub(crate) fn layers(&self, compiled: &Compiled, account: Option<&str>) -> Layers {
-        let (policies, config) = (self.policies(), of_config(self.limits().retry));
+        let (policies, config) = (self.policies(), self.config_layer());
         self.ledger.control(|control| {
             let route = compiled.version.spec.route.as_deref().map(|route| control.routes.chain(route));
             let route = route.and_then(|chain| chain.first().copied());
