@@ -42,7 +42,9 @@ pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<L
     let mut under_way = UnderWay { board, letters, began };
     let start = Instant::now();
     let sending = AssertUnwindSafe(account.opened.channel.send(&request)).catch_unwind();
-    let outcomes = match timeout(account.opened.info.deadline, sending).await {
+    let own = under_way.letters.iter().filter_map(|letter| letter.timeout).min();
+    let deadline = own.unwrap_or(account.opened.info.deadline).min(account.opened.info.deadline);
+    let outcomes = match timeout(deadline, sending).await {
         Ok(Ok(outcomes)) => outcomes,
         Ok(Err(_)) => all(&under_way, &unknown("panic", "the provider panicked")),
         Err(_) => all(&under_way, &unknown("timeout", "the provider did not answer within its deadline")),
@@ -67,12 +69,13 @@ fn request(letters: &[Letter], at: Time) -> Call {
     let target = |letter: &Letter| Target {
         delivery: letter.work.delivery.id,
         attempt: letter.attempt(),
-        to: letter.work.delivery.to.clone(),
+        to: letter.work.delivery.address().to_owned(),
         content: Arc::clone(&letter.content),
     };
     let sheet = letters.first().map(|letter| &letter.work.sheet);
+    let channel = letters.first().map(|letter| letter.work.sheet.leg(letter.work.delivery.leg()).channel.to_owned());
     Call {
-        channel: sheet.map(|sheet| sheet.channel.clone()).unwrap_or_default(),
+        channel: channel.unwrap_or_default(),
         message_type: sheet.map(|sheet| sheet.message_type).unwrap_or_default(),
         at,
         targets: letters.iter().map(target).collect(),

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::breakers::BreakersMsg;
 use crate::desk::Desk;
 use crate::flight::{Back, Ticket, When};
 use crate::lanes::{Flow, LANES};
@@ -139,9 +140,9 @@ fn listen(board: &Switchboard, desk: &Desk, myself: ActorRef<DispatcherMsg>) -> 
     listening
 }
 
-/// Where deliveries of a sheet wait.
-fn place(board: &Switchboard, sheet: &Sheet) -> Place {
-    let pool = board.pools.id(&sheet.channel, sheet.message_type);
+/// Where a delivery waits.
+fn place(board: &Switchboard, delivery: &Delivery, sheet: &Sheet) -> Place {
+    let pool = board.pools.id(sheet.leg(delivery.leg()).channel, sheet.message_type);
     Place { lane: sheet.lane, pool, flow: Flow::of(&sheet.template, &sheet.key_id) }
 }
 
@@ -197,12 +198,17 @@ impl Dispatching {
 
     fn hear(&mut self, hints: Vec<Hint>) {
         let mut asked = Vec::new();
+        let mut calls = Vec::new();
         for hint in hints {
             match hint {
                 Hint::Due { delivery, sheet } => self.wait_for(&delivery, &sheet),
                 Hint::CancelRequested(delivery) => asked.push(delivery),
+                Hint::Failing { .. } | Hint::Probed { .. } | Hint::Alert { .. } => calls.push(hint),
                 _ => {}
             }
+        }
+        if !calls.is_empty() {
+            self.board.breakers.send(BreakersMsg::Hints(calls));
         }
         for delivery in &asked {
             self.desk.flights.call_back(delivery);
@@ -217,7 +223,7 @@ impl Dispatching {
         let now = self.board.now();
         let at =
             if delivery.cancel_requested || delivery.begun.is_some() { delivery.due.min(now) } else { delivery.due };
-        self.queue.add(delivery.id, place(&self.board, sheet), at, now);
+        self.queue.add(delivery.id, place(&self.board, delivery, sheet), at, now);
         if let Some(expires_at) = sheet.expires_at {
             self.queue.runs_out(delivery.id, expires_at);
         }
@@ -278,7 +284,7 @@ impl Dispatching {
         board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
             for id in &deliveries {
                 let Some((delivery, sheet)) = partition.delivery(id) else { continue };
-                let ticket = Ticket::board(&self.desk, *id, self.epoch, place(&board, &sheet));
+                let ticket = Ticket::board(&self.desk, *id, self.epoch, place(&board, &delivery, &sheet));
                 boarded.extend(ticket.map(|ticket| Work { ticket, delivery, sheet }));
             }
         });

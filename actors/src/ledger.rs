@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use tidings_contract::PartitionId;
-use tidings_machine::control::Control;
+use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
 use tokio::sync::{mpsc, watch};
 
@@ -20,6 +20,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// See [`LedgerError`]; with `Unknown` some or all of the commands may take effect later.
     async fn propose(&self, partition: PartitionId, commands: Vec<Command>) -> Result<Vec<Answer>, LedgerError>;
+
+    /// Asks control, in the cluster's own name, for one change.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; with `Unknown` the change may take effect later.
+    async fn change(&self, action: control::Action) -> Result<control::Answer, LedgerError>;
 
     /// Shows `look` the local replica of a partition; `false` if there is none. `look` must be quick: it holds up the replica.
     fn with_partition(&self, partition: PartitionId, look: &mut dyn FnMut(&Partition)) -> bool;

@@ -4,11 +4,14 @@
 mod accounts;
 mod alarm;
 mod bell;
+mod breakers;
 mod call;
+mod choosing;
 mod dedup;
 mod desk;
 mod dispatcher;
 mod flight;
+mod health;
 mod in_force;
 mod lanes;
 mod ledger;

@@ -16,6 +16,17 @@ pub(crate) fn restarted(actor: &str) {
     metrics::counter!("tidings_actor_restarts_total", "actor" => actor.to_owned()).increment(1);
 }
 
+/// Whether the breaker of an account is open: 1 for open and half-open, 0 for closed.
+pub(crate) fn breaker(account: &str, open: bool) {
+    metrics::gauge!("tidings_breaker_open", "account" => account.to_owned()).set(if open { 1.0 } else { 0.0 });
+}
+
+/// A rule of a route wants somebody to be told about an error code.
+pub(crate) fn alert(account: &str, code: &str) {
+    let labels = [("account", account.to_owned()), ("code", code.to_owned())];
+    metrics::counter!("tidings_route_alerts_total", &labels).increment(1);
+}
+
 /// How long after it was due a delivery is taken up, in seconds.
 pub(crate) fn lag() -> Histogram {
     metrics::histogram!("tidings_dispatch_lag_seconds")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidings_contract::{Outcome, Time};
-use tidings_machine::partition::{Closing, Command, Masked};
+use tidings_machine::partition::{Closing, Command, Masked, Via};
 
 use crate::flight::Ticket;
 use crate::work::Letter;
@@ -14,9 +14,19 @@ use crate::work::Letter;
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// An attempt came back.
-    Outcome { ticket: Ticket, attempt: u16, account: Arc<str>, began: Time, outcome: Outcome, masked: Arc<[Masked]> },
+    Outcome {
+        ticket: Ticket,
+        attempt: u16,
+        account: Arc<str>,
+        via: Option<Box<Via>>,
+        began: Time,
+        outcome: Outcome,
+        masked: Arc<[Masked]>,
+    },
     /// The delivery is to be closed.
     Close { ticket: Ticket, closing: Closing },
+    /// No account of its leg can be used: the delivery goes on by the next one.
+    FallBack { ticket: Ticket, why: String },
     /// An attempt is to be claimed before it is made.
     Begin(Box<Letter>),
     /// Quiet hours have begun before the delivery had its turn.
@@ -26,7 +36,7 @@ pub(crate) enum Entry {
 impl Entry {
     fn command(&self) -> Command {
         match self {
-            Self::Outcome { ticket, attempt, account, began, outcome, masked } => Command::Outcome {
+            Self::Outcome { ticket, attempt, account, via, began, outcome, masked } => Command::Outcome {
                 delivery: ticket.delivery(),
                 attempt: *attempt,
                 epoch: ticket.epoch(),
@@ -34,6 +44,7 @@ impl Entry {
                 began: *began,
                 outcome: outcome.clone(),
                 masked: masked.to_vec(),
+                via: via.clone(),
             },
             Self::Close { ticket, closing } => {
                 Command::Close { delivery: ticket.delivery(), epoch: ticket.epoch(), closing: closing.clone() }
@@ -44,7 +55,11 @@ impl Entry {
                 attempt: letter.attempt(),
                 epoch: letter.work.ticket.epoch(),
                 account: letter.account_name.as_ref().to_owned(),
+                via: letter.via.clone(),
             },
+            Self::FallBack { ticket, why } => {
+                Command::FallBack { delivery: ticket.delivery(), epoch: ticket.epoch(), why: why.clone() }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{Outcome, planted};
+use tidings_machine::control::Standing;
 use tokio::task::JoinSet;
 
 use crate::call::call;
@@ -131,7 +132,7 @@ impl Sending {
             if letter.is_held() || (self.board.is_stopping() && !letter.begun) {
                 // Its ticket goes back; whoever may, takes it up again.
                 drop(letter);
-            } else if letter.is_stale(now) || self.not_ours(&letter) {
+            } else if letter.is_stale(now) || self.not_ours(&letter) || self.has_tripped(&letter, now) {
                 letter.work.ticket.look_again();
             } else if !letter.may_go(now) {
                 let calling = letter.calling.filter(|_| letter.begun);
@@ -161,6 +162,16 @@ impl Sending {
         let ticket = &letter.work.ticket;
         let leads = self.board.parts.ledger.leading().borrow().contains_key(&ticket.desk().partition);
         !leads || ticket.is_outlived()
+    }
+
+    /// Whether the breaker of its account opened since the letter was written: another account may be chosen. An attempt
+    /// that stands in the log already is made nevertheless.
+    fn has_tripped(&self, letter: &Letter, now: tidings_contract::Time) -> bool {
+        let breakers = self.board.healths.breakers();
+        let Some(breaker) = breakers.accounts.get(letter.account_name.as_ref()) else { return false };
+        let chosen_in = letter.via.as_ref().map_or(0, |via| via.breaker);
+        let guarded = letter.work.sheet.leg(letter.work.delivery.leg()).way.is_some();
+        guarded && !letter.begun && breaker.epoch > chosen_in && matches!(breaker.standing(now), Standing::Open(_))
     }
 
     /// The next letter that has a place, or can have one.
@@ -249,6 +260,9 @@ fn fits(one: &Letter, other: &Letter, now: tidings_contract::Time) -> bool {
         && one.account.revision == other.account.revision
         && version(one) == version(other)
         && one.work.sheet.template == other.work.sheet.template
+        && one.work.delivery.leg() == other.work.delivery.leg()
+        && one.timeout == other.timeout
+        && other.via.as_ref().is_none_or(|via| !via.probe)
         && !other.is_stale(now)
         && !other.is_held()
         && !other.wants_begin()

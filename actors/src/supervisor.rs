@@ -11,6 +11,7 @@ use tidings_contract::PartitionId;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::breakers::BreakersOfNode;
 use crate::dedup::Dedup;
 use crate::dispatcher::Dispatcher;
 use crate::meters;
@@ -47,6 +48,7 @@ pub(crate) enum Kind {
     Template,
     Dedup,
     RateLimiter,
+    Breakers,
     Sender(PoolId),
     Recorder(PartitionId),
     Dispatcher(PartitionId),
@@ -97,7 +99,7 @@ impl Actor for Supervisor {
         let mut state = Supervising {
             board,
             children: HashMap::new(),
-            wanted: [Kind::Template, Kind::Dedup, Kind::RateLimiter].into(),
+            wanted: [Kind::Template, Kind::Dedup, Kind::RateLimiter, Kind::Breakers].into(),
             strikes: HashMap::new(),
             leading: BTreeMap::new(),
             waiting,
@@ -220,6 +222,7 @@ impl Supervising {
             Kind::Template => Actor::spawn_linked(None, Template, (board, gauge), me).await?.0.get_cell(),
             Kind::Dedup => Actor::spawn_linked(None, Dedup, (board, gauge), me).await?.0.get_cell(),
             Kind::RateLimiter => Actor::spawn_linked(None, RateLimiter, (board, gauge), me).await?.0.get_cell(),
+            Kind::Breakers => Actor::spawn_linked(None, BreakersOfNode, (board, gauge), me).await?.0.get_cell(),
             Kind::Sender(pool) => Actor::spawn_linked(None, Sender, (board, pool, gauge), me).await?.0.get_cell(),
             Kind::Recorder(partition) => {
                 let desk = board.desk(partition);
@@ -242,6 +245,7 @@ impl Supervising {
             Kind::Template => "template".to_owned(),
             Kind::Dedup => "dedup".to_owned(),
             Kind::RateLimiter => "rate_limiter".to_owned(),
+            Kind::Breakers => "breakers".to_owned(),
             Kind::Sender(pool) => {
                 self.board.pools.get(pool).map_or_else(|| "sender".to_owned(), |pool| format!("sender/{pool}"))
             }

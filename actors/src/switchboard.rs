@@ -11,9 +11,11 @@ use tidings_machine::control::Account;
 use tokio::sync::watch;
 
 use crate::bell::Post;
+use crate::breakers::BreakersMsg;
 use crate::dedup::DedupMsg;
 use crate::desk::Desk;
 use crate::dispatcher::DispatcherMsg;
+use crate::health::Healths;
 use crate::in_force::{Cached, InForce};
 use crate::limited::{Held, Subject};
 use crate::outbox::Entry;
@@ -36,6 +38,9 @@ pub(crate) struct Switchboard {
     pub(crate) template: Post<TemplateMsg>,
     pub(crate) dedup: Post<DedupMsg>,
     pub(crate) rate_limiter: Post<RateLimiterMsg>,
+    pub(crate) breakers: Post<BreakersMsg>,
+    /// How the accounts stand.
+    pub(crate) healths: Healths,
     /// Recipients whose fingerprints wait.
     pub(crate) fingerprints: AtomicUsize,
     /// Most provider calls of a pool at once; may change at any time.
@@ -64,6 +69,8 @@ impl Switchboard {
             template: Post::default(),
             dedup: Post::default(),
             rate_limiter: Post::default(),
+            breakers: Post::default(),
+            healths: Healths::default(),
             fingerprints: AtomicUsize::new(0),
             pool_size: AtomicUsize::new(pool_size),
             in_motion: AtomicUsize::new(in_motion),

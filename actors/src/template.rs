@@ -11,6 +11,7 @@ use tidings_machine::control::Account;
 use tidings_machine::partition::{Closing, Sheet};
 use tokio::sync::watch;
 
+use crate::choosing::{Held, choose_account};
 use crate::outbox::Entry;
 use crate::rate_limiter::RateLimiterMsg;
 use crate::render::{Compiled, Variables};
@@ -47,7 +48,7 @@ pub(crate) struct Rendering {
     control: watch::Receiver<u64>,
     compiled: HashMap<(String, u32), Result<Arc<Compiled>, Reason>>,
     accounts: HashMap<String, Named>,
-    sheets: HashMap<usize, Prepared>,
+    sheets: HashMap<(usize, u8), Prepared>,
     screen: Screen,
 }
 
@@ -171,7 +172,7 @@ impl Rendering {
             self.sheets.clear();
         }
         let unknown = |work: &&Work| {
-            !self.sheets.contains_key(&address(&work.sheet)) || !self.accounts.contains_key(account_of(work))
+            !self.sheets.contains_key(&address(work)) || accounts_of(work).any(|name| !self.accounts.contains_key(name))
         };
         let unknown: Vec<&Work> = works.iter().filter(unknown).collect();
         if unknown.is_empty() {
@@ -181,7 +182,7 @@ impl Rendering {
         let (compiled, accounts, screen) = (&self.compiled, &mut self.accounts, &self.screen);
         self.board.parts.ledger.with_control(&mut |control| {
             for work in &unknown {
-                let key = (work.sheet.template.clone(), work.sheet.version);
+                let key = template_of(work);
                 if !compiled.contains_key(&key) && !contents.iter().any(|(known, _)| *known == key) {
                     let version = control.templates.get(&key.0).and_then(|t| t.versions.get(&key.1)).cloned();
                     contents.push((key, version));
@@ -191,11 +192,12 @@ impl Rendering {
                         lists.push(Screen::read(control, edition));
                     }
                 }
-                let name = account_of(work);
-                if !accounts.contains_key(name)
-                    && let Some(account) = control.accounts.get(name)
-                {
-                    accounts.insert(name.to_owned(), (Arc::from(name), Arc::clone(account)));
+                for name in accounts_of(work) {
+                    if !accounts.contains_key(name)
+                        && let Some(account) = control.accounts.get(name)
+                    {
+                        accounts.insert(name.to_owned(), (Arc::from(name), Arc::clone(account)));
+                    }
                 }
             }
         });
@@ -209,8 +211,14 @@ impl Rendering {
     }
 
     fn letter(&mut self, work: Work) -> Option<Letter> {
-        let filled = self.fill(&work);
-        match filled {
+        let chosen = match choose_account(&self.board, &work) {
+            Ok(chosen) => chosen,
+            Err(held) => {
+                self.hold(work, held);
+                return None;
+            }
+        };
+        match self.fill(&work, &chosen.account) {
             Ok((Screened { content, masked }, (account_name, account))) => {
                 let limits = self.board.limits_of(&work, &account_name, &account);
                 Some(Letter {
@@ -219,6 +227,8 @@ impl Rendering {
                     masked,
                     account_name,
                     account,
+                    via: chosen.via,
+                    timeout: chosen.timeout,
                     limits,
                     begun: false,
                     slot: None,
@@ -232,12 +242,22 @@ impl Rendering {
         }
     }
 
-    fn fill(&mut self, work: &Work) -> Result<(Screened, Named), Stuck> {
-        let name = account_of(work);
+    /// No account of its leg can be used now: the delivery goes on by the next leg, or waits.
+    fn hold(&self, work: Work, held: Held) {
+        let ways = [work.delivery.unknown_attempts == 0, work.sheet.failover_on_unknown];
+        if ways.contains(&true) && work.delivery.next_leg(&work.sheet).is_some() {
+            let desk = Arc::clone(work.ticket.desk());
+            self.board.record(&desk, [Entry::FallBack { ticket: work.ticket, why: held.why }]);
+            return;
+        }
+        work.ticket.not_before(held.until);
+    }
+
+    fn fill(&mut self, work: &Work, name: &str) -> Result<(Screened, Named), Stuck> {
         let account = self.accounts.get(name).cloned();
         let account = account
             .ok_or_else(|| Stuck::NotKnown(Reason::new("unknown_account", format!("there is no account `{name}`"))))?;
-        let prepared = self.prepare(&work.sheet)?;
+        let prepared = self.prepare(work)?;
         let content = match work.delivery.variables.as_deref() {
             None | Some("" | "{}") => prepared.content.clone(),
             Some(own) => {
@@ -249,12 +269,12 @@ impl Rendering {
         Ok((content?, account))
     }
 
-    fn prepare(&mut self, sheet: &Arc<Sheet>) -> Result<&Prepared, Stuck> {
-        let address = address(sheet);
+    fn prepare(&mut self, work: &Work) -> Result<&Prepared, Stuck> {
+        let (address, sheet) = (address(work), &work.sheet);
         if !self.sheets.contains_key(&address) {
-            let key = (sheet.template.clone(), sheet.version);
+            let key = template_of(work);
             let compiled = self.compiled.get(&key).ok_or_else(|| {
-                let words = format!("there is no version {} of the template `{}`", sheet.version, sheet.template);
+                let words = format!("there is no version {} of the template `{}`", key.1, key.0);
                 Stuck::NotKnown(Reason::new("unknown_template", words))
             })?;
             let compiled = Arc::clone(compiled.as_ref().map_err(|reason| Stuck::Impossible(reason.clone()))?);
@@ -286,13 +306,24 @@ impl Rendering {
     }
 }
 
-fn address(sheet: &Arc<Sheet>) -> usize {
-    Arc::as_ptr(sheet).addr()
+/// What one leg of a sheet is remembered by.
+fn address(work: &Work) -> (usize, u8) {
+    (Arc::as_ptr(&work.sheet).addr(), work.delivery.leg())
 }
 
-/// The account a delivery is sent with: the sheet's, or the recipient itself (robots).
-fn account_of(work: &Work) -> &str {
-    work.sheet.account.as_deref().unwrap_or(&work.delivery.to)
+/// The template of the delivery's leg.
+fn template_of(work: &Work) -> (String, u32) {
+    let leg = work.sheet.leg(work.delivery.leg());
+    (leg.template.to_owned(), leg.version)
+}
+
+/// The accounts a delivery may be sent with: the sheet's, those of its route, or the recipient itself (robots).
+fn accounts_of(work: &Work) -> impl Iterator<Item = &str> {
+    let leg = work.sheet.leg(work.delivery.leg());
+    let listed = leg.way.map_or(&[][..], |way| &way.accounts);
+    let itself = listed.is_empty().then(|| work.delivery.address());
+    let named = leg.account.or(itself);
+    named.into_iter().chain(listed.iter().map(|one| one.account.as_str()))
 }
 
 fn compile(content: &str) -> Result<Arc<Compiled>, Reason> {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::Value;
 use tidings_contract::Time;
 use tidings_machine::control::Account;
-use tidings_machine::partition::{Delivery, Masked, OnUnknown, Sheet};
+use tidings_machine::partition::{Delivery, Masked, OnUnknown, Sheet, Via};
 
 use crate::flight::Ticket;
 use crate::limited::Held;
@@ -30,6 +31,10 @@ pub(crate) struct Letter {
     pub(crate) masked: Arc<[Masked]>,
     pub(crate) account_name: Arc<str>,
     pub(crate) account: Arc<Account>,
+    /// How the account was chosen; `None` where nothing of it is worth keeping.
+    pub(crate) via: Option<Box<Via>>,
+    /// Longest time of its call, where that is shorter than the provider's own deadline.
+    pub(crate) timeout: Option<Duration>,
     /// What limits it, each with the permit that was taken for it.
     pub(crate) limits: Vec<Held>,
     /// Whether the attempt stands in the log already.

@@ -19,5 +19,6 @@ pub mod receiver;
 pub mod report;
 pub mod scenarios;
 pub mod testbed;
+pub mod two_accounts;
 
 pub use failure::{Failure, Proof, When};

@@ -145,6 +145,13 @@ impl Config {
             format!("must not be below retry.first_ms ({})", retry.first_ms)
         });
         checks.within("retry.give_up_after_ms", retry.give_up_after_ms, 1..=30 * 86_400_000);
+        let breaker = &self.breaker;
+        checks.within("breaker.window_ms", breaker.window_ms, 1_000..=3_600_000);
+        checks.within("breaker.min_calls", breaker.min_calls, 1..=1_000_000);
+        checks.within("breaker.failure_percent", breaker.failure_percent, 0..=100);
+        checks.within("breaker.consecutive", breaker.consecutive, 0..=1_000_000);
+        checks.within("breaker.open_ms", breaker.open_ms, 100..=3_600_000);
+        checks.within("breaker.longest_open_ms", breaker.longest_open_ms, breaker.open_ms..=86_400_000);
     }
 
     fn check_log(&self, checks: &mut Checks) {

@@ -23,6 +23,12 @@ pub const LIVE: &[&str] = &[
     "retry.first_ms",
     "retry.longest_ms",
     "retry.give_up_after_ms",
+    "breaker.window_ms",
+    "breaker.min_calls",
+    "breaker.failure_percent",
+    "breaker.consecutive",
+    "breaker.open_ms",
+    "breaker.longest_open_ms",
     "log.level",
 ];
 

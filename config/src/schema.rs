@@ -28,6 +28,8 @@ pub struct Config {
     pub dispatch: Dispatch,
     /// When templates that say nothing try again.
     pub retry: Retry,
+    /// When breakers of accounts open that say nothing themselves.
+    pub breaker: Breaker,
     /// What the process says about itself.
     pub log: Log,
 }
@@ -163,6 +165,24 @@ pub struct Retry {
     pub longest_ms: u64,
     /// No attempt later than so many milliseconds after the delivery was first due.
     pub give_up_after_ms: u64,
+}
+
+/// When breakers of accounts open that say nothing themselves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    /// Length of the window in which a partition counts, in milliseconds.
+    pub window_ms: u64,
+    /// Fewer calls than so many in a window say nothing about their share of failures.
+    pub min_calls: u32,
+    /// It opens when so many of a hundred calls failed; 0 for never.
+    pub failure_percent: u8,
+    /// It opens when so many calls in a row failed; 0 for never.
+    pub consecutive: u32,
+    /// How long it stays open the first time, in milliseconds.
+    pub open_ms: u64,
+    /// How long it stays open at most, in milliseconds.
+    pub longest_open_ms: u64,
 }
 
 /// What the process says about itself.

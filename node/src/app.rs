@@ -11,11 +11,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_actors::Motion;
 use tidings_channels::Registry;
 use tidings_contract::{Clock, Secret, Time};
-use tidings_machine::partition::RetryPolicy;
+use tidings_machine::partition::{BreakerPolicy, RetryPolicy};
 
 use crate::fresh::Freshness;
 use crate::guard::Guard;
-use crate::intake::Templates;
+use crate::intake::{KnownWays, Templates};
 use crate::ledger::NodeLedger;
 use crate::look::Said;
 use crate::policies::Current;
@@ -34,6 +34,8 @@ pub(crate) struct App {
     /// What may change while the node runs; read with [`App::limits`].
     pub settings: ArcSwap<Limits>,
     pub templates: Templates,
+    /// The ways of templates' messages, made of control.
+    pub known_ways: KnownWays,
     /// The policies in force; read with [`App::policies`].
     pub policies: Current,
     pub freshness: Freshness,
@@ -64,6 +66,8 @@ pub(crate) struct Limits {
     pub election: Duration,
     /// When templates that say nothing try again.
     pub retry: RetryPolicy,
+    /// When breakers open that nobody says anything about.
+    pub breaker: BreakerPolicy,
     /// How long attempts under way may take to end before their partition is given away.
     pub quiet_within: Duration,
     /// Free bytes on the disk below which nothing comes in.

@@ -136,6 +136,11 @@ impl NodeLedger {
         self.ledgers.read_control(look)
     }
 
+    /// Grows with every change of control that this node knows of.
+    pub(crate) fn control_state(&self) -> u64 {
+        *self.ledgers.control_version().borrow()
+    }
+
     /// Returns once this node knows everything that was committed to control before the call.
     pub(crate) async fn fresh_control(&self) -> Result<(), Setback> {
         self.ledgers.fresh_control().await.map_err(Setback::from)
@@ -260,6 +265,21 @@ impl Ledger for NodeLedger {
             Setback::Unknown(why) => LedgerError::Unknown(why),
             Setback::Closed => LedgerError::Closed,
         })
+    }
+
+    async fn change(&self, action: control::Action) -> Result<control::Answer, LedgerError> {
+        let command = control::Command { by: "cluster".to_owned(), action };
+        let answers = self.ledgers.propose_control(vec![command]).await;
+        let answers = answers.map_err(|error| match Setback::from(error) {
+            Setback::NotKept(why) | Setback::Full(why) => LedgerError::Refused(why),
+            Setback::Unknown(why) => LedgerError::Unknown(why),
+            Setback::Closed => LedgerError::Closed,
+        })?;
+        // Whoever asks about a breaker acts on what control says next.
+        if let Err(setback) = self.fresh_control().await {
+            tracing::debug!(?setback, "control changed, but this node does not know of it yet");
+        }
+        answers.into_iter().next().ok_or_else(|| LedgerError::Unknown("control gave no answer".to_owned()))
     }
 
     fn with_partition(&self, partition: PartitionId, look: &mut dyn FnMut(&Partition)) -> bool {

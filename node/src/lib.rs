@@ -10,6 +10,7 @@ mod api;
 mod app;
 mod auth;
 mod bearer;
+mod delivering;
 mod founding;
 mod fresh;
 mod guard;

@@ -129,6 +129,7 @@ async fn assemble(
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         settings: ArcSwap::from_pointee(wiring::requests(&config)),
         templates: Default::default(),
+        known_ways: Default::default(),
         policies: Default::default(),
         freshness: Default::default(),
         metrics: meters::recorder(),
@@ -193,6 +194,7 @@ impl Running {
         let limits = wiring::requests(&mixed);
         self.app.ledger.set_propose_within(limits.deadline);
         self.app.settings.store(Arc::new(limits));
+        self.app.known_ways.forget();
         self.motion.resize(mixed.dispatch.pool_size, mixed.dispatch.max_outstanding);
         self.config = mixed;
         Ok(changes)

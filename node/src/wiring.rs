@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidings_config::Config;
-use tidings_machine::partition::{Limits as PartitionLimits, RetryPolicy};
+use tidings_machine::partition::{BreakerPolicy, Limits as PartitionLimits, RetryPolicy};
 use tidings_raft::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
 
 use crate::app::Limits;
@@ -60,7 +60,7 @@ pub(crate) fn partition(config: &Config) -> PartitionLimits {
 /// The limits of requests.
 pub(crate) fn requests(config: &Config) -> Limits {
     let intake = &config.intake;
-    let retry = &config.retry;
+    let (retry, breaker) = (&config.retry, &config.breaker);
     Limits {
         max_body_bytes: intake.max_body_bytes,
         max_recipients: intake.max_recipients,
@@ -73,6 +73,14 @@ pub(crate) fn requests(config: &Config) -> Limits {
             first_ms: retry.first_ms,
             longest_ms: retry.longest_ms,
             give_up_after_ms: retry.give_up_after_ms,
+        },
+        breaker: BreakerPolicy {
+            window_ms: breaker.window_ms,
+            min_calls: breaker.min_calls,
+            failure_percent: breaker.failure_percent,
+            consecutive: breaker.consecutive,
+            open_ms: breaker.open_ms,
+            longest_open_ms: breaker.longest_open_ms,
         },
         quiet_within: Duration::from_millis(config.node.stop_deadline_ms / 3),
         disk_free_bytes: intake.disk_free_bytes,

@@ -39,6 +39,9 @@ fn sheet() -> Arc<Sheet> {
         policy,
         tags: Vec::new(),
         rules: Default::default(),
+        way: None,
+        legs: Vec::new(),
+        failover_on_unknown: false,
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use tidings_contract::{Clock, DeliveryId, PartitionId};
-use tidings_machine::control::Control;
+use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Ended, Hint, Limits, Owner, Partition, Record};
 use tidings_machine::{Machine, Output};
 use tokio::sync::{mpsc, watch};
@@ -165,6 +165,19 @@ impl Ledger for FakeLedger {
             }
             None => Ok(self.apply(partition, commands)),
         }
+    }
+
+    async fn change(&self, action: control::Action) -> Result<control::Answer, LedgerError> {
+        if self.latency > Duration::ZERO {
+            sleep(self.latency).await;
+        }
+        if self.state.lock().silent {
+            return Err(LedgerError::Refused("there is no leader".to_owned()));
+        }
+        let command = control::Command { by: "cluster".to_owned(), action };
+        let answer = self.state.lock().control.apply(self.clock.now(), command, &mut Output::default());
+        self.version.send_modify(|version| *version += 1);
+        Ok(answer)
     }
 
     fn with_partition(&self, partition: PartitionId, look: &mut dyn FnMut(&Partition)) -> bool {

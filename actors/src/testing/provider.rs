@@ -1,6 +1,6 @@
 //! A provider that does what a script says and remembers everything it saw.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub struct Seen {
     pub cut: bool,
     /// How many targets its call carried.
     pub together: usize,
+    /// With which account.
+    pub account: String,
 }
 
 type Script = dyn Fn(&Call, &Target) -> Step + Send + Sync;
@@ -80,6 +82,8 @@ pub struct FakeChannel {
     seen: Mutex<Vec<Seen>>,
     under_way: Mutex<HashSet<DeliveryId>>,
     violations: Mutex<Vec<String>>,
+    /// What an account gives for everything, instead of what the script says.
+    broken: Mutex<HashMap<String, Outcome>>,
     quiet: bool,
 }
 
@@ -91,6 +95,7 @@ impl FakeChannel {
             seen: Mutex::default(),
             under_way: Mutex::default(),
             violations: Mutex::default(),
+            broken: Mutex::default(),
             quiet: false,
         }
     }
@@ -105,6 +110,15 @@ impl FakeChannel {
         *self.script.lock() = Arc::new(script);
     }
 
+    /// An account gives this outcome for everything from now on, or follows the script again.
+    pub fn break_account(&self, account: &str, outcome: Option<Outcome>) {
+        let mut broken = self.broken.lock();
+        match outcome {
+            Some(outcome) => broken.insert(account.to_owned(), outcome),
+            None => broken.remove(account),
+        };
+    }
+
     /// Everything it saw, in order.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().clone()
@@ -115,7 +129,7 @@ impl FakeChannel {
         self.violations.lock().clone()
     }
 
-    fn begin(&self, call: &Call) -> usize {
+    fn begin(&self, account: &str, call: &Call) -> usize {
         let mut seen = self.seen.lock();
         let first = seen.len();
         for target in &call.targets {
@@ -132,6 +146,7 @@ impl FakeChannel {
                 taken: false,
                 cut: true,
                 together: call.targets.len(),
+                account: account.to_owned(),
             });
         }
         first
@@ -150,18 +165,29 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// The channel as one account opens it.
+#[derive(Debug)]
+struct Named(String, Arc<FakeChannel>);
+
 #[async_trait]
-impl Channel for FakeChannel {
+impl Channel for Named {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
+        self.1.send(&self.0, call).await
+    }
+}
+
+impl FakeChannel {
+    async fn send(&self, account: &str, call: &Call) -> Vec<Outcome> {
         if self.quiet {
             return vec![Outcome::Delivered { provider_id: None }; call.targets.len()];
         }
-        let first = self.begin(call);
+        let first = self.begin(account, call);
         let _under_way = UnderWay(self, call);
         let script = Arc::clone(&self.script.lock());
         let mut outcomes = Vec::new();
         for (n, target) in call.targets.iter().enumerate() {
-            match script(call, target) {
+            let broken = self.broken.lock().get(account).cloned();
+            match broken.map_or_else(|| script(call, target), |outcome| Step::Give(Duration::ZERO, outcome)) {
                 Step::Give(after, outcome) => {
                     if after > Duration::ZERO {
                         sleep(after).await;
@@ -190,8 +216,8 @@ impl std::fmt::Debug for FakeChannel {
 pub struct FakeAccounts(pub Arc<FakeChannel>);
 
 impl Accounts for FakeAccounts {
-    fn open(&self, _name: &str, account: &Account) -> Result<Opened, Reason> {
-        let channel = Arc::clone(&self.0) as Arc<dyn Channel>;
+    fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason> {
+        let channel: Arc<dyn Channel> = Arc::new(Named(name.to_owned(), Arc::clone(&self.0)));
         match account.provider.as_str() {
             "fake/one" => Ok(Opened { channel, info: &ONE }),
             "fake/many" => Ok(Opened { channel, info: &MANY }),

@@ -12,7 +12,7 @@ use tidings_machine::control::{
     WordPart,
 };
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State,
+    Accept, Answer, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State, Way, Wishes,
 };
 use tokio::time::sleep;
 
@@ -46,6 +46,14 @@ pub struct Spec {
     pub own: Option<String>,
     /// The rules; all recipients live in the first of their zones.
     pub rules: Rules,
+    /// The accounts of a route, in place of the account.
+    pub way: Option<Arc<Way>>,
+    /// The further legs.
+    pub legs: Vec<Arc<Leg>>,
+    /// Every recipient's addresses for them.
+    pub fallback: Vec<Option<String>>,
+    /// Whether to fail over after an attempt that may have been taken.
+    pub failover_on_unknown: bool,
 }
 
 impl Default for Spec {
@@ -63,6 +71,10 @@ impl Default for Spec {
             variables: "{\"name\":\"Ann\"}".to_owned(),
             own: None,
             rules: Rules::default(),
+            way: None,
+            legs: Vec::new(),
+            fallback: Vec::new(),
+            failover_on_unknown: false,
         }
     }
 }
@@ -84,6 +96,9 @@ impl Spec {
             policy: Policy { retry: self.retry, on_unknown: self.on_unknown, dedup_window_ms: None },
             tags: Vec::new(),
             rules: self.rules.clone(),
+            way: self.way.clone(),
+            legs: self.legs.clone(),
+            failover_on_unknown: self.failover_on_unknown,
         }
     }
 }
@@ -217,7 +232,7 @@ impl World {
         for (index, to) in to.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             let (variables, zone) = (spec.own.clone(), (!spec.rules.zones.is_empty()).then_some(0));
-            let recipient = Recipient { index, to: to.clone(), variables, zone, ..Recipient::default() };
+            let recipient = Recipient { index, to: to.clone(), variables, zone, fallback: spec.fallback.clone(), ..Recipient::default() };
             parts.entry(partition_of(to, self.partitions)).or_default().push(recipient);
         }
         let mut deliveries = Vec::new();
@@ -282,6 +297,7 @@ fn put_account(ledger: &FakeLedger, name: &str, provider: &str, (limit, further,
             updated_at: Time(0),
             further_limits: further,
             limit_unit: unit,
+            wishes: Wishes::default(),
         };
         control.accounts.insert(name.to_owned(), Arc::new(account));
     });
@@ -300,6 +316,10 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         description: String::new(),
         rules: String::new(),
         words: Default::default(),
+        route: None,
+        fallback: None,
+        failover_on_unknown: false,
+        wishes: None,
     };
     let version = TemplateVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
     let template = Template { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };

@@ -126,7 +126,7 @@ async fn an_attempt_claimed_by_an_owner_that_is_gone_ends_unknown() {
     world.ledger.owned_elsewhere(partition, 2);
     for delivery in here.iter().take(3) {
         let (delivery, account) = (*delivery, "main".to_owned());
-        world.ledger.apply(partition, vec![Command::Begin { delivery, attempt: 1, epoch: 2, account }]);
+        world.ledger.apply(partition, vec![Command::Begin { delivery, attempt: 1, epoch: 2, account, via: None }]);
     }
     world.ledger.lead(partition, Some(3));
     assert_eq!(world.until_ended(here.len(), LONG).await, here.len());

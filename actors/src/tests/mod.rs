@@ -9,6 +9,7 @@ mod outside;
 mod pauses;
 mod policies;
 mod pools;
+mod routes;
 mod quiet;
 mod words;
 

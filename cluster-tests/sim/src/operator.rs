@@ -82,14 +82,22 @@ async fn found(world: &World) -> Result<(), String> {
 
 async fn fill(world: &World) -> Result<(), String> {
     let limit = json!([{"permits": 4, "window_ms": 1_500}, {"permits": 10, "window_ms": 6_000}]);
-    for (account, limit) in [("good", Value::Null), ("shaky", Value::Null), ("bad", Value::Null), ("capped", limit)] {
-        let body = json!({"provider": "simulated", "limit": limit});
+    let none = || Value::Null;
+    // Short enough that what waits for an account that breaks all the time ends while somebody looks.
+    let delivery = json!({"breaker": {"min_calls": 6, "open_ms": 200, "longest_open_ms": 500}});
+    for (account, limit) in
+        [("good", none()), ("shaky", none()), ("bad", none()), ("left", none()), ("capped", limit)]
+    {
+        let body = json!({"provider": "simulated", "limit": limit, "delivery": delivery});
         insist(world, "PUT", &format!("/v1/accounts/{account}"), Some(&body), 200).await?;
     }
+    let route = json!({"channel": "sms", "accounts": [{"account": "left"}, {"account": "good"}]});
+    insist(world, "PUT", "/v1/routes/both", Some(&route), 200).await?;
     let retry = json!({"max_attempts": 8, "first_ms": 200, "longest_ms": 1_000});
     let few = json!({"max_attempts": 2, "first_ms": 100, "longest_ms": 500});
     for (template, account, retry, more) in [
         ("plain", "good", &retry, json!({})),
+        ("routed", "", &retry, json!({"route": "both"})),
         ("once", "shaky", &retry, json!({"on_unknown": "stop"})),
         ("unique", "good", &retry, json!({"dedup": {"window_ms": 3_600_000}})),
         ("capped", "capped", &retry, json!({})),
@@ -101,6 +109,7 @@ async fn fill(world: &World) -> Result<(), String> {
         let mut body = json!({"channel": "sms", "account": account, "content": content, "retry": retry});
         if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
             body.extend(more.clone());
+            body.retain(|field, value| field != "account" || value != "");
         }
         insist(world, "PUT", &format!("/v1/templates/{template}"), Some(&body), 200).await?;
     }

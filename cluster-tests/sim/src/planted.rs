@@ -18,6 +18,7 @@ pub(crate) const BUGS: &[Bug] = &[
         what: "a twin is not seen for as long as a question to another node takes",
         within: 50,
     },
+    Bug { name: "failover_on_unknown", what: "another account is tried after an unknown outcome", within: 20 },
     Bug { name: "cap_off_by_one", what: "a frequency cap lets one more through", within: 20 },
     Bug { name: "suppression_ignored", what: "the suppression list is not looked at", within: 5 },
     Bug { name: "quiet_hours_ignored", what: "what would leave in quiet hours does not wait", within: 50 },

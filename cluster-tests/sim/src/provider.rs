@@ -152,6 +152,13 @@ fn deed(account: &str, percent: u64) -> Deed {
             (92, Deed::TakeAndHang),
             (100, Deed::Hang),
         ],
+        "left" => &[
+            (30, Deed::Take),
+            (65, Deed::Later),
+            (75, Deed::TakeAndBreakOff),
+            (90, Deed::BreakOff),
+            (100, Deed::Never),
+        ],
         "bad" => &[(20, Deed::Take), (60, Deed::Later), (100, Deed::Never)],
         _ => &[(100, Deed::Take)],
     };

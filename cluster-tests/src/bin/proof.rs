@@ -7,8 +7,8 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, grow, history, idempotency, isolation, kills, limits, memory, replace, rolling,
-    smtp, webhook,
+    Scale, all_down, any_node, backup, failover, grow, history, idempotency, isolation, kills, limits, memory, replace,
+    rolling, smtp, webhook, weights,
 };
 use tidings_cluster_tests::{Failure, Proof};
 
@@ -28,6 +28,8 @@ const NAMES: [&str; 15] = [
     "memory",
     "limits",
     "isolation",
+    "failover",
+    "weights",
 ];
 
 #[tokio::main]
@@ -71,6 +73,8 @@ async fn run(name: &str) -> Proof<Report> {
         "memory" => memory::run().await,
         "limits" => limits::run(500, 2).await,
         "isolation" => isolation::run(100_000).await,
+        "failover" => failover::run(6_000).await,
+        "weights" => weights::run(10_000).await,
         other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
     }
 }

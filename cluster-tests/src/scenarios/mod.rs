@@ -3,6 +3,7 @@
 pub mod all_down;
 pub mod any_node;
 pub mod backup;
+pub mod failover;
 pub mod grow;
 pub mod history;
 pub mod idempotency;
@@ -14,6 +15,7 @@ pub mod replace;
 pub mod rolling;
 pub mod smtp;
 pub mod webhook;
+pub mod weights;
 
 use crate::cluster::Cluster;
 use crate::load::Plan;

@@ -8,14 +8,17 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidings_contract::{AccountLimit, FieldError, LimitUnit, Settings, Time};
-use tidings_machine::control::{self, Account, Action, Refusal};
+use tidings_machine::control::{self, Account, Action, Control, Refusal, Standing};
+use tidings_machine::partition::Wishes;
 use utoipa::ToSchema;
 
+use super::paths::said;
 use super::refused;
 use super::templates::check_name;
 use crate::accounts::SealedAccounts;
 use crate::app::{App, Shared};
 use crate::auth::{Admin, Viewer};
+use crate::delivering::check_wishes;
 use crate::problem::{Code, Problem};
 use crate::strict::Json;
 
@@ -39,6 +42,10 @@ pub(crate) struct Written {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     limit_unit: LimitUnit,
+    /// How it is called, where that differs from what holds for all: `timeout_ms`, `breaker`, `retry` …
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    delivery: Wishes,
 }
 
 /// The windows of a limit as they are read: one as it always was, several as a list.
@@ -79,6 +86,32 @@ pub(crate) struct AccountShape {
     revision: u64,
     #[schema(value_type = String)]
     updated_at: Time,
+    /// How it is called, where that differs from what holds for all.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Option<Object>)]
+    delivery: Value,
+    /// How it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthShape>,
+}
+
+/// How the breaker of an account stands, in the whole cluster.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HealthShape {
+    /// `closed`, `open`, `half_open`.
+    breaker: &'static str,
+    /// Until when nothing is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    until: Option<Time>,
+    /// When it opened or closed last.
+    #[schema(value_type = String)]
+    since: Time,
+    /// How often it opened without having been closed for long.
+    trips: u32,
+    /// Why it opened last.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    why: String,
 }
 
 /// The accounts.
@@ -92,7 +125,18 @@ fn by_recipient(unit: &LimitUnit) -> bool {
     *unit == LimitUnit::Recipient
 }
 
-fn shape(name: &str, account: &Account) -> AccountShape {
+fn health(control: &Control, name: &str, now: Time) -> Option<HealthShape> {
+    let breaker = control.breakers.accounts.get(name)?;
+    let (standing, until) = match breaker.standing(now) {
+        Standing::Closed => ("closed", None),
+        Standing::Open(until) => ("open", Some(until)),
+        Standing::HalfOpen(_) => ("half_open", None),
+    };
+    let (since, trips, why) = (breaker.since, breaker.trips, breaker.why.clone());
+    Some(HealthShape { breaker: standing, until, since, trips, why })
+}
+
+fn shape(control: &Control, name: &str, account: &Account, now: Time) -> AccountShape {
     let mut settings: BTreeMap<String, Value> = serde_json::from_str(&account.settings).unwrap_or_default();
     settings.extend(account.secret_names.iter().map(|secret| (secret.clone(), MASK.into())));
     AccountShape {
@@ -103,11 +147,13 @@ fn shape(name: &str, account: &Account) -> AccountShape {
         limit_unit: account.limit_unit,
         revision: account.revision,
         updated_at: account.updated_at,
+        delivery: if account.wishes == Wishes::default() { Value::Null } else { said(&account.wishes) },
+        health: health(control, name, now),
     }
 }
 
 /// Whether there is an account of that name whose provider serves `channel`.
-pub(super) fn serves(app: &App, account: &str, channel: &str) -> bool {
+pub(crate) fn serves(app: &App, account: &str, channel: &str) -> bool {
     let provider = app.ledger.control(|c| c.accounts.get(account).map(|account| account.provider.clone()));
     let info = provider.and_then(|provider| app.registry.get(&provider).map(|provider| provider.info()));
     info.is_some_and(|info| info.channel == "*" || info.channel == channel)
@@ -175,7 +221,11 @@ pub(crate) async fn put_account(
     check_name(&name)?;
     // Stars stand for what is stored, which another node may have changed a moment ago.
     app.fresh_control().await?;
-    let (provider, limit_unit) = (written.provider.clone(), written.limit_unit);
+    let errors = check_wishes(&written.delivery, "delivery.");
+    if !errors.is_empty() {
+        return Err(Problem::fields(Code::InvalidRequest, errors));
+    }
+    let (provider, limit_unit, wishes) = (written.provider.clone(), written.limit_unit, written.delivery);
     let windows = windows(written.limit.clone())?;
     let settings = settings(&app, &name, written)?;
     let sealed = app.sealer.seal(&name, &settings.secret).map_err(|e| Problem::new(Code::Internal, e.to_string()))?;
@@ -188,6 +238,7 @@ pub(crate) async fn put_account(
         limit: windows.first().copied(),
         further_limits: windows.into_iter().skip(1).collect(),
         limit_unit,
+        wishes,
     };
     match app.ledger.change(&caller.key_id, action).await? {
         control::Answer::Refused(refusal) => Err(refused(refusal)),
@@ -196,7 +247,7 @@ pub(crate) async fn put_account(
 }
 
 fn one(app: &App, name: &str) -> Result<AccountShape, Problem> {
-    let found = app.ledger.control(|c| c.accounts.get(name).map(|account| shape(name, account)));
+    let found = app.ledger.control(|c| c.accounts.get(name).map(|account| shape(c, name, account, app.now())));
     found.ok_or_else(|| unknown_account(name))
 }
 
@@ -204,7 +255,7 @@ fn one(app: &App, name: &str) -> Result<AccountShape, Problem> {
 #[utoipa::path(get, path = "/v1/accounts", tag = "content",
     responses((status = 200, body = Accounts), (status = "default", body = crate::problem::Body)))]
 pub(crate) async fn list_accounts(State(app): State<Shared>, _: Viewer) -> Answer<Accounts> {
-    let accounts = app.ledger.control(|c| c.accounts.iter().map(|(name, account)| shape(name, account)).collect());
+    let accounts = app.ledger.control(|c| c.accounts.iter().map(|(name, one)| shape(c, name, one, app.now())).collect());
     Answer(Accounts { accounts })
 }
 

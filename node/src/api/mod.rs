@@ -8,6 +8,7 @@ mod cancel;
 mod cluster;
 mod dead_letters;
 mod deliveries;
+mod effective;
 mod keys;
 mod messages;
 mod nodes;
@@ -16,6 +17,7 @@ mod policies;
 mod process;
 mod providers;
 mod redrive;
+mod paths;
 mod sandbox;
 pub(crate) mod shapes;
 mod stats;
@@ -40,6 +42,7 @@ use crate::app::Shared;
 use crate::auth::not_founded;
 use crate::problem::{Code, Problem};
 use crate::turning_away::turn_away;
+pub(crate) use accounts::serves;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -59,7 +62,7 @@ impl utoipa::Modify for Bearer {
 }
 
 /// Every documented route.
-fn routes() -> OpenApiRouter<Shared> {
+fn documented() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(messages::post_message))
         .routes(routes!(messages::post_batch))
@@ -75,6 +78,9 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(templates::put_template, templates::get_template, templates::delete_template))
         .routes(routes!(templates::list_versions))
         .routes(routes!(templates::preview_template))
+        .routes(routes!(effective::get_effective))
+        .routes(routes!(paths::list_routes))
+        .routes(routes!(paths::put_route, paths::get_route, paths::delete_route))
         .routes(routes!(accounts::list_accounts))
         .routes(routes!(accounts::put_account, accounts::get_account, accounts::delete_account))
         .routes(routes!(policies::list_policies))
@@ -107,7 +113,7 @@ fn routes() -> OpenApiRouter<Shared> {
 
 /// The whole of the API, ready to be served.
 pub(crate) fn router(app: Shared) -> Router {
-    let (router, document) = routes().split_for_parts();
+    let (router, document) = documented().split_for_parts();
     router
         .route("/", get(pages::front))
         .route("/docs/problems", get(pages::problems))
@@ -144,6 +150,9 @@ fn refused(refusal: Refusal) -> Problem {
             let detail = format!("node {node} was removed; a node that comes back needs a number never used before");
             Problem::new(Code::Conflict, detail)
         }
+        Refusal::UsedBy(user) => Problem::new(Code::Conflict, format!("{user} uses it")),
+        Refusal::Stale => Problem::new(Code::Conflict, "the breaker has moved on meanwhile"),
+        Refusal::Field(field, why) => Problem::field(field, why),
         Refusal::Invalid(why) => Problem::new(Code::InvalidRequest, why),
         other => Problem::new(Code::Internal, format!("control refused: {other:?}")),
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidings_contract::{DeliveryId, PartitionId, RecipientKind};
-use tidings_machine::partition::{Answer, Command, Ended, Policy, Recipient, Redrive, Rules, Sheet};
+use tidings_machine::partition::{Answer, Command, Delivery, Ended, Policy, Recipient, Redrive, Rules, Sheet};
 
 use super::accounts::serves;
 use crate::app::Shared;
-use crate::intake::{Compiled, MAX_VARIABLES_BYTES, fingerprint_of, rule_again};
+use crate::intake::{Compiled, MAX_VARIABLES_BYTES, fingerprint_of, rule_again, Ways};
 use crate::ledger::Setback;
 use crate::look::{DeadFilter, DeadRecords, Find, Unreachable};
 use crate::problem::{Code, Problem};
@@ -160,7 +160,8 @@ async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Red
         if compiled.version.spec.channel != sheet.channel {
             return Ok(None);
         }
-        renew(&mut new, &compiled, app.now());
+        let ways = app.ways(&compiled)?;
+        renew(&mut new, &compiled, &ways, app.now());
         Some(compiled)
     } else {
         app.template_version(&sheet.template, sheet.version).ok()
@@ -187,6 +188,7 @@ async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Red
         variables,
         fingerprint,
         time_zone,
+        fallback: further(delivery, sheet, &new),
         ..Recipient::default()
     };
     // The rules in force now, not those of then.
@@ -197,18 +199,31 @@ async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Red
     Ok(Some(Redrive { delivery: delivery.id, by: order.by.clone(), sheet: Arc::new(new), recipient }))
 }
 
+/// The addresses of a dead letter for the further legs of `new`, by channel.
+fn further(delivery: &Delivery, old: &Sheet, new: &Sheet) -> Vec<Option<String>> {
+    let addresses = delivery.course.as_ref().map_or(&[][..], |course| &course.addresses);
+    let of = |channel: &str| {
+        let mut known = old.legs.iter().zip(addresses).filter(|(leg, _)| leg.channel == channel);
+        known.find_map(|(_, address)| address.clone())
+    };
+    new.legs.iter().map(|leg| of(&leg.channel)).collect()
+}
+
 /// Takes everything that comes from the template from its present version.
-fn renew(sheet: &mut Sheet, compiled: &Compiled, now: tidings_contract::Time) {
+fn renew(sheet: &mut Sheet, compiled: &Compiled, ways: &Ways, now: tidings_contract::Time) {
     let spec = &compiled.version.spec;
     sheet.version = compiled.version.version;
     sheet.account.clone_from(&spec.account);
     sheet.message_type = spec.message_type;
-    sheet.expires_at = spec.expires_after_ms.map(|ms| now.after_ms(ms));
+    sheet.expires_at = ways.expires_after_ms.map(|ms| now.after_ms(ms));
     sheet.policy = Policy {
-        retry: spec.retry,
-        on_unknown: spec.on_unknown,
+        retry: ways.retry,
+        on_unknown: ways.on_unknown,
         dedup_window_ms: spec.dedup.map(|dedup| dedup.window_ms),
     };
+    sheet.way = Some(Arc::clone(&ways.way));
+    sheet.legs.clone_from(&ways.legs);
+    sheet.failover_on_unknown = spec.failover_on_unknown;
 }
 
 /// The recipient's own variables with the edit's on top; `None` where they grow too large.

@@ -65,7 +65,7 @@ pub(crate) struct EventShape {
     #[schema(value_type = String)]
     at: Time,
     /// `accepted`, `scheduled`, `suppressed`, `begun`, `attempted`, `retry`, `cancel_requested`, `redrive_of`,
-    /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`.
+    /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`, `chosen`, `switched`, `fell_back`.
     what: &'static str,
     /// Which attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +107,21 @@ pub(crate) struct EventShape {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Why>)]
     reason: Option<Reason>,
+    /// The route, as `name@version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<String>,
+    /// Why this account was chosen, or why another one or another channel is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// The template of the next leg, as `name@version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<String>,
+    /// The channel of the next leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    /// The address on the next leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
     /// How many events were left out, or in how many places words were masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
@@ -144,6 +159,21 @@ impl From<Event> for EventShape {
             What::Masked { attempt, rule, places } => {
                 Self { attempt: Some(attempt), rule: Some(rule), count: Some(places), ..named("masked") }
             }
+            What::Chosen { attempt, account, route, why } => Self {
+                attempt: Some(attempt),
+                account: Some(account),
+                route: route.map(|route| route.to_string()),
+                why: Some(why),
+                ..named("chosen")
+            },
+            What::Switched { from, why } => Self { account: Some(from), why: Some(why), ..named("switched") },
+            What::FellBack { template, version, channel, to, why } => Self {
+                template: Some(format!("{template}@{version}")),
+                channel: Some(channel),
+                to: Some(to),
+                why: Some(why),
+                ..named("fell_back")
+            },
             _ => named("other"),
         }
     }

@@ -8,14 +8,16 @@ use serde_json::{Map, Value};
 use tidings_channels::{check_content, check_recipient};
 use tidings_contract::{FieldError, MessageType, RecipientKind, Time};
 use tidings_machine::control::{self, Action, Dedup, Refusal, TemplateSpec, TemplateVersion, WordsChoice};
-use tidings_machine::partition::{OnUnknown, RetryPolicy, WordRule};
+use tidings_machine::partition::{BreakerWishes, OnUnknown, RetryPolicy, RetryWishes, Wishes, WordRule};
 use utoipa::{IntoParams, ToSchema};
 
 use super::accounts::serves;
 use super::asked::Asked;
+use super::paths::said;
 use super::refused;
 use crate::app::{App, Shared};
 use crate::auth::{Admin, Viewer};
+use crate::delivering::check_wishes;
 use crate::intake::{check_own, check_syntax, unknown_template};
 use crate::policies::Rule;
 use crate::problem::{Code, Problem};
@@ -34,6 +36,21 @@ pub(crate) struct Written {
     channel: String,
     /// The account to send with; left out where the recipient is the account (robots).
     account: Option<String>,
+    /// The route to send by, instead of an account.
+    route: Option<String>,
+    /// Another way when this one is given up: `template` names the template that is sent then.
+    fallback: Option<FallbackShape>,
+    /// Whether another account or channel may be tried after an attempt that may have been taken; no by default.
+    #[serde(default)]
+    failover_on_unknown: bool,
+    /// When breakers open; each field has a default.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    breaker: BreakerWishes,
+    /// Longest time of one call, in milliseconds.
+    timeout_ms: Option<u64>,
+    /// After so many attempts that did not come through an account is given up, if there is anything else.
+    attempts_per_account: Option<u16>,
     /// `auth_code`, `notice`, `marketing`; `notice` by default.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -69,6 +86,14 @@ pub(crate) struct Written {
     words: WordsChoice,
 }
 
+/// Another way.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FallbackShape {
+    /// The template.
+    template: String,
+}
+
 /// When to try again.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -84,13 +109,9 @@ pub(crate) struct RetryShape {
 }
 
 impl RetryShape {
-    fn over(self, default: RetryPolicy) -> RetryPolicy {
-        RetryPolicy {
-            max_attempts: self.max_attempts.unwrap_or(default.max_attempts),
-            first_ms: self.first_ms.unwrap_or(default.first_ms),
-            longest_ms: self.longest_ms.unwrap_or(default.longest_ms),
-            give_up_after_ms: self.give_up_after_ms.unwrap_or(default.give_up_after_ms),
-        }
+    fn wishes(self) -> RetryWishes {
+        let Self { max_attempts, first_ms, longest_ms, give_up_after_ms } = self;
+        RetryWishes { max_attempts, first_ms, longest_ms, give_up_after_ms }
     }
 }
 
@@ -102,6 +123,20 @@ pub(crate) struct TemplateShape {
     channel: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<FallbackShape>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    failover_on_unknown: bool,
+    /// What it says about breakers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    breaker: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts_per_account: Option<u16>,
     #[schema(value_type = String)]
     message_type: MessageType,
     #[schema(value_type = Object)]
@@ -141,6 +176,12 @@ fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> 
         version: *version,
         channel: spec.channel.clone(),
         account: spec.account.clone(),
+        route: spec.route.clone(),
+        fallback: spec.fallback.clone().map(|template| FallbackShape { template }),
+        failover_on_unknown: spec.failover_on_unknown,
+        breaker: said(&Wishes { breaker: spec.wishes.unwrap_or_default().breaker, ..Wishes::default() }).get("breaker").cloned(),
+        timeout_ms: spec.wishes.and_then(|wishes| wishes.timeout_ms),
+        attempts_per_account: spec.wishes.and_then(|wishes| wishes.attempts_per_account),
         message_type: spec.message_type,
         content: serde_json::from_str(&spec.content).unwrap_or_default(),
         retry: spec.retry,
@@ -195,10 +236,15 @@ fn check(app: &App, written: &Written, retry: RetryPolicy) -> Result<(), Problem
     errors.extend(check_own(&written.rules).err().into_iter().flatten());
     errors.extend(check_words(app, &written.words));
     let mut wrong = |field: &str, detail: &str| errors.push(FieldError::new(field, detail));
-    match (channel.recipient, &written.account) {
-        (RecipientKind::Account, Some(_)) => wrong("account", "must be left out: the recipient is the account"),
-        (RecipientKind::Account, None) | (_, Some(_)) => {}
-        (_, None) => wrong("account", "is required"),
+    match (channel.recipient, &written.account, &written.route) {
+        (RecipientKind::Account, Some(_), _) => wrong("account", "must be left out: the recipient is the account"),
+        (RecipientKind::Account, None, Some(_)) => wrong("route", "must be left out: the recipient is the account"),
+        (RecipientKind::Account, None, None) | (_, Some(_), None) | (_, None, Some(_)) => {}
+        (_, Some(_), Some(_)) => wrong("route", "cannot stand beside account: one of them"),
+        (_, None, None) => wrong("account", "is required, or route"),
+    }
+    if written.failover_on_unknown && written.on_unknown == OnUnknown::Stop {
+        wrong("failover_on_unknown", "contradicts on_unknown = stop");
     }
     if !(1..=100).contains(&retry.max_attempts) {
         wrong("retry.max_attempts", "must be between 1 and 100");
@@ -231,7 +277,18 @@ pub(crate) async fn put_template(
     Json(written): Json<Written>,
 ) -> Result<Answer<TemplateShape>, Problem> {
     check_name(&name)?;
-    let retry = written.retry.over(app.limits().retry);
+    let wishes = Wishes {
+        retry: written.retry.wishes(),
+        breaker: written.breaker,
+        timeout_ms: written.timeout_ms,
+        attempts_per_account: written.attempts_per_account,
+        expires_after_ms: None,
+    };
+    let errors = check_wishes(&Wishes { retry: RetryWishes::default(), ..wishes }, "");
+    if !errors.is_empty() {
+        return Err(Problem::fields(Code::InvalidRequest, errors));
+    }
+    let retry = wishes.retry.over(app.limits().retry);
     check(&app, &written, retry)?;
     if let Some(account) = &written.account
         && !serves(&app, account, &written.channel)
@@ -255,6 +312,10 @@ pub(crate) async fn put_template(
         description: written.description,
         rules,
         words: written.words,
+        route: written.route,
+        fallback: written.fallback.map(|fallback| fallback.template),
+        failover_on_unknown: written.failover_on_unknown,
+        wishes: Some(wishes),
     };
     let action = Action::PutTemplate { name: name.clone(), spec: Box::new(spec) };
     match app.ledger.change(&caller.key_id, action).await? {

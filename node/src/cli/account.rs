@@ -11,7 +11,7 @@ use super::output::{Column, rows};
 use super::template::pretty;
 use super::{Context, document};
 
-const LIST: &[Column] = &[("NAME", "/name"), ("PROVIDER", "/provider"), ("LIMIT", "/limit"), ("SETTINGS", "/settings")];
+const LIST: &[Column] = &[("NAME", "/name"), ("PROVIDER", "/provider"), ("LIMIT", "/limit"), ("BREAKER", "/health/breaker"), ("SETTINGS", "/settings")];
 
 const PUT_HELP: &str = "\
 A file, in TOML or JSON; `tidings providers NAME` shows the settings there are:
@@ -68,7 +68,7 @@ impl Account {
                 let mut spec = document::read(&file)?;
                 let name = document::name(name, &mut spec)?;
                 // What `get` tells beside the account itself; a file may have been made from it.
-                spec.retain(|field, _| !["revision", "updated_at"].contains(&field.as_str()));
+                spec.retain(|field, _| !["revision", "updated_at", "health"].contains(&field.as_str()));
                 let reply = api.ask(Ask::put(&["v1", "accounts", &name], Value::Object(spec))).await?;
                 out.answer(&reply, |_| format!("account {name} is written"))
             }

@@ -23,6 +23,7 @@ mod pairs;
 mod policy;
 mod providers;
 mod restore;
+mod route;
 mod sandbox;
 mod send;
 mod serving;
@@ -113,6 +114,9 @@ enum Command {
     /// Look after the suppression list: addresses that nothing is sent to
     #[command(subcommand)]
     Suppression(suppression::Suppression),
+    /// Look after routes: which of several accounts
+    #[command(subcommand)]
+    Route(route::Route),
     /// Look at dead letters and send them again
     #[command(subcommand)]
     Dlq(dlq::Dlq),
@@ -205,6 +209,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Cancel(cancel) => cancel.run(context).await,
         Command::Template(template) => template.run(context).await,
         Command::Account(account) => account.run(context).await,
+        Command::Route(route) => route.run(context).await,
         Command::Policy(policy) => policy.run(context).await,
         Command::Suppression(suppression) => suppression.run(context).await,
         Command::Dlq(dlq) => dlq.run(context).await,

@@ -15,11 +15,14 @@ const LIST: &[Column] = &[
     ("VERSION", "/version"),
     ("CHANNEL", "/channel"),
     ("ACCOUNT", "/account"),
+    ("ROUTE", "/route"),
     ("TYPE", "/message_type"),
     ("VARIABLES", "/variables"),
     ("CREATED (UTC)", "/created_at"),
     ("BY", "/created_by"),
 ];
+
+const HELD: &[Column] = &[("KEY", "/key"), ("VALUE", "/value"), ("FROM", "/from")];
 
 const PUT_HELP: &str = "\
 A file, in TOML or JSON:
@@ -72,6 +75,11 @@ pub(super) enum Template {
         #[arg(long, value_name = "JSON")]
         vars: Option<String>,
     },
+    /// Show how its messages would be delivered now, each value with the layer it comes from
+    Effective {
+        /// Its name
+        name: String,
+    },
     /// List the versions of a template
     Versions {
         /// Its name
@@ -90,6 +98,23 @@ impl Template {
             Self::Versions { name } => {
                 let reply = api.ask(Ask::get(&["v1", "templates", &name, "versions"])).await?;
                 out.answer(&reply, |value| out.table(rows(value, "templates"), LIST, "There are no versions."))
+            }
+            Self::Effective { name } => {
+                let reply = api.ask(Ask::get(&["v1", "templates", &name, "effective"])).await?;
+                out.answer(&reply, |value| {
+                    let legs = rows(value, "legs").iter().map(|leg| {
+                        let text = |field: &str| leg[field].as_str().unwrap_or_default().to_owned();
+                        let title = format!("{}@{} by {} {}", text("template"), leg["version"], text("channel"), text("route"));
+                        let held = out.table(rows(leg, "held"), HELD, "");
+                        let accounts = rows(leg, "accounts").iter().map(|one| {
+                            let calls = out.table(rows(one, "held"), HELD, "");
+                            let name = one["account"].as_str().unwrap_or_default();
+                            format!("account {name}: tier {}, weight {}\n{calls}", one["tier"], one["weight"])
+                        });
+                        std::iter::once(format!("{}\n{held}", title.trim())).chain(accounts).collect::<Vec<_>>().join("\n\n")
+                    });
+                    legs.collect::<Vec<_>>().join("\n\n")
+                })
             }
             Self::Get { name, version } => {
                 let reply = api.ask(Ask::get(&["v1", "templates", &name]).query("version", version)).await?;

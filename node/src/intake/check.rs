@@ -11,6 +11,7 @@ use tidings_machine::partition::{Policy, Recipient, Rules, Sheet};
 
 use super::request::{Submission, To};
 use super::templates::Compiled;
+use super::ways::{Ways, addresses};
 use crate::app::{App, Limits};
 use crate::policies::time_zone;
 use crate::problem::{Code, Problem, Rejected};
@@ -100,10 +101,11 @@ pub(crate) fn check(
 ) -> Result<Checked, Problem> {
     let shared = submission.variables.map(|raw| variables(raw, || "variables".to_owned()));
     let shared = shared.transpose()?.unwrap_or_default();
+    let ways = app.ways(compiled)?;
     let many = submission.to.len() > 1;
     let mut seen = HashSet::with_capacity(if many { submission.to.len() } else { 0 });
     let mut checked = Checked {
-        sheet: Arc::new(sheet(submission, compiled, key_id, accepted_at)),
+        sheet: Arc::new(sheet(submission, compiled, &ways, key_id, accepted_at)),
         recipients: Vec::with_capacity(submission.to.len()),
         rejected: Vec::new(),
         absent: Vec::new(),
@@ -113,7 +115,7 @@ pub(crate) fn check(
     let mut zones = Zones { default: submission.time_zone.as_deref(), known: BTreeSet::new() };
     for (index, to) in submission.to.iter().enumerate() {
         let index = index as u16;
-        let address = match address(to, index, compiled, &shared)? {
+        let (address, fallback) = match address(app, to, index, (compiled, &ways), &shared)? {
             Ok(address) => address,
             Err((code, detail)) => {
                 checked.reject(index, to, code, detail);
@@ -134,7 +136,7 @@ pub(crate) fn check(
                 continue;
             }
         };
-        checked.recipients.push(Recipient { index, to: address, variables, time_zone, ..Recipient::default() });
+        checked.recipients.push(Recipient { index, to: address, variables, time_zone, fallback, ..Recipient::default() });
     }
     if compiled.channel.recipient == RecipientKind::Account {
         checked.set_aside_unknown_accounts(app, compiled);
@@ -161,14 +163,17 @@ impl Zones<'_> {
 }
 
 type Rejection = (&'static str, String);
+/// The address on the first leg, and those on the further ones.
+type Addresses = (String, Vec<Option<String>>);
 
-/// The normal form of a recipient; the outer error is one of shape, which refuses the whole.
+/// The normal forms of a recipient's addresses; the outer error is one of shape, which refuses the whole.
 fn address(
+    app: &App,
     to: &To<'_>,
     index: u16,
-    compiled: &Compiled,
+    (compiled, ways): (&Compiled, &Ways),
     shared: &Variables,
-) -> Result<Result<String, Rejection>, Problem> {
+) -> Result<Result<Addresses, Rejection>, Problem> {
     let own = match to.variables {
         Some(raw) if raw.get().len() > MAX_VARIABLES_BYTES => {
             return Ok(Err(("invalid_recipient", format!("variables are longer than {MAX_VARIABLES_BYTES} bytes"))));
@@ -181,17 +186,24 @@ fn address(
         Err(detail) => return Ok(Err(("invalid_recipient", detail))),
     };
     let missing = compiled.missing(shared, &own);
-    if missing.is_empty() {
-        Ok(Ok(address))
-    } else {
-        Ok(Err(("missing_variable", format!("needs: {}", missing.join(", ")))))
+    if !missing.is_empty() {
+        return Ok(Err(("missing_variable", format!("needs: {}", missing.join(", ")))));
     }
+    let first = (compiled.channel.name, address.as_str());
+    let further = addresses(app, ways, first, &to.fallback, |one| one.missing(shared, &own));
+    Ok(further.map(|further| (address, further)))
 }
 
-fn sheet(submission: &Submission<'_>, compiled: &Compiled, key_id: &str, accepted_at: Time) -> Sheet {
+fn sheet(
+    submission: &Submission<'_>,
+    compiled: &Compiled,
+    ways: &Ways,
+    key_id: &str,
+    accepted_at: Time,
+) -> Sheet {
     let spec = &compiled.version.spec;
     let start = submission.send_at.map_or(accepted_at, |at| at.max(accepted_at));
-    let own_end = spec.expires_after_ms.map(|ms| start.after_ms(ms));
+    let own_end = ways.expires_after_ms.map(|ms| start.after_ms(ms));
     Sheet {
         template: compiled.name.clone(),
         version: compiled.version.version,
@@ -205,12 +217,15 @@ fn sheet(submission: &Submission<'_>, compiled: &Compiled, key_id: &str, accepte
         expires_at: submission.expires_at.or(own_end),
         key_id: key_id.to_owned(),
         policy: Policy {
-            retry: spec.retry,
-            on_unknown: spec.on_unknown,
+            retry: ways.retry,
+            on_unknown: ways.on_unknown,
             dedup_window_ms: spec.dedup.map(|dedup| dedup.window_ms),
         },
         tags: submission.tags.clone(),
         rules: Rules::default(),
+        way: Some(Arc::clone(&ways.way)),
+        legs: ways.legs.clone(),
+        failover_on_unknown: spec.failover_on_unknown,
     }
 }
 

@@ -10,6 +10,7 @@ mod rules;
 mod split;
 mod tally;
 mod templates;
+mod ways;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use rules::rule;
 pub(crate) use rules::{check_own, rule_again};
 use split::{Part, census, split};
 use tally::Tally;
+pub(crate) use ways::{KnownWays, Ways};
 pub(crate) use templates::{Compiled, Templates, check_syntax, unknown_template};
 
 /// How much later than its deadline a part may still be applied, for clocks that differ.

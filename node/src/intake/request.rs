@@ -1,6 +1,7 @@
 //! The shape of `POST /v1/messages`: borrowed from the body, nothing is copied that need not be.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
@@ -50,6 +51,8 @@ pub(crate) struct To<'a> {
     pub variables: Option<&'a RawValue>,
     /// The recipient's time zone.
     pub time_zone: Option<Cow<'a, str>>,
+    /// The recipient's addresses for the fallback channels, by channel.
+    pub fallback: BTreeMap<String, String>,
 }
 
 /// A batch of messages, each read on its own.
@@ -66,7 +69,7 @@ impl Batch<'_> {
     pub(crate) const MOST: usize = 100;
 }
 
-const FIELDS: &[&str] = &["to", "variables", "time_zone"];
+const FIELDS: &[&str] = &["to", "variables", "time_zone", "fallback"];
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
@@ -74,6 +77,7 @@ enum Field {
     To,
     Variables,
     TimeZone,
+    Fallback,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for To<'a> {
@@ -88,15 +92,15 @@ impl<'de> Visitor<'de> for ToVisitor {
     type Value = To<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address, or an object with `to`, `variables` and `time_zone`")
+        f.write_str("an address, or an object with `to`, `variables`, `time_zone` and `fallback`")
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<To<'de>, E> {
-        Ok(To { to: Cow::Borrowed(text), variables: None, time_zone: None })
+        Ok(To { to: Cow::Borrowed(text), variables: None, time_zone: None, fallback: BTreeMap::new() })
     }
 
     fn visit_str<E>(self, text: &str) -> Result<To<'de>, E> {
-        Ok(To { to: Cow::Owned(text.to_owned()), variables: None, time_zone: None })
+        Ok(To { to: Cow::Owned(text.to_owned()), variables: None, time_zone: None, fallback: BTreeMap::new() })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<To<'de>, A::Error> {
@@ -104,6 +108,7 @@ impl<'de> Visitor<'de> for ToVisitor {
         let mut to: Option<CowText<'de>> = None;
         let mut variables = None;
         let mut time_zone = None;
+        let mut fallback: Option<BTreeMap<String, String>> = None;
         while let Some(field) = map.next_key()? {
             match field {
                 Field::To if to.is_some() => return Err(A::Error::duplicate_field(FIELDS[0])),
@@ -112,10 +117,13 @@ impl<'de> Visitor<'de> for ToVisitor {
                 Field::Variables => variables = Some(map.next_value::<Option<&'de RawValue>>()?),
                 Field::TimeZone if time_zone.is_some() => return Err(A::Error::duplicate_field(FIELDS[2])),
                 Field::TimeZone => time_zone = Some(map.next_value::<Option<CowText<'de>>>()?),
+                Field::Fallback if fallback.is_some() => return Err(A::Error::duplicate_field(FIELDS[3])),
+                Field::Fallback => fallback = Some(map.next_value()?),
             }
         }
+        let fallback = fallback.unwrap_or_default();
         let to = to.ok_or_else(|| A::Error::missing_field(FIELDS[0]))?.0;
-        Ok(To { to, variables: variables.flatten(), time_zone: time_zone.flatten().map(|zone| zone.0) })
+        Ok(To { to, variables: variables.flatten(), time_zone: time_zone.flatten().map(|zone| zone.0), fallback })
     }
 }
 

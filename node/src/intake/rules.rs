@@ -87,6 +87,10 @@ async fn give(
     let mut zoned = Zoned::new(&selected, sheet, now);
     for (n, recipient) in recipients.into_iter().enumerate() {
         recipient.barred = selected.barred(sheet, &recipient.to);
+        // A list says no to a further leg's address as well: that leg is left out.
+        for address in &mut recipient.fallback {
+            *address = address.take().filter(|to| selected.barred(sheet, to).is_empty());
+        }
         recipient.zone = zoned.index(recipient.time_zone.as_deref())?;
         recipient.marks = selected.marks(compiled, sheet, &shared, recipient);
         if n % TURN == TURN - 1 {
@@ -103,6 +107,7 @@ fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Select
     let own = own(compiled);
     let selected = in_force.select(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags);
     let mut all: Vec<&Active> = selected.chain(&own).collect();
+    all.retain(|policy| !matches!(policy.rule, Rule::Delivery(_)));
     // Codes that somebody waits for are not quiet, unless a policy names them.
     all.retain(|policy| {
         !matches!(policy.rule, Rule::QuietHours(_))
@@ -121,8 +126,8 @@ fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Select
             Rule::QuietHours(rule) => sorted.quiet.push((policy.clone(), Arc::clone(rule))),
             Rule::Dedup(rule) => sorted.dedup.push((policy.clone(), Arc::clone(rule))),
             Rule::Frequency(rule) => sorted.frequency.push((policy.clone(), rule.windows.clone())),
-            // These are followed by the actors.
-            Rule::Words(_) | Rule::Limits | Rule::Lanes => {}
+            // These are followed elsewhere.
+            Rule::Words(_) | Rule::Limits | Rule::Lanes | Rule::Delivery(_) => {}
         }
     }
     sorted.lists.sort_by_key(|list| !matches!(list.rule, Rule::Discard(_)));

@@ -15,6 +15,8 @@ const MAX_BYTES: usize = 200_000;
 /// recipient carries at most 16 marks and one short verdict of a list, a sheet at most 3,000 spans and 50 titles.
 const RECIPIENT_EXTRA: usize = 300;
 const SHEET_EXTRA: usize = 44_000;
+/// What the ways of a routed message may take: four legs of routes with their accounts and rules.
+const WAYS_EXTRA: usize = 48 * 1_024;
 
 /// Recipients of one partition.
 #[derive(Debug)]
@@ -35,6 +37,13 @@ struct Filling {
     recipients: Vec<Recipient>,
 }
 
+/// What the ways of a sheet take beside: by what they may take at most, so that a repeat is split the same way although
+/// control has changed meanwhile.
+fn ways_extra(sheet: &Sheet) -> usize {
+    let routed = sheet.way.as_ref().is_some_and(|way| way.route.is_some());
+    if routed || !sheet.legs.is_empty() { WAYS_EXTRA } else { 0 }
+}
+
 /// Splits `recipients` over `partitions` partitions. The same request is always split the same way: whoever is `absent`
 /// now but may be there when the request is repeated keeps their place.
 pub(crate) fn split(recipients: Vec<Recipient>, absent: Vec<Recipient>, partitions: u16, sheet: &Sheet) -> Vec<Part> {
@@ -42,7 +51,7 @@ pub(crate) fn split(recipients: Vec<Recipient>, absent: Vec<Recipient>, partitio
         let partition = partition_of(&one.to, partitions);
         return vec![Part { partition, number: 0, recipients }];
     }
-    let budget = MAX_BYTES.saturating_sub(SHEET_EXTRA + sheet.variables.len());
+    let budget = MAX_BYTES.saturating_sub(SHEET_EXTRA + ways_extra(sheet) + sheet.variables.len());
     let mut filling: BTreeMap<PartitionId, Filling> = BTreeMap::new();
     let mut parts = Vec::new();
     let mut all: Vec<_> =
@@ -50,7 +59,9 @@ pub(crate) fn split(recipients: Vec<Recipient>, absent: Vec<Recipient>, partitio
     all.sort_by_key(|(recipient, _)| recipient.index);
     for (recipient, present) in all {
         let partition = partition_of(&recipient.to, partitions);
-        let bytes = recipient.to.len() + recipient.variables.as_ref().map_or(0, String::len) + RECIPIENT_EXTRA;
+        let bytes = recipient.to.len() + recipient.variables.as_ref().map_or(0, String::len)
+            + recipient.fallback.iter().flatten().map(|to| to.len() + 8).sum::<usize>()
+            + RECIPIENT_EXTRA;
         let open = filling.entry(partition).or_default();
         if open.taken > 0 && (open.taken == MAX_RECIPIENTS || open.bytes + bytes > budget) {
             let next = Filling { number: open.number + 1, ..Filling::default() };
@@ -106,6 +117,9 @@ mod tests {
             policy: Policy { retry: RetryPolicy::default(), on_unknown: OnUnknown::Retry, dedup_window_ms: None },
             tags: Vec::new(),
             rules: Default::default(),
+            way: None,
+            legs: Vec::new(),
+            failover_on_unknown: false,
         }
     }
 

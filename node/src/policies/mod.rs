@@ -5,6 +5,7 @@
 mod allow;
 mod current;
 mod dedup;
+mod delivery;
 mod discard;
 mod frequency;
 mod limits;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tidings_contract::FieldError;
 use tidings_machine::control::Selector;
+use tidings_machine::partition::Wishes;
 
 pub(crate) use allow::Allow;
 pub(crate) use current::{Active, Current, InForce};
@@ -46,6 +48,8 @@ pub(crate) enum Rule {
     Limits,
     /// How large pools are.
     Lanes,
+    /// How it is delivered; no rule about whether.
+    Delivery(Arc<Wishes>),
 }
 
 /// A kind of rule.
@@ -65,7 +69,17 @@ pub(crate) struct Kind {
 
 /// Every kind there is.
 pub(crate) const KINDS: &[Kind] =
-    &[discard::KIND, allow::KIND, quiet_hours::KIND, dedup::KIND, frequency::KIND, words::KIND, limits::LIMITS, limits::LANES];
+    &[
+        discard::KIND,
+        allow::KIND,
+        quiet_hours::KIND,
+        dedup::KIND,
+        frequency::KIND,
+        words::KIND,
+        limits::LIMITS,
+        limits::LANES,
+        delivery::KIND,
+    ];
 
 /// The kind of that name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
@@ -79,7 +93,12 @@ impl Rule {
             Self::Discard(rule) => rule.stops_everything(selector),
             Self::Allow(rule) => rule.stops_everything(),
             Self::QuietHours(rule) => rule.stops_everything(),
-            Self::Dedup(_) | Self::Frequency(_) | Self::Words(_) | Self::Limits | Self::Lanes => None,
+            Self::Dedup(_)
+            | Self::Frequency(_)
+            | Self::Words(_)
+            | Self::Limits
+            | Self::Lanes
+            | Self::Delivery(_) => None,
         }
     }
 }
@@ -157,6 +176,8 @@ mod tests {
                 r#"{"windows": [{"window_ms": 1000, "most": 5}, {"window_ms": 2000, "most": 5}]}"#.to_owned(),
                 "spec.windows[0].most",
             ),
+            ("delivery", r#"{"breaker": {"window_ms": 0}}"#.to_owned(), "spec.breaker.window_ms"),
+            ("delivery", r#"{"retry": {"max_attempt": 3}}"#.to_owned(), "spec.retry.max_attempt"),
             ("dedup", r#"{"window_ms": 0}"#.to_owned(), "spec.window_ms"),
             ("dedup", r#"{"window_ms": 1000, "most": 0}"#.to_owned(), "spec.most"),
             ("dedup", r#"{"window_ms": 1000, "key": []}"#.to_owned(), "spec.key"),

@@ -21,6 +21,7 @@ mod policies;
 mod process;
 mod reconfigure;
 mod restart;
+mod routes;
 mod rules;
 mod secrets;
 mod stopping;

@@ -39,6 +39,9 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         policy,
         tags: Vec::new(),
         rules: Default::default(),
+        way: None,
+        legs: Vec::new(),
+        failover_on_unknown: false,
     };
     let message = MessageId::new(START.after_ms(number), PartitionId(3), number);
     let delivery = Delivery {
@@ -60,6 +63,7 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         time_zone: None,
         zone: None,
         marks: Vec::new(),
+        course: None,
     };
     Ended { delivery, sheet: Arc::new(sheet) }
 }

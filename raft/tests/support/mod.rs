@@ -167,6 +167,9 @@ pub fn sheet() -> Arc<Sheet> {
         policy,
         tags: Vec::new(),
         rules: Default::default(),
+        way: None,
+        legs: Vec::new(),
+        failover_on_unknown: false,
     })
 }
 
@@ -202,6 +205,7 @@ pub async fn deliver(node: &Node, partition: PartitionId, recipients: &[String])
         began: START,
         outcome: outcome(),
         masked: Vec::new(),
+        via: None,
     }));
     let answers = node.ledgers.propose(partition, commands).await.expect("it is kept");
     let refused: Vec<_> = answers.iter().filter(|a| matches!(a, PartitionAnswer::Refused(_))).collect();

@@ -3,6 +3,7 @@
 mod counts;
 mod dedup;
 mod ends;
+mod failover;
 pub(crate) mod frequency;
 mod history;
 mod kept;
@@ -36,6 +37,7 @@ pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, ti
     history::judge(world);
     dedup::judge(world);
     limits::judge(world);
+    failover::judge(world);
     frequency::judge(world);
     suppressions::judge(world);
     quiet::judge(world);

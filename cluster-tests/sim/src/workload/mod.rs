@@ -68,7 +68,8 @@ impl Caller {
     /// A new letter. Numbers are used once, but for the template with dedup, where few numbers and recipients meet often.
     pub(crate) fn letter(&mut self) -> Letter {
         let template = match self.chance.random_range(0..100) {
-            0..18 => "plain",
+            0..10 => "plain",
+            10..18 => "routed",
             18..30 => "often",
             30..36 if self.world.plan.quiet => "night",
             30..50 => "once",

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, LimitUnit, Time};
 
+use crate::partition::Wishes;
+
 /// Secrets of an account, encrypted at the edge with the cluster's key. Opaque here.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed(pub Vec<u8>);
@@ -36,6 +38,9 @@ pub struct Account {
     /// What takes a permit.
     #[serde(default)]
     pub limit_unit: LimitUnit,
+    /// How it wants to be used, where it differs from what holds for all.
+    #[serde(default)]
+    pub wishes: Wishes,
 }
 
 impl Account {

@@ -9,7 +9,7 @@ const AUDIT_KEPT: usize = 10_000;
 pub(super) enum Change {
     /// Something is other than before: it goes into the audit log.
     Made(Answer),
-    /// It was so already.
+    /// It was so already, or it is nothing that operators decide.
     None(Answer),
 }
 
@@ -47,23 +47,21 @@ impl Control {
                 limit,
                 further_limits,
                 limit_unit,
+                wishes,
             } => {
-                let revision = self.audit_seq + 1;
-                let updated_at = self.now;
-                self.put_account(
-                    name,
-                    super::Account {
-                        provider,
-                        settings,
-                        secret_names,
-                        sealed,
-                        limit,
-                        revision,
-                        updated_at,
-                        further_limits,
-                        limit_unit,
-                    },
-                )
+                let account = super::Account {
+                    provider,
+                    settings,
+                    secret_names,
+                    sealed,
+                    limit,
+                    revision: self.audit_seq + 1,
+                    updated_at: self.now,
+                    further_limits,
+                    limit_unit,
+                    wishes,
+                };
+                self.put_account(name, account)
             }
             Action::DeleteAccount { name } => self.delete_account(&name),
             Action::PutKey { id, name, role, hash } => self.put_key(id, name, role, hash),
@@ -75,6 +73,13 @@ impl Control {
             Action::PutPolicy { name, spec } => self.put_policy(name, *spec, by),
             Action::DeletePolicy { name } => self.delete_policy(&name),
             Action::PutWords { words } => self.put_words(words),
+            Action::PutRoute { name, spec } => self.put_route(name, *spec, by),
+            Action::DeleteRoute { name } => self.delete_route(&name),
+            Action::TripAccount { account, epoch, policy, why } => self.trip_account(account, epoch, policy, why),
+            Action::ProbeAccount { account, epoch, node, lapse_ms } => {
+                self.probe_account(&account, epoch, node, lapse_ms)
+            }
+            Action::CloseAccount { account, epoch } => self.close_account(&account, epoch),
         }
     }
 
@@ -105,5 +110,10 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::PutPolicy { name, .. } => ("put_policy", name.clone()),
         Action::DeletePolicy { name } => ("delete_policy", name.clone()),
         Action::PutWords { .. } => ("put_words", String::new()),
+        Action::PutRoute { name, .. } => ("put_route", name.clone()),
+        Action::DeleteRoute { name } => ("delete_route", name.clone()),
+        Action::TripAccount { account, .. } => ("trip_account", account.clone()),
+        Action::ProbeAccount { account, .. } => ("probe_account", account.clone()),
+        Action::CloseAccount { account, .. } => ("close_account", account.clone()),
     }
 }

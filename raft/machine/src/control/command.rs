@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId};
 
-use super::{ApiKey, NodeInfo, PolicySpec, Role, Sealed, TemplateSpec};
+use super::{ApiKey, NodeInfo, PolicySpec, Role, RouteSpec, Sealed, TemplateSpec};
+use crate::partition::{BreakerPolicy, Wishes};
 
 /// A change, and who asks for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +75,9 @@ pub enum Action {
         /// What takes a permit.
         #[serde(default)]
         limit_unit: LimitUnit,
+        /// How it wants to be used.
+        #[serde(default)]
+        wishes: Wishes,
     },
     /// Removes an account. Refused while a template in use names it.
     DeleteAccount {
@@ -139,6 +143,47 @@ pub enum Action {
         /// The words, one a line.
         words: String,
     },
+    /// Writes a new version of a route; the same content as the newest version changes nothing.
+    PutRoute {
+        /// Its name.
+        name: String,
+        /// What was written.
+        spec: Box<RouteSpec>,
+    },
+    /// Takes a route out of use. Refused while a template in use or another route names it.
+    DeleteRoute {
+        /// Its name.
+        name: String,
+    },
+    /// Opens the breaker of an account, or opens it again after a probe that failed. Asked by a partition's leader.
+    TripAccount {
+        /// The account.
+        account: String,
+        /// The epoch of its breaker that the calls were made in; refused as `Stale` when it is another by now.
+        epoch: u64,
+        /// How long to open it.
+        policy: BreakerPolicy,
+        /// What was seen.
+        why: String,
+    },
+    /// Takes the one probe of a half-open breaker. Refused as `Stale` when it is not to be had.
+    ProbeAccount {
+        /// The account.
+        account: String,
+        /// The epoch of its breaker.
+        epoch: u64,
+        /// The node that will make the probe.
+        node: u64,
+        /// How long the probe may take, in milliseconds; afterwards another one is granted.
+        lapse_ms: u64,
+    },
+    /// Closes the breaker of an account, because its probe came through.
+    CloseAccount {
+        /// The account.
+        account: String,
+        /// The epoch of its breaker; refused as `Stale` when it is another by now.
+        epoch: u64,
+    },
 }
 
 /// What control answers.
@@ -147,7 +192,7 @@ pub enum Action {
 pub enum Answer {
     /// Done.
     Done,
-    /// The template or the policy now has this version, made now or before.
+    /// The template, the route or the policy now has this version, made now or before.
     Version(u32),
     /// Nothing was changed.
     Refused(Refusal),
@@ -175,4 +220,10 @@ pub enum Refusal {
     LastNode,
     /// That node was removed; its number is never used again.
     Removed(u64),
+    /// Something in use names it; which, in words.
+    UsedBy(String),
+    /// The breaker is in another epoch by now, or its probe is somebody else's.
+    Stale,
+    /// A field makes no sense: which, and why.
+    Field(String, String),
 }

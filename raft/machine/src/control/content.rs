@@ -20,6 +20,7 @@ impl Control {
         if name.is_empty() {
             return Err(Refusal::Invalid("a template has a name".to_owned()));
         }
+        self.check_ways(&name, &spec)?;
         if !self.templates.contains_key(&name) && self.templates.len() >= MOST_TEMPLATES {
             return Err(Refusal::TooMany(MOST_TEMPLATES as u64));
         }
@@ -40,11 +41,17 @@ impl Control {
     }
 
     pub(super) fn delete_template(&mut self, name: &str) -> Result<Change, Refusal> {
+        if self.templates.get(name).is_some_and(|template| !template.deleted)
+            && let Some(user) = self.falling_to(name)
+        {
+            return Err(Refusal::UsedBy(format!("the template {user}")));
+        }
         let template = self.templates.get_mut(name).filter(|template| !template.deleted).ok_or(Refusal::NotFound)?;
         template.deleted = true;
         Ok(Change::Made(Answer::Done))
     }
 
+    /// Changing an account is a reason to use it again, so its breaker closes.
     pub(super) fn put_account(&mut self, name: String, account: Account) -> Result<Change, Refusal> {
         if name.is_empty() {
             return Err(Refusal::Invalid("an account has a name".to_owned()));
@@ -52,6 +59,7 @@ impl Control {
         if !self.accounts.contains_key(&name) && self.accounts.len() >= MOST_ACCOUNTS {
             return Err(Refusal::TooMany(MOST_ACCOUNTS as u64));
         }
+        self.breakers.forgive(&name, self.now);
         self.accounts.insert(name, Arc::new(account));
         Ok(Change::Made(Answer::Done))
     }
@@ -67,7 +75,11 @@ impl Control {
         if let Some((template, _)) = user {
             return Err(Refusal::InUse(template.clone()));
         }
+        if let Some(route) = self.routes.using_account(name) {
+            return Err(Refusal::UsedBy(format!("the route {route}")));
+        }
         self.accounts.remove(name);
+        self.breakers.forgive(name, self.now);
         Ok(Change::Made(Answer::Done))
     }
 }

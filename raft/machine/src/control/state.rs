@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
 use super::{
-    Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, NodeInfo, Policies, Template, WordPart,
+    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, NodeInfo, Policies, Routes, Template,
+    WordPart,
 };
 use crate::{Machine, Output};
 
@@ -43,6 +44,12 @@ pub struct Control {
     /// The parts of word lists, by the hash of their text; see [`Control::words_of`].
     #[serde(default)]
     pub words: BTreeMap<u64, Arc<WordPart>>,
+    /// The routes.
+    #[serde(default)]
+    pub routes: Routes,
+    /// The breakers of accounts.
+    #[serde(default)]
+    pub breakers: Breakers,
 }
 
 impl Control {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{MessageType, Time};
 
-use crate::partition::{OnUnknown, RetryPolicy};
+use crate::partition::{OnUnknown, RetryPolicy, Wishes};
 
 /// What an operator writes; checked at the edge before it is proposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,18 @@ pub struct TemplateSpec {
     /// Which sensitive words are looked for, where that is not as the policies say.
     #[serde(default)]
     pub words: WordsChoice,
+    /// The route to send by, instead of an account.
+    #[serde(default)]
+    pub route: Option<String>,
+    /// The template whose channel is used when this one's is given up.
+    #[serde(default)]
+    pub fallback: Option<String>,
+    /// Whether another account or channel may be tried after an attempt that may have been taken.
+    #[serde(default)]
+    pub failover_on_unknown: bool,
+    /// What the template itself says about delivering. `None` in templates of older programs, whose `retry` holds as it is.
+    #[serde(default)]
+    pub wishes: Option<Wishes>,
 }
 
 /// What a template wants of the policies of the kind `words`.

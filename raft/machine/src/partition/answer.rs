@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, MessageId, Time};
 
-use super::{Delivery, Header, Sheet, State};
+use super::{BreakerPolicy, Delivery, Header, Sheet, State};
 
 /// What a partition answers to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,5 +97,38 @@ pub enum Hint {
         delivery: DeliveryId,
         /// The state.
         state: State,
+    },
+    /// Too many calls of an account failed: its breaker should open.
+    Failing {
+        /// The account.
+        account: String,
+        /// The epoch of its breaker in which the calls were chosen.
+        epoch: u64,
+        /// Calls in the window.
+        calls: u32,
+        /// How many of them failed.
+        failures: u32,
+        /// How long to open it.
+        policy: BreakerPolicy,
+    },
+    /// The probe of a half-open breaker came back.
+    Probed {
+        /// The account.
+        account: String,
+        /// The epoch of its breaker in which the probe was granted.
+        epoch: u64,
+        /// Whether the account can be used again.
+        good: bool,
+        /// How long to open it again, if it cannot.
+        policy: BreakerPolicy,
+    },
+    /// A rule of a route asks to tell somebody about an error code.
+    Alert {
+        /// The account.
+        account: String,
+        /// The code.
+        code: String,
+        /// The route.
+        route: String,
     },
 }

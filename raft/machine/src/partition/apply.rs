@@ -18,10 +18,13 @@ impl Partition {
             Command::TakeOver { owner, epoch, limits } => self.take_over(owner, epoch, limits),
             Command::Claim(claim) => self.claim(*claim, out),
             Command::Accept(accept) => self.accept(*accept, out),
-            Command::Begin { delivery, attempt, epoch, account } => self.begin(delivery, attempt, epoch, account),
-            Command::Outcome { delivery, attempt, epoch, account, began, outcome, masked } => {
-                self.outcome((delivery, attempt, epoch), (account, masked), began, outcome, out)
+            Command::Begin { delivery, attempt, epoch, account, via } => {
+                self.begin(delivery, attempt, epoch, account, via)
             }
+            Command::Outcome { delivery, attempt, epoch, account, began, outcome, masked, via } => {
+                self.outcome((delivery, attempt, epoch), (account, via, masked), began, outcome, out)
+            }
+            Command::FallBack { delivery, epoch, why } => self.fall_back(delivery, epoch, why, out),
             Command::RequestCancel { delivery, by } => self.request_cancel(delivery, by, out),
             Command::Close { delivery, epoch, closing } => self.close(delivery, epoch, closing, out),
             Command::Redrive(redrive) => self.redrive(*redrive, out),
@@ -70,6 +73,7 @@ impl Partition {
         self.limiter.prune(self.now, most);
         self.slots.prune(self.now, most);
         self.suppressions.prune(self.now, most);
+        self.breakers.prune(self.now, most);
         self.tally.prune(self.now);
     }
 }

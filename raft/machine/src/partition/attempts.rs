@@ -4,20 +4,12 @@ use std::sync::Arc;
 
 use tidings_contract::{DeliveryId, Outcome, Reason, Time, planted};
 
+use super::breakers::{Crossed, is_failure};
+use super::failover::{Next, after, alerts};
 use super::judge::hushed;
 use super::state::Waiting;
-use super::{
-    Answer, Delivery, Hint, Masked, OnUnknown, Partition, Record, Refusal, Sheet, State, What, WordRule, retry,
-};
+use super::{Answer, Delivery, Hint, Masked, Partition, Record, Refusal, Sheet, State, Via, Way, What, WordRule};
 use crate::Output;
-
-/// What becomes of a delivery after an attempt.
-enum Next {
-    /// Another attempt at that time.
-    Retry(Time),
-    /// The end.
-    End(State, Option<Reason>),
-}
 
 impl Partition {
     /// A claimed attempt cannot be claimed again, not even by the same owner: one that does not know whether its claim
@@ -28,14 +20,17 @@ impl Partition {
         attempt: u16,
         epoch: u64,
         account: String,
+        via: Option<Box<Via>>,
     ) -> Result<Answer, Refusal> {
         self.fence(epoch)?;
         let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
+        let sheet = self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?;
         if attempt != waiting.delivery.attempts.saturating_add(1) || waiting.delivery.begun.is_some() {
             return Err(Refusal::WrongAttempt);
         }
         let delivery = Arc::make_mut(&mut waiting.delivery);
         delivery.begun = Some(attempt);
+        chosen(delivery, sheet, self.now, attempt, &account, via.as_deref());
         delivery.note(self.now, What::Begun { attempt, account });
         Ok(Answer::Done(State::Pending))
     }
@@ -44,7 +39,7 @@ impl Partition {
     pub(super) fn outcome(
         &mut self,
         (id, attempt, epoch): (DeliveryId, u16, u64),
-        (account, masked): (String, Vec<Masked>),
+        (account, via, masked): (String, Option<Box<Via>>, Vec<Masked>),
         began: Time,
         outcome: Outcome,
         out: &mut Output<Hint, Record>,
@@ -57,22 +52,82 @@ impl Partition {
             return Err(Refusal::WrongAttempt);
         }
         let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
+        let way = sheet.leg(waiting.delivery.leg()).way;
+        self.tell(way, &account, via.as_deref(), &outcome, out);
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
         let delivery = Arc::make_mut(&mut waiting.delivery);
         delivery.attempts = attempt;
-        delivery.begun = None;
-        let next = after(delivery, &sheet, self.now, &outcome);
+        if delivery.begun.take().is_none() {
+            chosen(delivery, &sheet, self.now, attempt, &account, via.as_deref());
+        }
+        let next = after(delivery, &sheet, &account, self.now, &outcome);
         for Masked { rule, places } in masked.into_iter().take(WordRule::MOST) {
             delivery.note(self.now, What::Masked { attempt, rule, places });
         }
-        delivery.note(self.now, What::Attempted { attempt, account, node, began, outcome });
-        match hush(next, delivery, &sheet, self.now) {
+        delivery.note(self.now, What::Attempted { attempt, account: account.clone(), node, began, outcome });
+        self.go_on(id, account, next, out)
+    }
+
+    /// Counts the call for the account's breaker, and hints at what others should know of it.
+    fn tell(
+        &mut self,
+        way: Option<&Way>,
+        account: &str,
+        via: Option<&Via>,
+        outcome: &Outcome,
+        out: &mut Output<Hint, Record>,
+    ) {
+        let Some(way) = way else { return };
+        let (policy, failed) = (way.call(account).breaker, is_failure(outcome));
+        let (epoch, probe) = via.map_or((0, false), |via| (via.breaker, via.probe));
+        let name = || account.to_owned();
+        if probe {
+            out.hints.push(Hint::Probed { account: name(), epoch, good: !failed, policy });
+        } else if let Some(Crossed { calls, failures }) = self.breakers.count(account, epoch, failed, policy, self.now) {
+            out.hints.push(Hint::Failing { account: name(), epoch, calls, failures, policy });
+        }
+        if let Some(code) = alerts(way, outcome) {
+            let route = way.route.as_ref().map(ToString::to_string).unwrap_or_default();
+            out.hints.push(Hint::Alert { account: name(), code: code.to_owned(), route });
+        }
+    }
+
+    /// Moves a pending delivery on.
+    pub(super) fn go_on(
+        &mut self,
+        id: DeliveryId,
+        account: String,
+        next: Next,
+        out: &mut Output<Hint, Record>,
+    ) -> Result<Answer, Refusal> {
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
+        let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
+        let delivery = Arc::make_mut(&mut waiting.delivery);
+        match next {
+            Next::End(state, reason) => return self.finish(id, state, reason, out),
             Next::Retry(due) => {
                 delivery.due = due;
-                out.hints.push(Hint::Due { delivery: Arc::clone(&waiting.delivery), sheet });
-                Ok(Answer::Done(State::Pending))
+                delivery.note(self.now, What::Retry { due });
             }
-            Next::End(state, reason) => self.finish(id, state, reason, out),
+            Next::Switch(why) => {
+                delivery.due = self.now;
+                delivery.give_up(&sheet, &account);
+                delivery.note(self.now, What::Switched { from: account, why });
+            }
+            Next::Fall(leg, why) => delivery.fall(&sheet, leg, why, self.now),
         }
+        // A further attempt does not fall into quiet hours: it waits for their end, or there is none.
+        if let Some((what, moved)) = hushed(delivery, &sheet, delivery.due) {
+            let reason = match &what {
+                What::Suppressed { detail, .. } => Some(Reason::new("quiet_hours", detail.clone())),
+                _ => None,
+            };
+            delivery.note(self.now, what);
+            let Some(due) = moved else { return self.finish(id, State::Suppressed, reason, out) };
+            delivery.due = due;
+        }
+        out.hints.push(Hint::Due { delivery: Arc::clone(&waiting.delivery), sheet });
+        Ok(Answer::Done(State::Pending))
     }
 
     /// Ends a pending delivery.
@@ -90,52 +145,9 @@ impl Partition {
     }
 }
 
-/// A further attempt does not fall into quiet hours: it waits for their end, or there is none.
-fn hush(next: Next, delivery: &mut Delivery, sheet: &Arc<Sheet>, now: Time) -> Next {
-    let Next::Retry(due) = next else { return next };
-    delivery.note(now, What::Retry { due });
-    let Some((what, moved)) = hushed(delivery, sheet, due) else { return Next::Retry(due) };
-    let reason = match &what {
-        What::Suppressed { detail, .. } => Some(Reason::new("quiet_hours", detail.clone())),
-        _ => None,
-    };
-    delivery.note(now, what);
-    moved.map_or(Next::End(State::Suppressed, reason), Next::Retry)
-}
-
-/// Counts the attempt and decides. Whoever asked to cancel gets it, unless the provider took the delivery.
-fn after(delivery: &mut Delivery, sheet: &Sheet, now: Time, outcome: &Outcome) -> Next {
-    let (reason, wish) = match outcome {
-        Outcome::Delivered { provider_id } => {
-            delivery.provider_id.clone_from(provider_id);
-            return Next::End(State::Delivered, None);
-        }
-        Outcome::Later { reason, after_ms } => (reason, *after_ms),
-        Outcome::Never { reason, .. } if !delivery.cancel_requested => {
-            return Next::End(State::Failed, Some(reason.clone()));
-        }
-        Outcome::Never { reason, .. } => (reason, None),
-        other => {
-            delivery.unknown_attempts = delivery.unknown_attempts.saturating_add(1);
-            let reason = other.reason();
-            if sheet.policy.on_unknown == OnUnknown::Stop {
-                return Next::End(State::Unknown, reason.cloned());
-            }
-            return wait_or_end(delivery, sheet, now, reason, None);
-        }
-    };
-    wait_or_end(delivery, sheet, now, Some(reason), wish)
-}
-
-fn wait_or_end(delivery: &Delivery, sheet: &Sheet, now: Time, reason: Option<&Reason>, wish: Option<u64>) -> Next {
-    if delivery.cancel_requested {
-        return Next::End(State::Cancelled, None);
-    }
-    if sheet.expires_at.is_some_and(|expires| now >= expires) {
-        return Next::End(State::Expired, None);
-    }
-    match retry::next_due(delivery, sheet, now, wish) {
-        Some(due) => Next::Retry(due),
-        None => Next::End(State::Failed, reason.cloned()),
-    }
+/// Notes why the account of an attempt was chosen, where there was something to choose.
+fn chosen(delivery: &mut Delivery, sheet: &Sheet, now: Time, attempt: u16, account: &str, via: Option<&Via>) {
+    let Some(via) = via.filter(|via| !via.why.is_empty()) else { return };
+    let route = sheet.leg(delivery.leg()).way.and_then(|way| way.route.clone());
+    delivery.note(now, What::Chosen { attempt, account: account.to_owned(), route, why: via.why.clone() });
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Barred, Header, Masked, Sheet, SuppressionReason};
+use super::{Barred, Header, Masked, Sheet, SuppressionReason, Via};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub enum Command {
         epoch: u64,
         /// With which account.
         account: String,
+        /// How the account was chosen.
+        #[serde(default)]
+        via: Option<Box<Via>>,
     },
     /// The owner reports what an attempt came back with. Answered by `Done` (with the new state) or `Refused`.
     Outcome {
@@ -52,6 +55,9 @@ pub enum Command {
         /// Where words were masked in what was sent.
         #[serde(default)]
         masked: Vec<Masked>,
+        /// How the account was chosen.
+        #[serde(default)]
+        via: Option<Box<Via>>,
     },
     /// Somebody asks to cancel a delivery. Answered by `Done` (pending: the owner will close it) or `Refused`.
     RequestCancel {
@@ -97,6 +103,16 @@ pub enum Command {
     /// Gives permits back that were not used and never will be. Never asked twice: a second one would give back what
     /// somebody uses. Answered by `Done`.
     GiveBack(GiveBack),
+    /// The owner found the breakers of all accounts of a delivery's leg open: it goes on by the next leg, if there is one.
+    /// Answered by `Done` or `Refused`.
+    FallBack {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The epoch in which the owner looked.
+        epoch: u64,
+        /// Which breakers stand in the way.
+        why: String,
+    },
 }
 
 /// An address that nothing is to be sent to any more.
@@ -200,6 +216,9 @@ pub struct Recipient {
     /// The lists that say no to it.
     #[serde(default)]
     pub barred: Vec<Barred>,
+    /// The addresses for the further legs, normalised, in the order of the sheet's legs; a leg without one is left out.
+    #[serde(default)]
+    pub fallback: Vec<Option<String>>,
 }
 
 /// Why the owner closes a delivery that has no attempt in flight.

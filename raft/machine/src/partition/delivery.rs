@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Reason, Time};
 
-use super::{Event, What};
+use super::{Course, Event, What};
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +102,9 @@ pub struct Delivery {
     /// What each of the sheet's caps counts it under.
     #[serde(default)]
     pub marks: Vec<Option<u64>>,
+    /// How far it has come, if it left its first account or may.
+    #[serde(default)]
+    pub course: Option<Box<Course>>,
 }
 
 impl Delivery {
@@ -169,6 +172,7 @@ mod tests {
             time_zone: None,
             zone: None,
             marks: Vec::new(),
+            course: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Outcome, Reason, Time};
 
-use super::State;
+use super::{RouteRef, State};
 
 /// One thing that happened to a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,5 +104,36 @@ pub enum What {
         rule: String,
         /// In how many places.
         places: u32,
+    },
+    /// An account was chosen for an attempt, where there was something to choose.
+    Chosen {
+        /// Which attempt, from 1.
+        attempt: u16,
+        /// The account.
+        account: String,
+        /// The route it is of.
+        route: Option<RouteRef>,
+        /// Why this one.
+        why: String,
+    },
+    /// An account was given up; the next attempt is made with another one.
+    Switched {
+        /// The account.
+        from: String,
+        /// Why.
+        why: String,
+    },
+    /// A leg was given up; the delivery goes on by the fallback channel.
+    FellBack {
+        /// The template of the next leg.
+        template: String,
+        /// Its version.
+        version: u32,
+        /// Its channel.
+        channel: String,
+        /// The address there.
+        to: String,
+        /// Why.
+        why: String,
     },
 }

@@ -9,8 +9,7 @@ use super::judge::{Case, set_due};
 use super::sheets::SheetKey;
 use super::state::Waiting;
 use super::{
-    Accept, Answer, Barred, Claim, Claimed, Delivery, Event, Hint, Judgement, Partition, Recipient, Record, Refusal,
-    Sheet, State, Verdict, What,
+    Accept, Answer, Barred, Claim, Claimed, Course, Delivery, Event, Hint, Judgement, Partition, Recipient, Record, Refusal, Sheet, State, Verdict, What,
 };
 use crate::Output;
 
@@ -129,7 +128,9 @@ impl Partition {
 impl Delivery {
     /// A delivery that was accepted just now, and the lists that say no to it.
     pub(super) fn accepted(id: DeliveryId, recipient: Recipient, now: Time) -> (Self, Vec<Barred>) {
-        let Recipient { index: _, to, variables, fingerprint, time_zone, zone, marks, barred } = recipient;
+        let Recipient { index: _, to, variables, fingerprint, time_zone, zone, marks, barred, fallback } = recipient;
+        let further = fallback.iter().any(Option::is_some);
+        let course = further.then(|| Box::new(Course { addresses: fallback, ..Course::default() }));
         let accepted = Self {
             id,
             to,
@@ -149,6 +150,7 @@ impl Delivery {
             time_zone,
             zone,
             marks,
+            course,
         };
         (accepted, barred)
     }

@@ -3,6 +3,8 @@
 mod answer;
 mod apply;
 mod attempts;
+mod breakers;
+mod choice;
 mod closing;
 mod command;
 mod counts;
@@ -11,6 +13,7 @@ mod dedup;
 mod delivery;
 mod event;
 mod expiring;
+mod failover;
 mod idempotency;
 mod intake;
 mod judge;
@@ -27,9 +30,12 @@ mod slots;
 mod state;
 mod suppressions;
 mod unsubscribing;
+mod way;
+mod wishes;
 mod words;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
+pub use choice::{Choice, Health, choose};
 pub use command::{
     Accept, Borrow, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive, Suppress,
 };
@@ -42,4 +48,8 @@ pub use rules::{Barred, Cap, CapKind, Quiet, Rules, Span, Window};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use state::{Counts, DeadLetter, Partition, Sizes};
 pub use suppressions::{EVERY_CHANNEL, Suppression, SuppressionKey, SuppressionReason};
+pub use way::{
+    BreakerPolicy, CallPolicy, CodeAction, CodeRule, Course, Leg, LegView, RouteRef, Tried, Via, Way, WayAccount, code_fits,
+};
+pub use wishes::{BreakerWishes, RetryWishes, Wishes};
 pub use words::{Masked, WordRule};

@@ -7,19 +7,28 @@ use super::{Delivery, RetryPolicy, Sheet};
 /// Longest wait that a provider can ask for, in milliseconds, unless the policy's own longest wait is longer.
 const LONGEST_WISH_MS: u64 = 3_600_000;
 
-/// When the next attempt after `delivery.attempts` of them is due; `None` if the policy allows no further one.
+/// When the next attempt after `delivery.attempts` of them is due; `None` if the policy of its leg allows no further one.
 ///
-/// It allows one if there were fewer than `max_attempts`, and if the next would be due no later than
-/// `give_up_after_ms` after the delivery was due first, and before it expires.
+/// It allows one if there were fewer than `max_attempts` on this leg, over all its accounts, and if the next would be due no
+/// later than `give_up_after_ms` after the leg was due first, and before the delivery expires.
 pub(super) fn next_due(delivery: &Delivery, sheet: &Sheet, now: Time, after_ms: Option<u64>) -> Option<Time> {
-    let policy = &sheet.policy.retry;
-    if delivery.attempts >= policy.max_attempts.max(1) {
-        return None;
-    }
-    let due = now.after_ms(wait_ms(policy, &delivery.id, delivery.attempts, after_ms));
-    let in_time = due <= delivery.first_due.after_ms(policy.give_up_after_ms);
-    let alive = sheet.expires_at.is_none_or(|expires| due < expires);
-    (in_time && alive).then_some(due)
+    let policy = sheet.leg(delivery.leg()).retry;
+    let wait = wait_ms(policy, &delivery.id, delivery.attempts - before(delivery), after_ms);
+    let due = now.after_ms(wait);
+    (allows(delivery, sheet, due) && sheet.expires_at.is_none_or(|expires| due < expires)).then_some(due)
+}
+
+/// Whether the policy of the delivery's leg allows another attempt at `due`.
+pub(super) fn allows(delivery: &Delivery, sheet: &Sheet, due: Time) -> bool {
+    let policy = sheet.leg(delivery.leg()).retry;
+    let began = delivery.course.as_ref().and_then(|course| course.began).unwrap_or(delivery.first_due);
+    let few = delivery.attempts - before(delivery) < policy.max_attempts.max(1);
+    few && due <= began.after_ms(policy.give_up_after_ms)
+}
+
+/// Attempts before the delivery's leg.
+fn before(delivery: &Delivery) -> u16 {
+    delivery.course.as_ref().map_or(0, |course| course.before.min(delivery.attempts))
 }
 
 /// How long to wait after the attempt of that number (from 1), in milliseconds.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{Lane, MessageType, Time};
 
-use super::Rules;
+use super::{Leg, Rules, Way};
 
 /// What all deliveries of one message (of one generation) share. Fixed when the message is accepted: a later change of
 /// the template or of a default does not reach messages that were already accepted.
@@ -41,6 +41,15 @@ pub struct Sheet {
     /// The rules it was accepted under.
     #[serde(default)]
     pub rules: Rules,
+    /// The accounts of the first leg; `None` in sheets of older programs.
+    #[serde(default)]
+    pub way: Option<Arc<Way>>,
+    /// The further legs, in the order in which they are taken.
+    #[serde(default)]
+    pub legs: Vec<Arc<Leg>>,
+    /// Whether another account or leg may be tried after an attempt that may have been taken.
+    #[serde(default)]
+    pub failover_on_unknown: bool,
 }
 
 impl Sheet {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Reason, Time};
 
+use super::breakers::Breakers;
 use super::counts::Tally;
 use super::dead_letters::DeadLetters;
 use super::dedup::Dedup;
@@ -38,6 +39,8 @@ pub struct Partition {
     pub(super) slots: Slots,
     #[serde(default)]
     pub(super) suppressions: Suppressions,
+    #[serde(default)]
+    pub(super) breakers: Breakers,
 }
 
 /// A pending delivery and which sheet it carries.
@@ -68,6 +71,8 @@ pub struct Sizes {
     pub cap_slots: usize,
     /// Entries of the suppression list.
     pub suppressions: usize,
+    /// Accounts whose calls are counted for their breakers.
+    pub counted_accounts: usize,
 }
 
 /// A delivery that ended in `failed` or `unknown` and can be redriven; the whole of it is in the archive.
@@ -186,13 +191,14 @@ impl Partition {
             dead_letters: self.dead.len(),
             cap_slots: self.slots.len(),
             suppressions: self.suppressions.len(),
+            counted_accounts: self.breakers.len(),
         }
     }
 
     /// When the next thing runs out that a `Tick` would forget; commands forget a few each on their own.
     pub fn next_expiry(&self) -> Option<Time> {
         let all = [self.parts.next(), self.keys.next(), self.dedup.next(), self.limiter.next(), self.tally.next()];
-        let rules = [self.slots.next(), self.suppressions.next()];
+        let rules = [self.slots.next(), self.suppressions.next(), self.breakers.next()];
         all.into_iter().chain(rules).flatten().min()
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used)]
 
 mod members;
+mod routes;
 mod words;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use tidings_machine::control::{
     Action, Answer, ApiKey, Command, Control, NodeInfo, Policies, Policy, PolicySpec, Refusal, Role, Sealed, Selector,
     Template, TemplateSpec, WordsChoice,
 };
-use tidings_machine::partition::{OnUnknown, RetryPolicy};
+use tidings_machine::partition::{OnUnknown, RetryPolicy, Wishes};
 use tidings_machine::{Machine, Output};
 
 /// Asks for a change at a time.
@@ -67,6 +68,10 @@ fn spec(content: &str, account: Option<&str>) -> TemplateSpec {
         description: String::new(),
         rules: String::new(),
         words: WordsChoice::default(),
+        route: None,
+        fallback: None,
+        failover_on_unknown: false,
+        wishes: None,
     }
 }
 
@@ -90,6 +95,7 @@ fn put_account(name: &str) -> Action {
         limit: Some(AccountLimit { permits: 10, window_ms: 1_000 }),
         further_limits: vec![AccountLimit { permits: 1_000, window_ms: 86_400_000 }],
         limit_unit: LimitUnit::Recipient,
+        wishes: Wishes::default(),
     }
 }
 

@@ -77,7 +77,7 @@ impl Fixture {
     }
 
     pub(crate) fn begin(&mut self, delivery: DeliveryId, attempt: u16) -> Answer {
-        self.ask(Command::Begin { delivery, attempt, epoch: 5, account: "main".to_owned() })
+        self.ask(Command::Begin { delivery, attempt, epoch: 5, account: "main".to_owned(), via: None })
     }
 
     pub(crate) fn cancel(&mut self, delivery: DeliveryId) -> Answer {
@@ -113,7 +113,8 @@ pub(crate) fn bytes(machine: &Partition) -> Vec<u8> {
 
 /// A command that reports an outcome.
 pub(crate) fn outcome_of(delivery: DeliveryId, attempt: u16, epoch: u64, began: Time, outcome: Outcome) -> Command {
-    Command::Outcome { delivery, attempt, epoch, account: "main".to_owned(), began, outcome, masked: Vec::new() }
+    let account = "main".to_owned();
+    Command::Outcome { delivery, attempt, epoch, account, began, outcome, masked: Vec::new(), via: None }
 }
 
 /// A result that says yes.
@@ -147,6 +148,9 @@ pub(crate) fn sheet() -> Sheet {
         },
         tags: Vec::new(),
         rules: Rules::default(),
+        way: None,
+        legs: Vec::new(),
+        failover_on_unknown: false,
     }
 }
 
@@ -210,6 +214,9 @@ pub(crate) fn story(delivery: &Delivery) -> Vec<&'static str> {
         What::CancelRequested { .. } => "cancel_requested",
         What::RedriveOf { .. } => "redrive_of",
         What::RedrivenAs { .. } => "redriven_as",
+        What::Chosen { .. } => "chosen",
+        What::Switched { .. } => "switched",
+        What::FellBack { .. } => "fell_back",
         What::Ended { .. } => "ended",
         What::Deferred { .. } => "deferred",
         _ => "other",

@@ -5,11 +5,13 @@
 mod attempts;
 mod borrowing;
 mod closing;
+mod failover;
 mod fixture;
 mod intake;
 mod leases;
 mod ownership;
 mod properties;
 mod redrive;
+mod routed;
 mod rule_properties;
 mod rules;

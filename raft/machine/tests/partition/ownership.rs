@@ -41,7 +41,7 @@ fn only_commands_of_the_present_tenure_change_anything() {
     for epoch in [0, 5, 7, 11, u64::MAX] {
         for command in [
             outcome_of(id, 1, epoch, now, delivered()),
-            Command::Begin { delivery: id, attempt: 1, epoch, account: "main".to_owned() },
+            Command::Begin { delivery: id, attempt: 1, epoch, account: "main".to_owned(), via: None },
             Command::Close { delivery: id, epoch, closing: Closing::Cancelled },
         ] {
             assert_eq!(fixture.ask(command), Answer::Refused(Refusal::NotOwner), "epoch {epoch}");
@@ -57,7 +57,7 @@ fn nobody_owns_a_restored_partition_and_what_its_old_owner_knows_counts_for_noth
     take(&mut fixture, OTHER, 50);
     let (plain, claimed) = (fixture.accept_one(1, sheet()), fixture.accept_one(2, sheet_at_most_once()));
     let now = fixture.now;
-    let begin = |epoch| Command::Begin { delivery: claimed, attempt: 1, epoch, account: "main".to_owned() };
+    let begin = |epoch| Command::Begin { delivery: claimed, attempt: 1, epoch, account: "main".to_owned(), via: None };
     assert_eq!(fixture.ask(begin(50)), done(State::Pending));
     fixture.machine.restored();
     let not_owner = Answer::Refused(Refusal::NotOwner);

@@ -135,7 +135,7 @@ fn random_command() -> impl Strategy<Value = Command> {
         8 => random_accept().prop_map(|accept| Command::Accept(Box::new(accept))),
         1 => (0u64..5, 0u64..2, 0u64..6).prop_map(|(k, body, n)| claim(&format!("k{k}"), body, n, Time(START))),
         3 => (random_id(), 1u16..5, 0u64..6).prop_map(move |(delivery, attempt, epoch)| {
-            Command::Begin { delivery, attempt, epoch, account: account() }
+            Command::Begin { delivery, attempt, epoch, account: account(), via: None }
         }),
         12 => (random_id(), 1u16..4, 0u64..6, random_outcome()).prop_map(|(delivery, attempt, epoch, outcome)| {
             outcome_of(delivery, attempt, epoch, Time(START), outcome)
