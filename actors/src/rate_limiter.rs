@@ -120,7 +120,7 @@ impl Limiting {
         room
     }
 
-    /// Takes letters in; gives the subjects that somebody waits for now.
+    /// Takes letters in; gives the subjects for which somebody waits.
     fn receive(&mut self, letters: Vec<Letter>) -> Vec<Arc<str>> {
         let mut touched = Vec::new();
         let mut ready = Vec::new();

@@ -85,7 +85,7 @@ impl Room {
         Some(permit)
     }
 
-    /// Puts permits in that nobody needs for now.
+    /// Puts permits in that nobody needs yet.
     pub(crate) fn put(&mut self, permit: Permit, count: u32) {
         match self.permits.iter_mut().find(|(known, _)| *known == permit) {
             Some((_, known)) => *known = known.saturating_add(count),

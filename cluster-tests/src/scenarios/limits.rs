@@ -103,9 +103,9 @@ fn judge(seen: &Seen, messages: u64, gone: &[(Instant, Duration)], report: &mut 
         .map(|at| calls[at..].iter().take_while(|call| **call - calls[at] < WINDOW).count())
         .max()
         .unwrap_or(0);
-    // The last, unfinished window is left out: the budget that lies behind the last call was not asked for.
+    // From the first burst to the last, one of the two is left out: so many windows lie between them.
     let whole = span.as_secs_f64() / WINDOW.as_secs_f64();
-    let used = (calls.len() as f64 - 1.0) / (whole * PERMITS as f64).max(1.0);
+    let used = (calls.len() as f64 - PERMITS as f64) / (whole * PERMITS as f64).max(1.0);
     report.line("calls (copies)", format!("{} ({})", seen.calls, seen.duplicates()));
     report.line("different deliveries", seen.arrivals.len());
     report.line("from the first call to the last", format!("{:.1} s", span.as_secs_f64()));

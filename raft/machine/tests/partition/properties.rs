@@ -119,7 +119,7 @@ fn random_outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn random_command() -> impl Strategy<Value = Command> {
-    let limits = Limits { pending: 9, idempotency_keys: 3, dead_letters: 3, pending_per_key: 7 };
+    let limits = Limits { pending: 9, idempotency_keys: 3, dead_letters: 3, pending_per_key: 5 };
     let closing = prop_oneof![
         Just(Closing::Cancelled),
         Just(Closing::Expired),
@@ -172,7 +172,7 @@ fn random_command() -> impl Strategy<Value = Command> {
             let channel = if all { EVERY_CHANNEL } else { "sms" }.to_owned();
             Command::Unsuppress { channel, address: format!("user-{to}") }
         }),
-        2 => (random_id(), 0u64..6).prop_map(|(delivery, epoch)| Command::Defer { delivery, epoch }),
+        8 => (random_id(), 0u64..6).prop_map(|(delivery, epoch)| Command::Defer { delivery, epoch }),
     ]
 }
 
