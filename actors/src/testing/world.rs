@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_contract::{
-    AccountLimit, Clock, DeliveryId, Lane, LimitUnit, MessageId, MessageType, PartitionId, Time, partition_of, stable_hash,
+    AccountLimit, Clock, DeliveryId, Lane, LimitUnit, MessageId, MessageType, PartitionId, Time, partition_of,
+    stable_hash,
 };
 use tidings_machine::control::{
     self, Account, Cluster, PolicySpec, PolicyVersion, Sealed, Selector, Template, TemplateSpec, TemplateVersion,
     WordPart,
 };
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State, Way, Wishes,
+    Accept, Answer, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State, Way,
+    Wishes,
 };
 use tokio::time::sleep;
 
@@ -232,7 +234,14 @@ impl World {
         for (index, to) in to.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             let (variables, zone) = (spec.own.clone(), (!spec.rules.zones.is_empty()).then_some(0));
-            let recipient = Recipient { index, to: to.clone(), variables, zone, fallback: spec.fallback.clone(), ..Recipient::default() };
+            let recipient = Recipient {
+                index,
+                to: to.clone(),
+                variables,
+                zone,
+                fallback: spec.fallback.clone(),
+                ..Recipient::default()
+            };
             parts.entry(partition_of(to, self.partitions)).or_default().push(recipient);
         }
         let mut deliveries = Vec::new();

@@ -9,8 +9,8 @@ mod outside;
 mod pauses;
 mod policies;
 mod pools;
-mod routes;
 mod quiet;
+mod routes;
 mod words;
 
 use std::collections::BTreeMap;

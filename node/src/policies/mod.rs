@@ -68,18 +68,17 @@ pub(crate) struct Kind {
 }
 
 /// Every kind there is.
-pub(crate) const KINDS: &[Kind] =
-    &[
-        discard::KIND,
-        allow::KIND,
-        quiet_hours::KIND,
-        dedup::KIND,
-        frequency::KIND,
-        words::KIND,
-        limits::LIMITS,
-        limits::LANES,
-        delivery::KIND,
-    ];
+pub(crate) const KINDS: &[Kind] = &[
+    discard::KIND,
+    allow::KIND,
+    quiet_hours::KIND,
+    dedup::KIND,
+    frequency::KIND,
+    words::KIND,
+    limits::LIMITS,
+    limits::LANES,
+    delivery::KIND,
+];
 
 /// The kind of that name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
@@ -93,12 +92,9 @@ impl Rule {
             Self::Discard(rule) => rule.stops_everything(selector),
             Self::Allow(rule) => rule.stops_everything(),
             Self::QuietHours(rule) => rule.stops_everything(),
-            Self::Dedup(_)
-            | Self::Frequency(_)
-            | Self::Words(_)
-            | Self::Limits
-            | Self::Lanes
-            | Self::Delivery(_) => None,
+            Self::Dedup(_) | Self::Frequency(_) | Self::Words(_) | Self::Limits | Self::Lanes | Self::Delivery(_) => {
+                None
+            }
         }
     }
 }

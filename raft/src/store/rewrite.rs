@@ -60,13 +60,17 @@ impl Kind {
 }
 
 type Row = (Vec<u8>, Vec<u8>);
+/// How a machine is read and written again.
+type Rewrite = fn(GroupId, &mut dyn Read, &mut dyn Write) -> Result<(), CodecError>;
+/// A tree, a key in it, and what is to stand there; `None` takes it away.
+type Put = (String, Vec<u8>, Option<Vec<u8>>);
 
 /// How old values become new ones.
 struct Forms {
     /// A row of a log or of the records of an archive.
     row: fn(Kind, &[u8], &[u8]) -> Result<Row, CodecError>,
     /// A machine.
-    machine: fn(GroupId, &mut dyn Read, &mut dyn Write) -> Result<(), CodecError>,
+    machine: Rewrite,
 }
 
 /// From what [`FROM`] had to what there is today.
@@ -133,11 +137,7 @@ fn damaged(tree: &str, why: CodecError) -> OpenError {
     OpenError::Damaged { what: tree.to_owned(), why: why.to_string() }
 }
 
-fn write(
-    db: &sled::Db,
-    rows: &[(String, Vec<u8>, Option<Vec<u8>>)],
-    pulse: &mut dyn FnMut() -> Result<(), sled::Error>,
-) -> Result<(), sled::Error> {
+fn write(db: &sled::Db, rows: &[Put], pulse: &mut dyn FnMut() -> Result<(), sled::Error>) -> Result<(), sled::Error> {
     for (tree, key, value) in rows {
         pulse()?;
         let tree = db.open_tree(tree)?;
