@@ -93,6 +93,7 @@ async fn every_actor_can_be_seen() {
     let seen = world.motion.observe();
     let names: Vec<_> = seen.iter().map(|actor| actor.name.as_str()).collect();
     let wanted = [
+        "breakers",
         "dedup",
         "dispatcher/p0",
         "dispatcher/p1",
