@@ -13,6 +13,7 @@ mod dead_letters;
 mod dry_run;
 mod first_message;
 mod idempotency;
+mod limits;
 mod lists;
 mod lone;
 mod members;
