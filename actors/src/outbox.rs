@@ -14,14 +14,7 @@ use crate::work::Letter;
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// An attempt came back.
-    Outcome {
-        ticket: Ticket,
-        attempt: u16,
-        account: Arc<str>,
-        via: Option<Box<Via>>,
-        began: Time,
-        outcome: Outcome,
-    },
+    Outcome { ticket: Ticket, attempt: u16, account: Arc<str>, via: Option<Box<Via>>, began: Time, outcome: Outcome },
     /// The delivery is to be closed.
     Close { ticket: Ticket, closing: Closing },
     /// No account of its leg can be used: the delivery goes on by the next one.

@@ -173,8 +173,11 @@ mod tests {
 
     #[test]
     fn the_last_layer_that_says_something_wins_and_is_named() {
-        let layers =
-            Layers(vec![layer("config", Some(5), None), layer("account a", None, Some(900)), layer("template t@1", Some(2), None)]);
+        let layers = Layers(vec![
+            layer("config", Some(5), None),
+            layer("account a", None, Some(900)),
+            layer("template t@1", Some(2), None),
+        ]);
         assert_eq!((layers.retry().max_attempts, layers.timeout_ms()), (2, Some(900)));
         let held = layers.held();
         let of = |key: &str| held.iter().find(|held| held.key == key).map(|held| (held.value, held.from.as_str()));

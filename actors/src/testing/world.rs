@@ -9,7 +9,8 @@ use tidings_contract::{
 };
 use tidings_machine::control::{Account, Cluster, Sealed, Template, TemplateSpec, TemplateVersion};
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State, Way, Wishes,
+    Accept, Answer, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State, Way,
+    Wishes,
 };
 use tokio::time::sleep;
 
@@ -174,7 +175,14 @@ impl World {
         for (index, to) in to.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             let (variables, zone) = (spec.own.clone(), (!spec.rules.zones.is_empty()).then_some(0));
-            let recipient = Recipient { index, to: to.clone(), variables, zone, fallback: spec.fallback.clone(), ..Recipient::default() };
+            let recipient = Recipient {
+                index,
+                to: to.clone(),
+                variables,
+                zone,
+                fallback: spec.fallback.clone(),
+                ..Recipient::default()
+            };
             parts.entry(partition_of(to, self.partitions)).or_default().push(recipient);
         }
         let mut deliveries = Vec::new();

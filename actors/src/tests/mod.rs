@@ -8,8 +8,8 @@ mod limits;
 mod outside;
 mod pauses;
 mod pools;
-mod routes;
 mod quiet;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

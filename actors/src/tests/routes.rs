@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use tidings_contract::{Blame, Clock, Outcome, Time};
 use tidings_machine::control::Standing;
-use tidings_machine::partition::{
-    BreakerPolicy, CallPolicy, Leg, RetryPolicy, RouteRef, State, Way, WayAccount, What,
-};
+use tidings_machine::partition::{BreakerPolicy, CallPolicy, Leg, RetryPolicy, RouteRef, State, Way, WayAccount, What};
 use tokio::time::sleep;
 
 use super::{LONG, after, busy, delivered, refused, states, world};
@@ -53,11 +51,16 @@ async fn accounts_get_their_shares_and_the_trace_tells_which_and_why() {
     assert!((1_340..=1_460).contains(&share), "{share} of 2,000 went to a");
     let ended = world.ended(&sent[0]).expect("it ended");
     let why = ended.delivery.events.iter().find_map(|event| match &event.what {
-        What::Chosen { attempt: 1, account, route: Some(route), why } => Some((account.clone(), route.to_string(), why.clone())),
+        What::Chosen { attempt: 1, account, route: Some(route), why } => {
+            Some((account.clone(), route.to_string(), why.clone()))
+        }
         _ => None,
     });
     let (account, route, why) = why.expect("the choice stands in the trace");
-    assert_eq!((route.as_str(), why.as_str()), ("sms@1", if account == "a" { "weight 70 of 100" } else { "weight 30 of 100" }));
+    assert_eq!(
+        (route.as_str(), why.as_str()),
+        ("sms@1", if account == "a" { "weight 70 of 100" } else { "weight 30 of 100" })
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +98,8 @@ async fn a_broken_account_is_left_within_its_setting_and_taken_back_when_it_heal
 #[tokio::test(start_paused = true)]
 async fn a_delivery_whose_only_account_is_open_waits_without_using_up_attempts() {
     let world = two_accounts().await;
-    let spec = Spec { retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() }, ..routed(vec![account("a", 1, 0)]) };
+    let spec =
+        Spec { retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() }, ..routed(vec![account("a", 1, 0)]) };
     world.channel.break_account("a", Some(busy()));
     world.send(&spec, 40);
     sleep(Duration::from_millis(300)).await;
@@ -138,7 +142,8 @@ async fn what_may_have_been_taken_stays_with_its_account() {
     assert_eq!(world.until_ended(6, LONG).await, 6);
     for delivery in sent {
         let seen = world.channel.seen();
-        let mut by: Vec<_> = seen.iter().filter(|seen| seen.delivery == delivery).map(|seen| seen.account.as_str()).collect();
+        let mut by: Vec<_> =
+            seen.iter().filter(|seen| seen.delivery == delivery).map(|seen| seen.account.as_str()).collect();
         by.dedup();
         assert_eq!(by.len(), 1, "{delivery} went by {by:?}");
     }
@@ -173,7 +178,13 @@ async fn the_fallback_channel_is_used_when_nothing_else_is_left() {
 async fn an_open_breaker_of_the_only_account_sends_it_by_the_fallback_channel() {
     let world = two_accounts().await;
     let way = Way { accounts: vec![account("b", 1, 0)], ..Way::default() };
-    let leg = Leg { template: "hello".to_owned(), version: 1, channel: "email".to_owned(), way, retry: RetryPolicy::default() };
+    let leg = Leg {
+        template: "hello".to_owned(),
+        version: 1,
+        channel: "email".to_owned(),
+        way,
+        retry: RetryPolicy::default(),
+    };
     let fallback = vec![Some("ann@example.com".to_owned())];
     let spec = Spec { legs: vec![Arc::new(leg)], fallback, ..routed(vec![account("a", 1, 0)]) };
     world.channel.break_account("a", Some(busy()));

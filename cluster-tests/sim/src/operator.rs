@@ -85,8 +85,7 @@ async fn fill(world: &World) -> Result<(), String> {
     let none = || Value::Null;
     // Short enough that what waits for an account that breaks all the time ends while somebody looks.
     let delivery = json!({"breaker": {"min_calls": 6, "open_ms": 200, "longest_open_ms": 500}});
-    for (account, limit) in
-        [("good", none()), ("shaky", none()), ("bad", none()), ("left", none()), ("capped", limit)]
+    for (account, limit) in [("good", none()), ("shaky", none()), ("bad", none()), ("left", none()), ("capped", limit)]
     {
         let body = json!({"provider": "simulated", "limit": limit, "delivery": delivery});
         insist(world, "PUT", &format!("/v1/accounts/{account}"), Some(&body), 200).await?;

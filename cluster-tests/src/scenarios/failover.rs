@@ -92,7 +92,8 @@ async fn delay_after(cluster: &Cluster, opened: Time) -> Proof<Duration> {
     loop {
         let page: Value = cluster.ask(&format!("/v1/deliveries?template=hook&limit=500{cursor}")).await?;
         for one in page["deliveries"].as_array().when("reading deliveries")? {
-            let time = |field: &str| Time::parse(one[field].as_str().unwrap_or_default()).when(format!("reading {field}"));
+            let time =
+                |field: &str| Time::parse(one[field].as_str().unwrap_or_default()).when(format!("reading {field}"));
             let accepted = time("accepted_at")?;
             if accepted > opened {
                 delays.push(time("ended_at")?.since(accepted));

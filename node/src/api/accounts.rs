@@ -202,7 +202,8 @@ fn one(app: &App, name: &str) -> Result<AccountShape, Problem> {
 #[utoipa::path(get, path = "/v1/accounts", tag = "content",
     responses((status = 200, body = Accounts), (status = "default", body = crate::problem::Body)))]
 pub(crate) async fn list_accounts(State(app): State<Shared>, _: Viewer) -> Answer<Accounts> {
-    let accounts = app.ledger.control(|c| c.accounts.iter().map(|(name, one)| shape(c, name, one, app.now())).collect());
+    let accounts =
+        app.ledger.control(|c| c.accounts.iter().map(|(name, one)| shape(c, name, one, app.now())).collect());
     Answer(Accounts { accounts })
 }
 

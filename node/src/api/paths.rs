@@ -165,7 +165,10 @@ fn check(app: &App, written: &Written) -> Result<(), Problem> {
     }
     for (n, rule) in written.rules.iter().enumerate() {
         if !(1..=CODE_BYTES).contains(&rule.code.len()) || rule.code.matches('*').count() > CODE_STARS {
-            wrong(format!("rules[{n}].code"), format!("must be 1 to {CODE_BYTES} bytes with at most {CODE_STARS} stars"));
+            wrong(
+                format!("rules[{n}].code"),
+                format!("must be 1 to {CODE_BYTES} bytes with at most {CODE_STARS} stars"),
+            );
         }
     }
     if written.description.len() > DESCRIPTION_BYTES {

@@ -8,7 +8,7 @@ use tidings_machine::partition::{Answer, Command, Delivery, Ended, Policy, Recip
 
 use super::accounts::serves;
 use crate::app::Shared;
-use crate::intake::{Compiled, MAX_VARIABLES_BYTES, fingerprint_of, rule_again, Ways};
+use crate::intake::{Compiled, MAX_VARIABLES_BYTES, Ways, fingerprint_of, rule_again};
 use crate::ledger::Setback;
 use crate::look::{DeadFilter, DeadRecords, Find, Unreachable};
 use crate::problem::{Code, Problem};

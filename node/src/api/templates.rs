@@ -166,7 +166,9 @@ fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> 
         route: spec.route.clone(),
         fallback: spec.fallback.clone().map(|template| FallbackShape { template }),
         failover_on_unknown: spec.failover_on_unknown,
-        breaker: said(&Wishes { breaker: spec.wishes.unwrap_or_default().breaker, ..Wishes::default() }).get("breaker").cloned(),
+        breaker: said(&Wishes { breaker: spec.wishes.unwrap_or_default().breaker, ..Wishes::default() })
+            .get("breaker")
+            .cloned(),
         timeout_ms: spec.wishes.and_then(|wishes| wishes.timeout_ms),
         attempts_per_account: spec.wishes.and_then(|wishes| wishes.attempts_per_account),
         message_type: spec.message_type,

@@ -11,7 +11,13 @@ use super::output::{Column, rows};
 use super::template::pretty;
 use super::{Context, document};
 
-const LIST: &[Column] = &[("NAME", "/name"), ("PROVIDER", "/provider"), ("LIMIT", "/limit"), ("BREAKER", "/health/breaker"), ("SETTINGS", "/settings")];
+const LIST: &[Column] = &[
+    ("NAME", "/name"),
+    ("PROVIDER", "/provider"),
+    ("LIMIT", "/limit"),
+    ("BREAKER", "/health/breaker"),
+    ("SETTINGS", "/settings"),
+];
 
 const PUT_HELP: &str = "\
 A file, in TOML or JSON; `tidings providers NAME` shows the settings there are:

@@ -104,14 +104,18 @@ impl Template {
                 out.answer(&reply, |value| {
                     let legs = rows(value, "legs").iter().map(|leg| {
                         let text = |field: &str| leg[field].as_str().unwrap_or_default().to_owned();
-                        let title = format!("{}@{} by {} {}", text("template"), leg["version"], text("channel"), text("route"));
+                        let title =
+                            format!("{}@{} by {} {}", text("template"), leg["version"], text("channel"), text("route"));
                         let held = out.table(rows(leg, "held"), HELD, "");
                         let accounts = rows(leg, "accounts").iter().map(|one| {
                             let calls = out.table(rows(one, "held"), HELD, "");
                             let name = one["account"].as_str().unwrap_or_default();
                             format!("account {name}: tier {}, weight {}\n{calls}", one["tier"], one["weight"])
                         });
-                        std::iter::once(format!("{}\n{held}", title.trim())).chain(accounts).collect::<Vec<_>>().join("\n\n")
+                        std::iter::once(format!("{}\n{held}", title.trim()))
+                            .chain(accounts)
+                            .collect::<Vec<_>>()
+                            .join("\n\n")
                     });
                     legs.collect::<Vec<_>>().join("\n\n")
                 })

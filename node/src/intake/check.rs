@@ -136,7 +136,14 @@ pub(crate) fn check(
                 continue;
             }
         };
-        checked.recipients.push(Recipient { index, to: address, variables, time_zone, fallback, ..Recipient::default() });
+        checked.recipients.push(Recipient {
+            index,
+            to: address,
+            variables,
+            time_zone,
+            fallback,
+            ..Recipient::default()
+        });
     }
     if compiled.channel.recipient == RecipientKind::Account {
         checked.set_aside_unknown_accounts(app, compiled);
@@ -194,13 +201,7 @@ fn address(
     Ok(further.map(|further| (address, further)))
 }
 
-fn sheet(
-    submission: &Submission<'_>,
-    compiled: &Compiled,
-    ways: &Ways,
-    key_id: &str,
-    accepted_at: Time,
-) -> Sheet {
+fn sheet(submission: &Submission<'_>, compiled: &Compiled, ways: &Ways, key_id: &str, accepted_at: Time) -> Sheet {
     let spec = &compiled.version.spec;
     let start = submission.send_at.map_or(accepted_at, |at| at.max(accepted_at));
     let own_end = ways.expires_after_ms.map(|ms| start.after_ms(ms));

@@ -33,8 +33,8 @@ use rules::rule;
 pub(crate) use rules::{check_own, rule_again};
 use split::{Part, census, split};
 use tally::Tally;
-pub(crate) use ways::{KnownWays, Ways};
 pub(crate) use templates::{Compiled, Templates, check_syntax, unknown_template};
+pub(crate) use ways::{KnownWays, Ways};
 
 /// How much later than its deadline a part may still be applied, for clocks that differ.
 const GRACE_MS: u64 = 2_000;

@@ -59,7 +59,8 @@ pub(crate) fn split(recipients: Vec<Recipient>, absent: Vec<Recipient>, partitio
     all.sort_by_key(|(recipient, _)| recipient.index);
     for (recipient, present) in all {
         let partition = partition_of(&recipient.to, partitions);
-        let bytes = recipient.to.len() + recipient.variables.as_ref().map_or(0, String::len)
+        let bytes = recipient.to.len()
+            + recipient.variables.as_ref().map_or(0, String::len)
             + recipient.fallback.iter().flatten().map(|to| to.len() + 8).sum::<usize>()
             + RECIPIENT_EXTRA;
         let open = filling.entry(partition).or_default();

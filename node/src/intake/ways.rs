@@ -114,7 +114,8 @@ impl App {
             let single = compiled.version.spec.account.as_deref();
             let layers = layers(control, &policies, config, compiled, chain.first().copied(), single);
             let call = |layers: &Layers| CallPolicy { timeout_ms: layers.timeout_ms(), breaker: layers.breaker() };
-            let of = |account: &str, route| call(&self::layers(control, &policies, config, compiled, route, Some(account)));
+            let of =
+                |account: &str, route| call(&self::layers(control, &policies, config, compiled, route, Some(account)));
             let mut way = Way {
                 route: chain.first().map(|(name, one)| RouteRef { name: (*name).to_owned(), version: one.version }),
                 rules: chain.first().map(|(_, one)| one.spec.rules.clone()).unwrap_or_default(),
@@ -217,7 +218,10 @@ pub(super) fn addresses(
         let wrong = |detail: String| ("invalid_recipient", format!("fallback.{name}: {detail}"));
         let address = tidings_channels::check_recipient(one.channel.recipient, text).map_err(wrong)?;
         if one.channel.recipient == RecipientKind::Account && !crate::api::serves(app, &address, name) {
-            return Err(("unknown_account", format!("fallback.{name}: there is no account {address} that serves {name}")));
+            return Err((
+                "unknown_account",
+                format!("fallback.{name}: there is no account {address} that serves {name}"),
+            ));
         }
         let lacks = missing(one);
         if !lacks.is_empty() {

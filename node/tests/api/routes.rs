@@ -31,7 +31,8 @@ fn whats(trace: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn a_route_is_written_in_versions_listed_used_and_removed_when_nobody_uses_it() {
     let node = node().await;
-    let first = route(&node, "sms", json!([{"account": "good", "weight": 70}, {"account": "busy", "weight": 30}])).await;
+    let first =
+        route(&node, "sms", json!([{"account": "good", "weight": 70}, {"account": "busy", "weight": 30}])).await;
     assert_eq!((first["version"].as_u64(), first["accounts"][0]["tier"].as_u64()), (Some(1), Some(0)));
     let same = route(&node, "sms", json!([{"account": "good", "weight": 70}, {"account": "busy", "weight": 30}])).await;
     assert_eq!(same["version"], 1, "the same content changes nothing");
@@ -47,7 +48,10 @@ async fn a_route_is_written_in_versions_listed_used_and_removed_when_nobody_uses
     let trace = one_delivery(&node, "hello", json!(ANN)).await;
     assert_eq!(trace["state"], "delivered");
     let chosen = &trace["events"][1];
-    assert_eq!((&chosen["what"], &chosen["account"], &chosen["route"]), (&json!("chosen"), &json!("good"), &json!("sms@2")));
+    assert_eq!(
+        (&chosen["what"], &chosen["account"], &chosen["route"]),
+        (&json!("chosen"), &json!("good"), &json!("sms@2"))
+    );
     assert_eq!(chosen["why"], "weight 1 of 1");
     node.delete("/v1/templates/hello").await.expect(204);
     node.delete("/v1/routes/sms").await.expect(204);
@@ -74,7 +78,10 @@ async fn a_route_that_cannot_be_is_refused_with_the_path_of_the_field() {
         (json!({"channel": "sms", "accounts": [{"account": "good", "weight": 1_000_001}]}), "accounts[0].weight"),
         (json!({"channel": "sms", "accounts": good, "rules": [{"code": "", "action": "stop"}]}), "rules[0].code"),
         (json!({"channel": "sms", "accounts": good, "rules": [{"code": "*****", "action": "stop"}]}), "rules[0].code"),
-        (json!({"channel": "sms", "accounts": good, "delivery": {"breaker": {"window_ms": 0}}}), "delivery.breaker.window_ms"),
+        (
+            json!({"channel": "sms", "accounts": good, "delivery": {"breaker": {"window_ms": 0}}}),
+            "delivery.breaker.window_ms",
+        ),
         (json!({"channel": "sms", "accounts": good, "fallback": "bad"}), "fallback"),
         (json!({"channel": "sms", "accounts": good, "fallback": "nobody"}), "fallback"),
     ] {
@@ -109,10 +116,22 @@ async fn a_template_names_an_account_or_a_route_and_its_fallbacks_form_no_circle
         (json!({"channel": "sms", "route": "marketing", "content": text}), "route"),
         (json!({"channel": "email", "route": "sms", "content": {"subject": "s", "text": "t"}}), "route"),
         (json!({"channel": "dingtalk_robot", "route": "sms", "content": {"type": "text", "text": "hi"}}), "route"),
-        (json!({"channel": "sms", "account": "good", "content": text, "fallback": {"template": "sms"}}), "fallback.template"),
-        (json!({"channel": "sms", "account": "good", "content": text, "fallback": {"template": "mail"}}), "fallback.template"),
-        (json!({"channel": "sms", "account": "good", "content": text, "fallback": {"template": "x"}}), "fallback.template"),
-        (json!({"channel": "sms", "account": "good", "content": text, "on_unknown": "stop", "failover_on_unknown": true}), "failover_on_unknown"),
+        (
+            json!({"channel": "sms", "account": "good", "content": text, "fallback": {"template": "sms"}}),
+            "fallback.template",
+        ),
+        (
+            json!({"channel": "sms", "account": "good", "content": text, "fallback": {"template": "mail"}}),
+            "fallback.template",
+        ),
+        (
+            json!({"channel": "sms", "account": "good", "content": text, "fallback": {"template": "x"}}),
+            "fallback.template",
+        ),
+        (
+            json!({"channel": "sms", "account": "good", "content": text, "on_unknown": "stop", "failover_on_unknown": true}),
+            "failover_on_unknown",
+        ),
         (json!({"channel": "sms", "account": "good", "content": text, "timeout_ms": 1}), "timeout_ms"),
     ] {
         let got = node.put("/v1/templates/sms", body.clone()).await;
@@ -130,7 +149,11 @@ async fn a_delivery_switches_accounts_and_falls_back_to_another_channel_with_one
     let rules = json!({"channel": "sms", "accounts": [{"account": "never"}, {"account": "good", "tier": 1}],
         "rules": [{"code": "*", "action": "switch"}]});
     node.put("/v1/routes/switching", rules).await.expect(200);
-    node.template("mail", json!({"channel": "email", "account": "good", "content": {"subject": "s", "text": "Dear {{ name }}"}})).await;
+    node.template(
+        "mail",
+        json!({"channel": "email", "account": "good", "content": {"subject": "s", "text": "Dear {{ name }}"}}),
+    )
+    .await;
     for (template, by) in [("plain", "tiers"), ("switching", "switching")] {
         let spec = json!({"channel": "sms", "route": by, "content": {"text": "hi"}, "fallback": {"template": "mail"}});
         node.template(template, spec).await;
@@ -154,8 +177,13 @@ async fn a_delivery_switches_accounts_and_falls_back_to_another_channel_with_one
 #[tokio::test]
 async fn a_recipient_with_a_bad_further_address_is_rejected() {
     let node = node().await;
-    node.template("mail", json!({"channel": "email", "account": "good", "content": {"subject": "s", "text": "Dear {{ name }}"}})).await;
-    let spec = json!({"channel": "sms", "account": "good", "content": {"text": "hi"}, "fallback": {"template": "mail"}});
+    node.template(
+        "mail",
+        json!({"channel": "email", "account": "good", "content": {"subject": "s", "text": "Dear {{ name }}"}}),
+    )
+    .await;
+    let spec =
+        json!({"channel": "sms", "account": "good", "content": {"text": "hi"}, "fallback": {"template": "mail"}});
     node.template("plain", spec).await;
     for (fallback, code, part) in [
         (json!({"email": "nobody"}), "invalid_recipient", "fallback.email"),
@@ -186,7 +214,8 @@ async fn what_holds_is_shown_with_the_layer_it_comes_from() {
     let shown = node.get("/v1/templates/hello/effective").await.expect(200);
     let leg = &shown["legs"][0];
     let of = |held: &Value, key: &str| {
-        let found = held.as_array().and_then(|all| all.iter().find(|one| one["key"] == key)).cloned().unwrap_or_default();
+        let found =
+            held.as_array().and_then(|all| all.iter().find(|one| one["key"] == key)).cloned().unwrap_or_default();
         (found["value"].as_u64().unwrap_or_default(), found["from"].as_str().unwrap_or_default().to_owned())
     };
     for (key, value, from) in [

@@ -16,9 +16,9 @@ mod membership;
 mod placement;
 mod policy;
 mod restored;
-mod ruling;
 mod route;
 mod routing;
+mod ruling;
 mod state;
 mod template;
 

@@ -79,7 +79,11 @@ impl Control {
             }
             next = route.spec.fallback.as_deref();
         }
-        if next.is_none() { Ok(()) } else { wrong("fallback".to_owned(), "leads through more than 4 routes, or in a circle") }
+        if next.is_none() {
+            Ok(())
+        } else {
+            wrong("fallback".to_owned(), "leads through more than 4 routes, or in a circle")
+        }
     }
 
     /// Whether the route and the fallback that a template names can be used.
@@ -106,7 +110,11 @@ impl Control {
             };
             next = template.spec.fallback.clone();
         }
-        if next.is_none() { Ok(()) } else { wrong("fallback.template", "leads through more than 4 templates, or in a circle") }
+        if next.is_none() {
+            Ok(())
+        } else {
+            wrong("fallback.template", "leads through more than 4 templates, or in a circle")
+        }
     }
 
     /// A template in use whose fallback is that one.

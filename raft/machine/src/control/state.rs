@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
-use super::{Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, NodeInfo, Policies, Routes, Template};
+use super::{
+    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, NodeInfo, Policies, Routes, Template,
+};
 use crate::{Machine, Output};
 
 /// Everything operators decide.

@@ -80,7 +80,8 @@ impl Partition {
         let name = || account.to_owned();
         if probe {
             out.hints.push(Hint::Probed { account: name(), epoch, good: !failed, policy });
-        } else if let Some(Crossed { calls, failures }) = self.breakers.count(account, epoch, failed, policy, self.now) {
+        } else if let Some(Crossed { calls, failures }) = self.breakers.count(account, epoch, failed, policy, self.now)
+        {
             out.hints.push(Hint::Failing { account: name(), epoch, calls, failures, policy });
         }
         if let Some(code) = alerts(way, outcome) {

@@ -9,7 +9,8 @@ use super::judge::{Case, set_due};
 use super::sheets::SheetKey;
 use super::state::Waiting;
 use super::{
-    Accept, Answer, Barred, Claim, Claimed, Course, Delivery, Event, Hint, Judgement, Partition, Recipient, Record, Refusal, Sheet, State, Verdict, What,
+    Accept, Answer, Barred, Claim, Claimed, Course, Delivery, Event, Hint, Judgement, Partition, Recipient, Record,
+    Refusal, Sheet, State, Verdict, What,
 };
 use crate::Output;
 

@@ -45,6 +45,7 @@ pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use state::{Counts, DeadLetter, Partition, Sizes};
 pub use suppressions::{EVERY_CHANNEL, Suppression, SuppressionKey, SuppressionReason};
 pub use way::{
-    BreakerPolicy, CallPolicy, CodeAction, CodeRule, Course, Leg, LegView, RouteRef, Tried, Via, Way, WayAccount, code_fits,
+    BreakerPolicy, CallPolicy, CodeAction, CodeRule, Course, Leg, LegView, RouteRef, Tried, Via, Way, WayAccount,
+    code_fits,
 };
 pub use wishes::{BreakerWishes, RetryWishes, Wishes};

@@ -1,13 +1,14 @@
 //! Routes and breakers: what may be written, and how a breaker moves from one epoch to the next.
 
+use tidings_contract::Time;
 use tidings_machine::control::{Action, Answer, Control, Refusal, RouteAccount, RouteSpec, Standing};
 use tidings_machine::partition::{BreakerPolicy, Wishes};
-use tidings_contract::Time;
 
 use super::{ask, founded, put_account, put_template, spec};
 
 fn route(accounts: &[(&str, u32)], fallback: Option<&str>) -> RouteSpec {
-    let one = |(account, weight): &(&str, u32)| RouteAccount { account: (*account).to_owned(), weight: *weight, tier: 0 };
+    let one =
+        |(account, weight): &(&str, u32)| RouteAccount { account: (*account).to_owned(), weight: *weight, tier: 0 };
     RouteSpec {
         channel: "sms".to_owned(),
         message_types: Vec::new(),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tidings_contract::{Blame, Outcome};
 use tidings_machine::partition::{
-    Accept, Answer, BreakerPolicy, CallPolicy, Choice, CodeAction, CodeRule, Command, Health, Hint, Leg, OnUnknown, Policy,
-    Refusal, RetryPolicy, RouteRef, Sheet, State, Via, Way, WayAccount, choose,
+    Accept, Answer, BreakerPolicy, CallPolicy, Choice, CodeAction, CodeRule, Command, Health, Hint, Leg, OnUnknown,
+    Policy, Refusal, RetryPolicy, RouteRef, Sheet, State, Via, Way, WayAccount, choose,
 };
 
 use super::fixture::{Fixture, delivered, done, part, sheet, story};
@@ -88,11 +88,35 @@ fn every_transition_between_accounts_and_legs() {
         (none.clone(), vec![("a", later())], false, &["later", "retry"], State::Pending),
         (none.clone(), vec![("a", later()), ("a", later())], false, &["later", "switched"], State::Pending),
         (none.clone(), vec![("a", later()), ("b", later())], false, &["later", "retry"], State::Pending),
-        (none.clone(), vec![("a", account()), ("b", account()), ("c", account())], false, &["never", "ended"], State::Failed),
-        (none.clone(), vec![("a", account()), ("b", account()), ("c", account())], true, &["never", "fell_back"], State::Pending),
+        (
+            none.clone(),
+            vec![("a", account()), ("b", account()), ("c", account())],
+            false,
+            &["never", "ended"],
+            State::Failed,
+        ),
+        (
+            none.clone(),
+            vec![("a", account()), ("b", account()), ("c", account())],
+            true,
+            &["never", "fell_back"],
+            State::Pending,
+        ),
         // The last account keeps what is left of the attempts, where there is no other leg.
-        (none.clone(), vec![("a", account()), ("b", account()), ("c", later()), ("c", later())], false, &["later", "ended"], State::Failed),
-        (none.clone(), vec![("a", account()), ("b", account()), ("c", later()), ("c", later())], true, &["later", "fell_back"], State::Pending),
+        (
+            none.clone(),
+            vec![("a", account()), ("b", account()), ("c", later()), ("c", later())],
+            false,
+            &["later", "ended"],
+            State::Failed,
+        ),
+        (
+            none.clone(),
+            vec![("a", account()), ("b", account()), ("c", later()), ("c", later())],
+            true,
+            &["later", "fell_back"],
+            State::Pending,
+        ),
         (none.clone(), vec![("a", never(Blame::Recipient))], false, &["never", "ended"], State::Failed),
         (none.clone(), vec![("a", never(Blame::Recipient))], true, &["never", "fell_back"], State::Pending),
         (none.clone(), vec![("a", never(Blame::Content))], true, &["never", "fell_back"], State::Pending),
@@ -101,14 +125,32 @@ fn every_transition_between_accounts_and_legs() {
         (vec![rule("http_503", SwitchChannel)], vec![("a", later())], true, &["later", "fell_back"], State::Pending),
         (vec![rule("http_503", SwitchChannel)], vec![("a", later())], false, &["later", "retry"], State::Pending),
         (vec![rule("http_503", Stop)], vec![("a", later())], true, &["later", "ended"], State::Failed),
-        (vec![rule("*", Alert), rule("http_503", Stop)], vec![("a", later())], true, &["later", "ended"], State::Failed),
+        (
+            vec![rule("*", Alert), rule("http_503", Stop)],
+            vec![("a", later())],
+            true,
+            &["later", "ended"],
+            State::Failed,
+        ),
         (vec![rule("*", Alert)], vec![("a", later())], true, &["later", "retry"], State::Pending),
         // What may have been taken stays with its account, whatever comes then.
         (none.clone(), vec![("a", unknown())], true, &["unknown", "retry"], State::Pending),
-        (none.clone(), vec![("a", unknown()), ("a", later()), ("a", later())], true, &["later", "retry"], State::Pending),
+        (
+            none.clone(),
+            vec![("a", unknown()), ("a", later()), ("a", later())],
+            true,
+            &["later", "retry"],
+            State::Pending,
+        ),
         (none.clone(), vec![("a", unknown()), ("a", account())], true, &["never", "ended"], State::Unknown),
         (vec![rule("*", Switch)], vec![("a", unknown())], true, &["unknown", "retry"], State::Pending),
-        (none.clone(), vec![("a", unknown()), ("a", later()), ("a", later()), ("a", later())], true, &["later", "ended"], State::Unknown),
+        (
+            none.clone(),
+            vec![("a", unknown()), ("a", later()), ("a", later()), ("a", later())],
+            true,
+            &["later", "ended"],
+            State::Unknown,
+        ),
     ];
     for (rules, reports, mailbox, end, state) in cases {
         let mut fixture = Fixture::owned();
@@ -116,7 +158,8 @@ fn every_transition_between_accounts_and_legs() {
         let accept = if mailbox { with_mail(&fixture, sheet) } else { part(1, fixture.now, sheet) };
         let id = fixture.accept(accept)[0].delivery;
         assert_eq!(attempts(&mut fixture, id, &reports), done(state), "{rules:?} {reports:?} {mailbox}");
-        let told = if state == State::Pending { story(&fixture.pending(id)) } else { story(&fixture.ended(id).delivery) };
+        let told =
+            if state == State::Pending { story(&fixture.pending(id)) } else { story(&fixture.ended(id).delivery) };
         assert_eq!(&told[told.len() - 2..], end, "{rules:?} {reports:?} {mailbox}: {told:?}");
     }
 }
@@ -220,7 +263,9 @@ fn shares_follow_the_weights_within_two_percent() {
     for n in 0..10_000 {
         let id = fixture.accept_one(n, routed(vec![]));
         let (delivery, sheet) = fixture.machine.delivery(&id).expect("it is pending");
-        let Choice::Go { account, .. } = choose(&delivery, &sheet, &mut |_| Health::Closed) else { panic!("all are closed") };
+        let Choice::Go { account, .. } = choose(&delivery, &sheet, &mut |_| Health::Closed) else {
+            panic!("all are closed")
+        };
         counts[way(vec![]).index(account).map_or(0, usize::from)] += 1;
         fixture.report(id, 1, delivered());
     }
@@ -278,12 +323,21 @@ fn what_was_seen_in_an_older_epoch_of_a_breaker_counts_no_more() {
 
 #[test]
 fn a_probe_tells_how_it_went_and_an_alert_is_hinted_at() {
-    for (outcome, good) in [(delivered(), true), (never(Blame::Recipient), true), (later(), false), (unknown(), false)] {
+    for (outcome, good) in [(delivered(), true), (never(Blame::Recipient), true), (later(), false), (unknown(), false)]
+    {
         let mut fixture = Fixture::owned();
         let id = fixture.accept_one(1, routed(vec![rule("http_5*", CodeAction::Alert)]));
         let via = Some(Box::new(Via { breaker: 3, probe: true, why: "probe".to_owned() }));
         let (account, began) = ("a".to_owned(), fixture.now);
-        fixture.ask(Command::Outcome { delivery: id, attempt: 1, epoch: 5, account, began, outcome: outcome.clone(), via });
+        fixture.ask(Command::Outcome {
+            delivery: id,
+            attempt: 1,
+            epoch: 5,
+            account,
+            began,
+            outcome: outcome.clone(),
+            via,
+        });
         let probed = fixture.hints.iter().any(|hint| {
             matches!(hint, Hint::Probed { account, epoch: 3, good: said, .. } if account == "a" && *said == good)
         });
