@@ -12,7 +12,7 @@ use crate::work::Work;
 /// How long a delivery waits while somebody else probes its account: spread, so that not all look again at once.
 const PROBED_MS: (u64, u64) = (300, 1_200);
 /// How long a delivery waits for the probe that it asked for, in milliseconds.
-const GRANT_MS: u64 = 60;
+const GRANT_MS: u64 = 150;
 /// How much later than its breaker half-opens a delivery looks again, at most.
 const OPEN_SPREAD_MS: u64 = 200;
 
