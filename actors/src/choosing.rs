@@ -11,6 +11,8 @@ use crate::work::Work;
 
 /// How long a delivery waits while somebody else probes its account: spread, so that not all look again at once.
 const PROBED_MS: (u64, u64) = (300, 1_200);
+/// How long a delivery waits for the probe that it asked for, in milliseconds.
+const GRANT_MS: u64 = 150;
 /// How much later than its breaker half-opens a delivery looks again, at most.
 const OPEN_SPREAD_MS: u64 = 200;
 
@@ -29,6 +31,8 @@ pub(crate) struct Held {
     pub(crate) until: Time,
     /// Which breakers stand in the way.
     pub(crate) why: String,
+    /// Whether it only waits for a probe that was asked for.
+    pub(crate) for_probe: bool,
 }
 
 /// Chooses. Takes the probe of a half-open breaker if this node has it, and asks for it if it could be used.
@@ -36,9 +40,11 @@ pub(crate) fn choose_account(board: &Switchboard, work: &Work) -> Result<Chosen,
     let (delivery, sheet) = (&work.delivery, &work.sheet);
     let breakers = board.healths.breakers();
     let now = board.now();
+    let mut asked = false;
     let mut health = |account: &str| {
         let (health, ask) = board.healths.of(&breakers, account, now);
-        if ask {
+        if ask && board.healths.may_ask(account, now) {
+            asked = true;
             board.breakers.send(BreakersMsg::WantProbe(account.to_owned()));
         }
         if health == Health::Probe {
@@ -50,7 +56,12 @@ pub(crate) fn choose_account(board: &Switchboard, work: &Work) -> Result<Chosen,
         }
         health
     };
-    match choose(delivery, sheet, &mut health) {
+    let choice = choose(delivery, sheet, &mut health);
+    if asked && !matches!(choice, Choice::Go { probe: true, .. }) {
+        // Whoever asks for a probe waits for it: where little is sent, nobody else may come while it is granted.
+        return Err(Held { until: now.after_ms(GRANT_MS), why: String::new(), for_probe: true });
+    }
+    match choice {
         Choice::Go { account, call, probe, why } => {
             let breaker = breakers.epoch(account);
             let plain = breaker == 0 && !probe && why.is_empty();
@@ -63,7 +74,7 @@ pub(crate) fn choose_account(board: &Switchboard, work: &Work) -> Result<Chosen,
         Choice::Wait { until, why } => {
             let spread = |most: u64| stable_hash(delivery.id.bytes()) % most;
             let until = until.map(|until| until.after_ms(spread(OPEN_SPREAD_MS)));
-            Err(Held { until: until.unwrap_or_else(|| later(now, &delivery.id)), why })
+            Err(Held { until: until.unwrap_or_else(|| later(now, &delivery.id)), why, for_probe: false })
         }
     }
 }

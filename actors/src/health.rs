@@ -8,12 +8,17 @@ use tidings_contract::Time;
 use tidings_machine::control::{Breakers, Standing};
 use tidings_machine::partition::Health;
 
+/// The shortest time between two questions for a probe of the same account, in milliseconds.
+const ASK_AGAIN_MS: u64 = 1_000;
+
 /// Shared by all actors of a process. Outdated for a moment at most: a breaker that opened meanwhile costs a few calls.
 #[derive(Debug, Default)]
 pub(crate) struct Healths {
     breakers: RwLock<Arc<Breakers>>,
     /// Probes that this node may make, each once.
     granted: Mutex<HashMap<String, Granted>>,
+    /// When a probe was asked for last.
+    asked: Mutex<HashMap<String, Time>>,
 }
 
 /// A probe that this node may make.
@@ -42,6 +47,16 @@ impl Healths {
     /// Takes the probe of an account, if this node has it: nobody else gets it.
     pub(crate) fn take_probe(&self, account: &str, epoch: u64, now: Time) -> bool {
         self.granted.lock().remove(account).is_some_and(|granted| granted.epoch == epoch && now < granted.until)
+    }
+
+    /// Whether a probe of the account is worth asking for now: not again and again while control cannot be reached.
+    pub(crate) fn may_ask(&self, account: &str, now: Time) -> bool {
+        let mut asked = self.asked.lock();
+        if asked.get(account).is_some_and(|last| now < last.after_ms(ASK_AGAIN_MS)) {
+            return false;
+        }
+        asked.insert(account.to_owned(), now);
+        true
     }
 
     /// How an account stands at `now`; a probe that is there is not taken yet. The second says that one should be asked for.

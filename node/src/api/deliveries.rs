@@ -5,7 +5,8 @@ use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use tidings_channels::check_recipient;
 use tidings_contract::{DeliveryId, MessageId, PartitionId, RecipientKind, Time, partition_of};
-use tidings_machine::partition::State as Standing;
+use tidings_machine::control::Standing as OfBreaker;
+use tidings_machine::partition::{Choice, Health, State as Standing, choose};
 use utoipa::{IntoParams, ToSchema};
 
 use super::asked::{Asked, id};
@@ -14,7 +15,7 @@ use super::messages::outline;
 use super::shapes::{EventShape, limit};
 use crate::app::Shared;
 use crate::auth::{Sender, Viewer};
-use crate::look::{Filter, Find, OfMessage, Recent, Summary, Unreachable, cursor, merge, read_cursor};
+use crate::look::{Filter, Find, Found, OfMessage, Recent, Summary, Unreachable, cursor, merge, read_cursor};
 use crate::problem::{Code, Problem};
 
 /// What deliveries are wanted.
@@ -149,6 +150,9 @@ pub(crate) struct Trace {
     /// The account of the last attempt, or the one it will be sent with.
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
+    /// While it is pending: the breakers that it waits for, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<String>,
     /// Everything that happened, in order.
     events: Vec<EventShape>,
 }
@@ -175,8 +179,26 @@ pub(crate) async fn get_delivery(
     Ok(Answer(Trace {
         summary: Summary::new(&found.delivery, &found.sheet),
         account,
+        waits_for: waits_for(&app, &found),
         events: found.delivery.events.iter().cloned().map(EventShape::from).collect(),
     }))
+}
+
+/// The breakers that a pending delivery waits for, as this node knows them.
+fn waits_for(app: &Shared, found: &Found) -> Option<String> {
+    let now = app.now();
+    let choice = app.ledger.control(|control| {
+        let mut health = |account: &str| match control.breakers.accounts.get(account).map(|one| one.standing(now)) {
+            None | Some(OfBreaker::Closed) => Health::Closed,
+            Some(OfBreaker::Open(until)) => Health::Open(until),
+            Some(OfBreaker::HalfOpen(_)) => Health::HalfOpen,
+        };
+        match choose(&found.delivery, &found.sheet, &mut health) {
+            Choice::Wait { why, .. } => Some(why),
+            Choice::Go { .. } => None,
+        }
+    });
+    choice.filter(|why| !found.delivery.state.is_final() && !why.is_empty())
 }
 
 /// Cancels one delivery, if it is still pending.

@@ -18,7 +18,7 @@ mod summary;
 pub(crate) use ask::{Question, Unreachable, answer_peers};
 pub(crate) use counts::{Day, Tallied, Totals};
 pub(crate) use dead::{DeadFilter, DeadGroup, DeadGroups, DeadPage, DeadRecords};
-pub(crate) use delivery::{Find, HeaderOf};
+pub(crate) use delivery::{Find, Found, HeaderOf};
 pub(crate) use led::{Leaderless, Said};
 pub(crate) use message::OfMessage;
 pub(crate) use node::{GroupView, HandOver, Inbox, Seen, Standing, StandingView};

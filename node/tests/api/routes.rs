@@ -255,6 +255,13 @@ async fn a_breaker_that_opened_is_shown_with_its_account_and_closes_when_the_acc
     assert_eq!(whats(&trace), ["accepted", "chosen", "attempted", "ended"]);
     let why = trace["events"][1]["why"].as_str().expect("a reason");
     assert!(why.contains("in tier 1; skipped breaking: breaker open until"), "{why}");
+    let alone = json!({"channel": "sms", "account": "breaking", "content": {"text": "hi"}});
+    node.template("alone", alone).await;
+    let sent = node.send(json!({"template": "alone", "to": [ANN]})).await;
+    let waiting = node.get(&format!("/v1/deliveries/{}", sent["deliveries"][0]["id"].as_str().expect("an id"))).await;
+    let waiting = waiting.expect(200);
+    assert_eq!((&waiting["state"], &waiting["attempts"]), (&json!("pending"), &json!(0)));
+    assert!(waiting["waits_for"].as_str().is_some_and(|why| why.contains("breaker open until")), "{waiting}");
     let mended = json!({"provider": "sandbox", "settings": {}, "delivery": {"breaker": {"consecutive": 3}}});
     node.put("/v1/accounts/breaking", mended).await.expect(200);
     assert_eq!(node.get("/v1/accounts/breaking").await.expect(200)["health"]["breaker"], "closed");

@@ -233,7 +233,7 @@ fn sum(ended: &BTreeMap<State, u64>) -> u64 {
 fn the_random_histories_reach_every_state_and_every_refusal() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..100 {
+    for _ in 0..300 {
         let steps = history().new_tree(&mut runner).expect("a history").current();
         run(&mut Partition::default(), &mut 0, &steps, |_, answer, _| {
             if let Answer::Refused(_) | Answer::Done(_) = answer {
