@@ -28,27 +28,29 @@ pub(super) const CAP: Window = Window { window_ms: 4_000, most: 2 };
 
 /// Any of the rules, or none: a cap, quiet hours around the middle of the history that wait or drop, a list.
 fn random_rules() -> impl Strategy<Value = Rules> {
-    (any::<bool>(), proptest::option::weighted(0.8, any::<bool>()), any::<bool>()).prop_map(|(capped, quiet, listed)| {
-        let minute = u32::try_from(START / 60_000 + 1).expect("it fits");
-        Rules {
-            lists: listed.then(|| "discard/d@1".to_owned()).into_iter().collect(),
-            quiet: quiet.map(|drop| Quiet { title: "quiet_hours/q@1".to_owned(), drop }).into_iter().collect(),
-            zones: quiet
-                .map(|_| {
-                    vec![
-                        Span { from: minute, until: minute + 1, quiet: 0 },
-                        Span { from: minute + 3, until: minute + 4, quiet: 0 },
-                    ]
-                })
-                .into_iter()
-                .collect(),
-            caps: capped
-                .then(|| Cap { title: "frequency/f@1".to_owned(), kind: CapKind::Frequency, windows: vec![CAP] })
-                .into_iter()
-                .collect(),
-            words: Vec::new(),
-        }
-    })
+    (any::<bool>(), proptest::option::weighted(0.8, any::<bool>()), any::<bool>()).prop_map(
+        |(capped, quiet, listed)| {
+            let minute = u32::try_from(START / 60_000 + 1).expect("it fits");
+            Rules {
+                lists: listed.then(|| "discard/d@1".to_owned()).into_iter().collect(),
+                quiet: quiet.map(|drop| Quiet { title: "quiet_hours/q@1".to_owned(), drop }).into_iter().collect(),
+                zones: quiet
+                    .map(|_| {
+                        vec![
+                            Span { from: minute, until: minute + 1, quiet: 0 },
+                            Span { from: minute + 3, until: minute + 4, quiet: 0 },
+                        ]
+                    })
+                    .into_iter()
+                    .collect(),
+                caps: capped
+                    .then(|| Cap { title: "frequency/f@1".to_owned(), kind: CapKind::Frequency, windows: vec![CAP] })
+                    .into_iter()
+                    .collect(),
+                words: Vec::new(),
+            }
+        },
+    )
 }
 
 fn random_sheet() -> impl Strategy<Value = Sheet> {
