@@ -45,7 +45,8 @@ pub(crate) async fn insist(app: &App, partition: PartitionId, command: &Command,
         let within = deadline.saturating_duration_since(Instant::now());
         let end = match app.ledger.propose_within(partition, vec![command.clone()], within).await {
             Ok(answers) => match answers.into_iter().next() {
-                Some(answer) => return End::Kept(answer),
+                Some(answer) if settles(&answer) => return End::Kept(answer),
+                Some(answer) => return doubt.map_or(End::Kept(answer), End::Unknown),
                 None => End::Unknown("the partition gave no answer".to_owned()),
             },
             Err(Setback::NotKept(why)) => End::NoLeader(why),
@@ -62,6 +63,12 @@ pub(crate) async fn insist(app: &App, partition: PartitionId, command: &Command,
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+/// Whether an answer also tells what became of an earlier proposal of the same command. One that came too late does not:
+/// the earlier one may have been kept, and forgotten since, because time went on meanwhile.
+fn settles(answer: &Answer) -> bool {
+    *answer != Answer::Refused(Refusal::TooLate)
 }
 
 impl<T> End<T> {
@@ -136,4 +143,17 @@ pub(crate) async fn keep(
         return vec![keep_part(app, only, deadline).await];
     }
     stream::iter(parts).map(|part| keep_part(app, part, deadline)).buffer_unordered(AT_ONCE).collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_comes_too_late_says_nothing_about_the_same_part_before_it() {
+        assert!(!settles(&Answer::Refused(Refusal::TooLate)));
+        for answer in [Answer::Refused(Refusal::Full), Answer::Refused(Refusal::NotDead), Answer::Accepted(Vec::new())] {
+            assert!(settles(&answer), "{answer:?}");
+        }
+    }
 }
