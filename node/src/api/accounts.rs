@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tidings_actors::Accounts as _;
 use tidings_contract::{AccountLimit, FieldError, LimitUnit, Settings, Time};
 use tidings_machine::control::{self, Account, Action, Control, Refusal, Standing};
 use tidings_machine::partition::Wishes;
@@ -269,6 +270,34 @@ pub(crate) async fn get_account(
     Path(name): Path<String>,
 ) -> Result<Answer<AccountShape>, Problem> {
     one(&app, &name).map(Answer)
+}
+
+/// What a check of an account found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CheckedShape {
+    /// Whether it can be opened as it is stored: its secrets unsealed, its settings taken by the provider.
+    opens: bool,
+    /// Why it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// How its breaker stands; nothing if it never opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthShape>,
+}
+
+/// Opens an account as a sender would, and says how it stands. Sends nothing.
+#[utoipa::path(post, path = "/v1/accounts/{name}/check", tag = "content", params(("name" = String, Path)),
+    responses((status = 200, body = CheckedShape), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn check_account(
+    State(app): State<Shared>,
+    _: Viewer,
+    Path(name): Path<String>,
+) -> Result<Answer<CheckedShape>, Problem> {
+    let found = app.ledger.control(|c| c.accounts.get(&name).map(|one| (one.clone(), health(c, &name, app.now()))));
+    let (account, health) = found.ok_or_else(|| unknown_account(&name))?;
+    let sealed = SealedAccounts { registry: app.registry.clone(), sealer: app.sealer.clone() };
+    let why = sealed.open(&name, &account).err().map(|reason| reason.to_string());
+    Ok(Answer(CheckedShape { opens: why.is_none(), why, health }))
 }
 
 /// Removes an account. Refused while a template in use names it.

@@ -82,6 +82,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(paths::list_routes))
         .routes(routes!(paths::put_route, paths::get_route, paths::delete_route))
         .routes(routes!(accounts::list_accounts))
+        .routes(routes!(accounts::check_account))
         .routes(routes!(accounts::put_account, accounts::get_account, accounts::delete_account))
         .routes(routes!(policies::list_policies))
         .routes(routes!(policies::put_policy, policies::get_policy, policies::delete_policy))

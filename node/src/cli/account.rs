@@ -51,7 +51,12 @@ pub(super) enum Account {
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
     },
-    /// Remove an account that no template uses
+    /// Open an account as a sender would, and show how it stands; sends nothing
+    Check {
+        /// Its name
+        name: String,
+    },
+    /// Remove an account that no template and no route uses
     Delete {
         /// Its name
         name: String,
@@ -77,6 +82,10 @@ impl Account {
                 spec.retain(|field, _| !["revision", "updated_at", "health"].contains(&field.as_str()));
                 let reply = api.ask(Ask::put(&["v1", "accounts", &name], Value::Object(spec))).await?;
                 out.answer(&reply, |_| format!("account {name} is written"))
+            }
+            Self::Check { name } => {
+                let reply = api.ask(Ask::post(&["v1", "accounts", &name, "check"], Value::Null)).await?;
+                out.answer(&reply, pretty)
             }
             Self::Delete { name } => {
                 let reply = api.ask(Ask::delete(&["v1", "accounts", &name])).await?;

@@ -152,7 +152,8 @@ mod tests {
     #[test]
     fn a_part_that_comes_too_late_says_nothing_about_the_same_part_before_it() {
         assert!(!settles(&Answer::Refused(Refusal::TooLate)));
-        for answer in [Answer::Refused(Refusal::Full), Answer::Refused(Refusal::NotDead), Answer::Accepted(Vec::new())] {
+        for answer in [Answer::Refused(Refusal::Full), Answer::Refused(Refusal::NotDead), Answer::Accepted(Vec::new())]
+        {
             assert!(settles(&answer), "{answer:?}");
         }
     }

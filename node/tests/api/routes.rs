@@ -265,5 +265,8 @@ async fn a_breaker_that_opened_is_shown_with_its_account_and_closes_when_the_acc
     let mended = json!({"provider": "sandbox", "settings": {}, "delivery": {"breaker": {"consecutive": 3}}});
     node.put("/v1/accounts/breaking", mended).await.expect(200);
     assert_eq!(node.get("/v1/accounts/breaking").await.expect(200)["health"]["breaker"], "closed");
+    let checked = node.post("/v1/accounts/breaking/check", json!({})).await.expect(200);
+    assert_eq!((&checked["opens"], &checked["health"]["breaker"]), (&json!(true), &json!("closed")));
+    assert_eq!(node.post("/v1/accounts/nobody/check", json!({})).await.problem(404), "unknown_account");
     node.stop().await;
 }

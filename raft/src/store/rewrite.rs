@@ -61,6 +61,7 @@ impl Kind {
 
 type Row = (Vec<u8>, Vec<u8>);
 /// How a machine is read and written again.
+#[expect(clippy::type_complexity, reason = "this is its name")]
 type Rewrite = fn(GroupId, &mut dyn Read, &mut dyn Write) -> Result<(), CodecError>;
 /// A tree, a key in it, and what is to stand there; `None` takes it away.
 type Put = (String, Vec<u8>, Option<Vec<u8>>);
