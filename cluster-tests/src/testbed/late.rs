@@ -80,7 +80,7 @@ pub fn hold(mean: Duration, spread: Duration) -> Proof {
             Ok(packet) => {
                 held.insert((Instant::now() + wait(mean, spread, chance.hash_one(number)), number), packet);
             }
-            Err(nothing) if nothing.kind() == ErrorKind::WouldBlock => std::thread::sleep(STEP),
+            Err(nothing) if nothing.kind() == ErrorKind::WouldBlock => std::thread::park_timeout(STEP),
             Err(broken) => return Err(broken).when("reading the packet queue"),
         }
         while let Some(first) = held.first_entry().filter(|entry| entry.key().0 <= Instant::now()) {

@@ -381,6 +381,9 @@ mod tests {
             },
             tags: Vec::new(),
             rules: Rules::default(),
+            way: None,
+            legs: Vec::new(),
+            failover_on_unknown: false,
         }
     }
 

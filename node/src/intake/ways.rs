@@ -37,9 +37,12 @@ pub(crate) struct Ways {
     pub further: Vec<Arc<Compiled>>,
 }
 
-/// The ways that were made last, by template: the version, the state of control, the ways.
+/// The ways that were made last, by template.
 #[derive(Debug, Default)]
-pub(crate) struct KnownWays(RwLock<BTreeMap<String, (u32, u64, Arc<Ways>)>>);
+pub(crate) struct KnownWays(RwLock<BTreeMap<String, Made>>);
+
+/// The version of a template, the state of control, the ways.
+type Made = (u32, u64, Arc<Ways>);
 
 impl KnownWays {
     /// Forgets all of them: what they were made of has changed beside control.

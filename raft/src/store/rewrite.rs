@@ -60,8 +60,9 @@ impl Kind {
 }
 
 type Row = (Vec<u8>, Vec<u8>);
+/// How a row of a log or of the records of an archive becomes a new one.
+type RewriteRow = fn(Kind, &[u8], &[u8]) -> Result<Row, CodecError>;
 /// How a machine is read and written again.
-#[expect(clippy::type_complexity, reason = "this is its name")]
 type Rewrite = fn(GroupId, &mut dyn Read, &mut dyn Write) -> Result<(), CodecError>;
 /// A tree, a key in it, and what is to stand there; `None` takes it away.
 type Put = (String, Vec<u8>, Option<Vec<u8>>);
@@ -69,7 +70,7 @@ type Put = (String, Vec<u8>, Option<Vec<u8>>);
 /// How old values become new ones.
 struct Forms {
     /// A row of a log or of the records of an archive.
-    row: fn(Kind, &[u8], &[u8]) -> Result<Row, CodecError>,
+    row: RewriteRow,
     /// A machine.
     machine: Rewrite,
 }
