@@ -20,7 +20,10 @@ pub(super) async fn suppress(caller: &mut Caller) {
         Verdict::Accepted(_) => {}
         Verdict::Refused(..) => return,
         // It may still come about, at any time: nothing is known of this address from here on.
-        Verdict::Unknown(_) => return drop(caller.doubtful.insert(address)),
+        Verdict::Unknown(_) => {
+            caller.doubtful.insert(address);
+            return;
+        }
     }
     let sent = send(caller, &address).await;
     caller.world.book.borrow_mut().listed_out.extend(sent);

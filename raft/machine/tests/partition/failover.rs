@@ -77,13 +77,14 @@ fn attempts(fixture: &mut Fixture, id: tidings_contract::DeliveryId, reports: &[
     last
 }
 
+/// Rules; attempts; whether the recipient has a mail address; what the story ends with; the state.
+type Case = (Vec<CodeRule>, Vec<(&'static str, Outcome)>, bool, &'static [&'static str], State);
+
 #[test]
 fn every_transition_between_accounts_and_legs() {
     use CodeAction::{Alert, Retry, Stop, Switch, SwitchChannel};
     let account = || never(Blame::Account);
     let none: Vec<CodeRule> = Vec::new();
-    // Rules; attempts; whether the recipient has a mail address; what the story ends with; the state.
-    type Case = (Vec<CodeRule>, Vec<(&'static str, Outcome)>, bool, &'static [&'static str], State);
     let cases: Vec<Case> = vec![
         (none.clone(), vec![("a", account())], false, &["never", "switched"], State::Pending),
         (none.clone(), vec![("a", later())], false, &["later", "retry"], State::Pending),
