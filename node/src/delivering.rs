@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused_with_its_field() {
-        let cases: [(&str, fn(&mut Wishes)); 6] = [
+        type Spoil = fn(&mut Wishes);
+        let cases: [(&str, Spoil); 6] = [
             ("retry.max_attempts", |w| w.retry.max_attempts = Some(0)),
             ("retry.longest_ms", |w| (w.retry.first_ms, w.retry.longest_ms) = (Some(1_000), Some(999))),
             ("timeout_ms", |w| w.timeout_ms = Some(99)),

@@ -1,7 +1,5 @@
 //! Quiet hours that begin while deliveries wait for their turn.
 
-use std::time::Duration;
-
 use tidings_contract::{AccountLimit, Clock};
 use tidings_machine::partition::{OnUnknown, Quiet, Rules, Span, State, What};
 
