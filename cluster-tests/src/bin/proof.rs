@@ -12,7 +12,7 @@ use tidings_cluster_tests::scenarios::{
 };
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 17] = [
     "kills",
     "freeze",
     "all-down",
