@@ -49,7 +49,7 @@ impl Healths {
         self.granted.lock().remove(account).is_some_and(|granted| granted.epoch == epoch && now < granted.until)
     }
 
-    /// Whether a probe of the account is worth asking for now: not again and again while control cannot be reached.
+    /// Whether it is worth asking for a probe of the account at this moment: not again and again while control cannot be reached.
     pub(crate) fn may_ask(&self, account: &str, now: Time) -> bool {
         let mut asked = self.asked.lock();
         if asked.get(account).is_some_and(|last| now < last.after_ms(ASK_AGAIN_MS)) {

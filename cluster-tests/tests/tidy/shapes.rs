@@ -45,7 +45,8 @@ fn fields<'a>(lines: &mut impl Iterator<Item = &'a str>, end: &str) -> Vec<Field
     let (mut fields, mut default) = (Vec::new(), false);
     for line in lines.take_while(|line| *line != end).map(str::trim) {
         if line.starts_with("#[serde(") {
-            default |= line.contains("default");
+            // What is skipped is never on the disk.
+            default |= line.contains("default") || line.contains("serde(skip)");
         } else if !line.starts_with(['/', '#'])
             && let Some((name, _)) = line.split_once(": ")
         {
