@@ -32,5 +32,10 @@ providers! {
     dingtalk_robot,
     email_smtp,
     sandbox,
+    sms_aliyun,
+    sms_lintong,
+    sms_tencent,
+    sms_twilio,
+    sms_yunpian,
     webhook,
 }
