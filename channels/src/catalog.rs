@@ -136,7 +136,8 @@ fn sms(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
         }
     }
     if !has(content, "text") && !has(content, "template_id") {
-        errors.push(missing("text", "text or template_id is required"));
+        // What is missing comes before what is too much.
+        errors.insert(0, missing("text", "text or template_id is required"));
     }
 }
 

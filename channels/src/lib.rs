@@ -4,6 +4,7 @@ pub mod http;
 
 mod address;
 mod catalog;
+mod declared;
 mod inbox;
 mod mail;
 mod providers;

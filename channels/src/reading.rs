@@ -96,12 +96,7 @@ impl<'a> Reading<'a> {
     /// Secrets go there, so it must be https, except on this machine.
     pub(crate) fn endpoint(&mut self, name: &str, default: &str) -> Option<Url> {
         let text = if default.is_empty() { self.needed_text(name) } else { self.text(name).unwrap_or(default) };
-        let url = Url::parse(text).ok().filter(|url| {
-            let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-            let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-            bare && (url.scheme() == "https" || (url.scheme() == "http" && local))
-        });
-        self.known(name, "must be an https URL without a query", url)
+        self.known(name, "must be an https URL without a query", safe_url(text))
     }
 
     /// Gives `value` back if it is there, and notes that the setting `name` is wrong if it is not.
@@ -119,4 +114,13 @@ impl<'a> Reading<'a> {
             _ => Err(self.errors),
         }
     }
+}
+
+/// A URL that secrets may be sent to: https, or this machine; without query, fragment and user.
+pub(crate) fn safe_url(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| {
+        let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        bare && (url.scheme() == "https" || (url.scheme() == "http" && local))
+    })
 }
