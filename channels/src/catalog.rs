@@ -53,9 +53,15 @@ pub static CHANNELS: &[ChannelInfo] = &[
         name: "sms",
         doc: "A text message.",
         recipient: RecipientKind::Phone,
-        fields: &[required("text", "The text."), optional("url", "A link; put after the text.")],
+        fields: &[
+            optional("text", "The text. text, template_id or both must be there."),
+            optional("url", "A link; put after the text."),
+            optional("template_id", "The supplier's template, or a name that the account maps to one."),
+            optional("params", "What the template is filled with: a list, or an object by name."),
+            optional("sign_name", "The signature before the text, without brackets; default the account's."),
+        ],
         open: false,
-        example: r#"{"text": "Your code is {{ code }}."}"#,
+        example: r#"{"template_id": "otp", "params": {"code": "{{ code }}"}, "text": "Your code is {{ code }}."}"#,
     },
     ChannelInfo {
         name: "webhook",
@@ -92,7 +98,7 @@ pub fn check_content(channel: &ChannelInfo, content: &Value) -> Vec<FieldError> 
                 errors.push(missing("text", "html or text is required"));
             }
         }
-        "sms" => texts(content, &mut errors),
+        "sms" => sms(content, &mut errors),
         _ => {}
     }
     errors
@@ -111,6 +117,27 @@ fn has(content: &Map<String, Value>, name: &str) -> bool {
 fn texts(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
     for (name, _) in content.iter().filter(|(_, value)| !value.is_string() && !value.is_null()) {
         errors.push(missing(name, "must be a text"));
+    }
+}
+
+fn sms(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
+    let plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+    for (name, value) in content.iter().filter(|(_, value)| !value.is_null()) {
+        let fits = match (name.as_str(), value) {
+            ("params", Value::Array(items)) => items.iter().all(plain),
+            ("params", Value::Object(items)) => items.values().all(plain),
+            ("params", _) => false,
+            (_, value) => value.is_string(),
+        };
+        match (fits, name.as_str()) {
+            (true, _) => {}
+            (false, "params") => errors.push(missing(name, "must be a list or an object of texts")),
+            (false, _) => errors.push(missing(name, "must be a text")),
+        }
+    }
+    if !has(content, "text") && !has(content, "template_id") {
+        // What is missing comes before what is too much.
+        errors.insert(0, missing("text", "text or template_id is required"));
     }
 }
 
@@ -174,6 +201,10 @@ mod tests {
             ("sms", json!({}), vec!["content.text"]),
             ("sms", json!({"text": ""}), vec!["content.text"]),
             ("sms", json!({"text": 7}), vec!["content.text"]),
+            ("sms", json!({"template_id": "otp", "params": {"code": 7}}), vec![]),
+            ("sms", json!({"template_id": "otp", "params": ["a", true]}), vec![]),
+            ("sms", json!({"template_id": "otp", "params": {"code": {}}}), vec!["content.params"]),
+            ("sms", json!({"template_id": 7, "text": "x"}), vec!["content.template_id"]),
             ("sms", json!("hi"), vec!["content"]),
             ("sms", json!({"text": "hi", "txet": "hi"}), vec!["content.txet"]),
             ("email", json!({"subject": "s", "text": "t"}), vec![]),

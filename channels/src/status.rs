@@ -22,6 +22,18 @@ pub(crate) fn outcome_of_status(answer: &Answer, now: Time) -> Outcome {
     }
 }
 
+/// The same for a supplier's interface, whose address is the account's: what is not there or forbidden is the account's
+/// fault, and a request that is refused as such is the content's.
+pub(crate) fn outcome_of_api(answer: &Answer, now: Time) -> Outcome {
+    match outcome_of_status(answer, now) {
+        Outcome::Never { reason, .. } if matches!(answer.status, 400 | 413 | 415 | 422) => {
+            Outcome::Never { reason, blame: Blame::Content }
+        }
+        Outcome::Never { reason, .. } => Outcome::Never { reason, blame: Blame::Account },
+        other => other,
+    }
+}
+
 /// `Retry-After` (RFC 9110 §10.2.3) in milliseconds, as seconds or as a date, at most an hour.
 pub(crate) fn retry_after(answer: &Answer, now: Time) -> Option<u64> {
     let text = answer.header("retry-after")?.trim();
