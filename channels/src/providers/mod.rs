@@ -29,8 +29,20 @@ macro_rules! providers {
 
 // The modules are declared inside a macro, so `cargo fmt` does not find them: format this folder by name.
 providers! {
+    alipay_mini,
     dingtalk_robot,
+    dingtalk_work,
+    discord,
     email_smtp,
+    feishu_app,
+    feishu_robot,
     sandbox,
+    slack,
+    teams,
+    telegram,
     webhook,
+    wechat_mini,
+    wechat_official,
+    wecom_app,
+    wecom_robot,
 }

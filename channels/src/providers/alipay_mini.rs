@@ -1,0 +1,517 @@
+//! `alipay_mini`: sends template messages of an Alipay mini program. Requests are signed, answers verified.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tidings_contract::{
+    Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Secret, Settings, Target, Time, Unsupported,
+    VendorTemplate,
+};
+use url::form_urlencoded;
+
+use crate::SandboxInbox;
+use crate::catalog::wechat::ALIPAY_FIELDS;
+use crate::http::{Answer, Failure, HeaderMap, HeaderValue, Method, each, header};
+use crate::json_api::Class::{Account as Ours, After, Content, Later, Recipient, Unknown};
+use crate::json_api::{Api, ApiSettings, Codes, DEADLINE, ENDPOINT, TIMEOUT, needed, needed_secret, read, refused};
+use crate::keypairs::{RsaKey, RsaPublicKey};
+use crate::message::fields;
+use crate::reading::Reading;
+use crate::status::words;
+use crate::wechat::template_data;
+
+const SEND: &str = "alipay.open.app.mini.templatemessage.send";
+const LIST: &str = "alipay.open.mini.templatemessage.usertemplate.query";
+
+static INFO: ProviderInfo = ProviderInfo {
+    name: "alipay_mini",
+    channel: "alipay_mini",
+    doc: "Sends template messages of an Alipay mini program.",
+    source: "Alipay open platform: alipay.open.app.mini.templatemessage.send; \
+             alipay.open.mini.templatemessage.usertemplate.query; Signing requests by yourself; Verifying answers by \
+             yourself; Common error codes",
+    settings: &[
+        needed("app_id", "The application's id."),
+        needed_secret("private_key", "The application's private key, PKCS #8 or PKCS #1, as PEM or base64."),
+        needed("alipay_public_key", "Alipay's public key for this application, as PEM or base64."),
+        ENDPOINT,
+        TIMEOUT,
+    ],
+    example: EXAMPLE,
+    max_recipients: 1,
+    deadline: DEADLINE,
+};
+
+/// With the published key of RFC 7515 A.2, since an account is opened with a real key only.
+const EXAMPLE: &str = "{\"app_id\": \"2014072300007148\", \"private_key\": \"\
+    MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQCh+BYK4uPJtGXOjS1lYmM2K5J9vinh8CR3/BYlzJChNuOL2TSX\
+    xbbqY913EeZ8dCn5VrD7io8ImtxLaYk8wTM/U+3QGbh3hCUv7JFP5IV3aVlL6kKA0ywPVb9ilE8TA5a8bpvfbr3SvaNnjuygxmj3\
+    AbONv/s4yDQs4v5tJ/reSlpIdJed1LnPmt7Ex1sFhSwsD174pcF1A5L5ROjtZMEQxrZHYJqkeDrrnGya11UxMFBji4NmXG9veoKj\
+    lnAqH2QbgtPr8jkiGUkftoaHLFcW9Qr4NY2ai50Xw0Byj3+H2JoY2PyrZ62EWQwuz3WTOTY8BwNNb2BvniHgVFbK5emhAgMBAAEC\
+    ggEAEq5xpGnNCivDflJsRQBXHx1hdR1k6Ulwe2JZD50LpXyWPEAeP88vLNO97IjlA7/GQ5sLKMgvfTeXZx9SE+7YwVol2NXOoAJe\
+    46sui395IW/GO+pWJ1O0BkTGoVEn2bKVRUCgu+GjBVaYLU6f3l9kJfFNS3E0QbVdxzubSu3Mkqzjkn439X0M/V51gfpRLI9JYanr\
+    C4D4qAdGcopV/0ZHHzQlBjudU2QvXt4ehNYTCBr6XCLQUShb1juUO1ZdiYoFaFQT5Tw8bGUl/x/jTj3ccPDVZFD9pIuhLhBOneuf\
+    uBiB4cS98l2SR/RQyGWSeWjnczT0QU91p1DhOVRuOopznQKBgQDgHMQQ60imZV1URk0KpLttoLhyt3SmqdEf/kgHePDdtzEafpAu\
+    +cS191R2JiuoF2yzWXnwFDcqGigp5BNr0AHQfD8/Lk8l1Mk09jxxCfui5nYooNyac8YFjm3vItzVCVDnEd3BbVWG8qf6deqElMGA\
+    g+C2V0L4oNXnP7LZcPAZRwKBgQC5A8R+CZW2MvRTLLHzwZkUXV866cff7tx6kqa0finGG0KgeqlaZPxgCZnFp7AeAcCMtiynVlJ7\
+    vMVgePsLq6XtON4tB5kP9jAPrq3rbAOal78eUH5OcED6eNuCV8ixEu1eWcPNCS/l1OW1EnXUEoEHKl54Xrrz2uNwkgMTP1FZ1wKB\
+    gAcCn1dwJKufzBWQxWQp1vsM5fggqPN1qGb5y0MAk3g7/Ls5bkUp5u9SN0Ai3Ya6hNnvWJMb7sXQX6U/zyO2M/hTip7tUeh7CXgw\
+    o59dkpN75gJLVds29+DAncu3KXU4f2Fa+7bLNrur53k8KwPOq2bbuTG69QtV7Jr5MR0AHWKNAoGBAIf/evpitUf+4JYbLpvNXWcY\
+    052Mpz22aR84mY3nh3F2LF2mjMJDpTg7FmuyPcVw6EcGyoAe9fa65iNqCq+jdw6PVNGo2hxfjSiZ8IIzHdsPXI89//pMjZcQK9r+\
+    CCoRjaZjOYiIDktVWZzmevJuv6WywUqd57LE3Zar3dLSIkx1AoGAIYd7DHOhrWvxkwPQsRM2tOgrjbcrfvtQJipd+DlcxyVuuM9s\
+    QLdgjVk2oy26F0EmpScGLq2MowX7fhd/QJQ3ydy5cY7YIBi87w93IKLEdfnbJtoOPLUW0ITrJReOgo1cq9SbsxYawBgfp/gh6A56\
+    03k2+ZQwVK0JKSHuLFkuQ3U=\", \
+    \"alipay_public_key\": \"\
+    MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd/wWJcyQoTbji9k0l8W26mPd\
+    dxHmfHQp+Vaw+4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL+yRT+SFd2lZS+pCgNMsD1W/YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb/7\
+    OMg0LOL+bSf63kpaSHSXndS5z5rexMdbBYUsLA9e+KXBdQOS+UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9k\
+    G4LT6/I5IhlJH7aGhyxXFvUK+DWNmoudF8NAco9/h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQIDAQAB\"}";
+
+/// The gateway's codes, and the ones of the call below 40004. After 20000 nobody knows, says the vendor.
+const CODES: Codes<&str> = Codes {
+    prefix: "alipay",
+    classes: &[
+        (Unknown, &["20000", "isp.unknow-error", "aop.unknow-error", "aop.ACQ.SYSTEM_ERROR"]),
+        (Later, &["SYSTEM_ERROR", "SYSTEM_BUSY"]),
+        (After(60_000), &["40005", "isv.app-call-limited", "isv.method-call-limited"]),
+        (
+            Recipient,
+            &[
+                "USER_NOT_EXIST",
+                "USER_ID_ILLEGAL",
+                "USER_NOT_SUBSCRIBE",
+                "USER_NOT_SUBSCRIBED",
+                "USER_REFUSE",
+                "USER_UNSUBSCRIBE",
+                "OPEN_ID_ILLEGAL",
+                "TRADE_NO_NOT_MATCH_USERID",
+                "FORM_ID_NOT_MATCH_USERID",
+            ],
+        ),
+        (
+            Content,
+            &[
+                "40001",
+                "40002",
+                "INVALID_PARAMETER",
+                "isv.invalid-parameter",
+                "isv.missing-parameter",
+                "isv.parameter-illegal",
+                "USER_TEMPLATE_ILLEGAL",
+                "TEMPLATE_NOT_EXIST",
+                "TEMPLATE_DATA_ILLEGAL",
+                "DATA_ILLEGAL",
+                "PAGE_ILLEGAL",
+                "KEYWORD_ILLEGAL",
+                "FORM_ID_OVER_TIME",
+                "FORM_ID_ILLEGAL",
+                "FORM_ID_USE_OVER_TIMES",
+            ],
+        ),
+        (
+            Ours,
+            &[
+                "20001",
+                "40003",
+                "40006",
+                "aop.invalid-auth-token",
+                "aop.invalid-app-auth-token",
+                "isv.insufficient-isv-permissions",
+                "isv.insufficient-user-permissions",
+                "isv.invalid-app-id",
+                "isv.invalid-signature",
+                "isv.invalid-signature-type",
+                "isv.missing-signature",
+                "isv.missing-signature-key",
+                "isv.missing-app-id",
+                "isv.invalid-timestamp",
+                "isv.missing-timestamp",
+                "isv.invalid-method",
+                "isv.decryption-error-not-valid-encrypt-key",
+                "isv.suspecious-attack",
+                "isv.cert-info-lost",
+                "APP_ILLEGAL",
+                "NO_PERMISSION",
+            ],
+        ),
+    ],
+    other: Later,
+};
+
+pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
+    Arc::new(AlipayMini)
+}
+
+#[derive(Debug)]
+struct AlipayMini;
+
+#[derive(Debug)]
+struct Account {
+    api: Api,
+    app_id: String,
+    key: RsaKey,
+    alipay: RsaPublicKey,
+}
+
+impl Provider for AlipayMini {
+    fn info(&self) -> &'static ProviderInfo {
+        &INFO
+    }
+
+    fn open(&self, _account: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
+        let mut reading = Reading::new(settings);
+        let app_id = reading.needed_text("app_id").to_owned();
+        let secret = reading.needed_secret("private_key").cloned();
+        let key = secret.as_ref().and_then(RsaKey::read);
+        let key = reading.known("private_key", "must be an RSA key of 2,048 bits or more, PEM or base64", key);
+        let alipay = RsaPublicKey::read(reading.needed_text("alipay_public_key"));
+        let alipay = reading.known("alipay_public_key", "must be Alipay's public RSA key, PEM or base64", alipay);
+        let api = ApiSettings::read(&mut reading, "https://openapi.alipay.com");
+        let ((key, alipay), (api, secret)) = reading.finish(key.zip(alipay).zip(api.zip(secret)))?;
+        Ok(Arc::new(Account { api: api.open([&secret])?, app_id, key, alipay }))
+    }
+}
+
+#[async_trait]
+impl Channel for Account {
+    async fn send(&self, call: &Call) -> Vec<Outcome> {
+        each(call, |target| self.one(call.at, target)).await
+    }
+
+    async fn list_templates(
+        &self,
+        at: Time,
+        _: Option<&Secret>,
+    ) -> Result<Result<Vec<VendorTemplate>, Reason>, Unsupported> {
+        let mut templates = Vec::new();
+        // Every page, as long as pages are full; a hundred of them at most.
+        for page in 1..=100_u32 {
+            let sent = self.call(at, LIST, &json!({"page_num": page, "page_size": PAGE})).await;
+            match self.api.settle_as(sent, None, |answer| self.accept::<Listing>(answer, at, LIST)) {
+                Ok(listing) => {
+                    let rows = rows(&listing.user_template_list, "user_template_info");
+                    let full = rows.len() == PAGE;
+                    templates.extend(rows.iter().map(shown));
+                    if !full {
+                        break;
+                    }
+                }
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        Ok(Ok(templates))
+    }
+}
+
+/// Templates that are asked for at once.
+const PAGE: usize = 20;
+
+#[derive(Deserialize)]
+struct Listing {
+    #[serde(default)]
+    user_template_list: Value,
+}
+
+/// The rows of a list, which the gateway gives as a list or as an object around one.
+fn rows<'a>(list: &'a Value, name: &str) -> &'a [Value] {
+    list.as_array().or_else(|| list.get(name)?.as_array()).map_or(&[], Vec::as_slice)
+}
+
+/// The vendor lists the keywords instead of a text: name and a sample of each.
+fn shown(template: &Value) -> VendorTemplate {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (mut content, mut example) = (Vec::new(), Vec::new());
+    for (at, word) in rows(&template["keyword_list"], "user_template_keyword").iter().enumerate() {
+        let name = text(word, "keyword_name");
+        content.push(format!("{name}:{{{{keyword{}.DATA}}}}", at + 1));
+        example.push(format!("{name}:{}", text(word, "keyword_sample")));
+    }
+    VendorTemplate {
+        id: text(template, "user_template_id"),
+        title: text(template, "template_name"),
+        content: content.join("\n"),
+        example: example.join("\n"),
+    }
+}
+
+/// What every answer holds.
+#[derive(Deserialize)]
+struct Said {
+    code: String,
+    #[serde(default)]
+    msg: String,
+    sub_code: Option<String>,
+    sub_msg: Option<String>,
+}
+
+impl Account {
+    async fn one(&self, at: Time, target: &Target) -> Outcome {
+        let content = match content(target) {
+            Ok(content) => content,
+            Err(detail) => return refused(detail),
+        };
+        let sent = self.call(at, SEND, &content).await;
+        self.api.settle(sent, None, |answer| match self.accept::<Value>(answer, at, SEND) {
+            Ok(_) => Outcome::Delivered { provider_id: None },
+            Err(outcome) => outcome,
+        })
+    }
+
+    /// Makes a signed call. The parameters stand in the query and the content in the body, as in the vendor's own kits.
+    async fn call(&self, at: Time, method: &str, content: &Value) -> Result<Answer, Failure> {
+        let time = beijing(at);
+        let content = content.to_string();
+        let mut query = vec![
+            ("app_id", self.app_id.as_str()),
+            ("charset", "utf-8"),
+            ("format", "json"),
+            ("method", method),
+            ("sign_type", "RSA2"),
+            ("timestamp", time.as_str()),
+            ("version", "1.0"),
+        ];
+        let sign = STANDARD.encode(self.key.sign(to_sign(&query, &content).as_bytes()).unwrap_or_default());
+        query.push(("sign", sign.as_str()));
+        let body = form_urlencoded::Serializer::new(String::new()).append_pair("biz_content", &content).finish();
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded;charset=utf-8");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, form)]);
+        self.api.call(Method::POST, self.api.url("/gateway.do", &query), headers, Bytes::from(body)).await
+    }
+
+    /// Reads an answer that says yes, and whose signature is Alipay's.
+    ///
+    /// A no needs no signature: the gateway does not sign its answer to a request that it could not read.
+    ///
+    /// # Errors
+    /// The outcome of a no; unknown for a yes that is not signed by Alipay.
+    fn accept<T: DeserializeOwned>(&self, answer: &Answer, at: Time, method: &str) -> Result<T, Outcome> {
+        let parts: BTreeMap<String, Box<RawValue>> = read(answer, at)?;
+        let node = parts.get(&format!("{}_response", method.replace('.', "_"))).or(parts.get("error_response"));
+        let unknown = || Outcome::unknown("answer", words(answer));
+        let node = node.ok_or_else(unknown)?.get();
+        let said: Said = serde_json::from_str(node).map_err(|_| unknown())?;
+        if said.code != "10000" {
+            return Err(refusal(&said));
+        }
+        let sign = parts.get("sign").and_then(|sign| serde_json::from_str::<String>(sign.get()).ok());
+        let sign = sign.and_then(|sign| STANDARD.decode(sign).ok()).unwrap_or_default();
+        if !self.alipay.verifies(node.as_bytes(), &sign) {
+            return Err(Outcome::unknown("signature", "the answer is not signed by Alipay"));
+        }
+        serde_json::from_str(node).map_err(|_| unknown())
+    }
+}
+
+/// The finer code where it is known, else the coarse one.
+fn refusal(said: &Said) -> Outcome {
+    let words = format!("{}: {}", said.msg, said.sub_msg.as_deref().unwrap_or_default());
+    match said.sub_code.as_deref() {
+        Some(code) if said.code == "40004" || CODES.class(code) != CODES.other => CODES.outcome(code, &words),
+        _ => CODES.outcome(said.code.as_str(), &words),
+    }
+}
+
+/// `name=value` of all parameters that are not empty, sorted by name and joined by `&`.
+fn to_sign(query: &[(&str, &str)], content: &str) -> String {
+    let mut pairs: Vec<_> = query.iter().copied().chain([("biz_content", content)]).collect();
+    pairs.retain(|(_, value)| !value.is_empty());
+    pairs.sort_unstable();
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+}
+
+/// `2014-07-24 03:07:50` in Beijing, as the gateway wants it.
+fn beijing(at: Time) -> String {
+    let timestamp = i64::try_from(at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    timestamp.to_zoned(TimeZone::fixed(Offset::constant(8))).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The call's content out of ours. A user id begins with 2088; anything else is an open id.
+fn content(target: &Target) -> Result<Value, String> {
+    let mut body = fields(ALIPAY_FIELDS, &target.content, "")?;
+    body["data"] = template_data(&body["data"])?.to_string().into();
+    let user = target.to.len() == 16 && target.to.starts_with("2088");
+    body.insert(if user { "to_user_id" } else { "to_open_id" }.to_owned(), target.to.as_str().into());
+    Ok(body.into())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::conformance::Subject;
+    use crate::golden::{AT, Trial, brief};
+    use crate::golden_keys::{RSA_PKCS8, RSA_PUBLIC};
+    use crate::testing::{HttpReply, HttpServer, open};
+
+    pub(in crate::providers) fn subject() -> Option<Subject> {
+        Some(Subject {
+            provider: INFO.name,
+            settings: |url| {
+                json!({"app_id": "1", "private_key": RSA_PKCS8, "alipay_public_key": RSA_PUBLIC, "endpoint": url,
+                    "timeout_ms": 3_000})
+            },
+            content: || json!({"template_id": "t", "page": "p", "data": {"k": "v"}}),
+            taken: fine,
+            gibberish: "unknown answer",
+        })
+    }
+
+    /// An answer to `method`, signed with the key whose public half the accounts here know as Alipay's.
+    fn signed(method: &str, node: &str) -> HttpReply {
+        let key = RsaKey::read(&Secret::new(RSA_PKCS8)).expect("a key");
+        let sign = STANDARD.encode(key.sign(node.as_bytes()).expect("a signature"));
+        HttpReply::text(200, &format!("{{\"{}_response\":{node},\"sign\":\"{sign}\"}}", method.replace('.', "_")))
+    }
+
+    fn fine() -> HttpReply {
+        signed(SEND, r#"{"code":"10000","msg":"Success"}"#)
+    }
+
+    fn trial() -> Trial {
+        Trial {
+            provider: INFO.name,
+            settings: json!({"app_id": "2014072300007148", "private_key": RSA_PKCS8, "alipay_public_key": RSA_PUBLIC}),
+            path: "",
+            token: None,
+            secrets: &[],
+        }
+    }
+
+    fn message() -> Value {
+        json!({"template_id": "MDI4", "page": "page/index?a=b", "data": {"keyword1": "12:00"}})
+    }
+
+    // Alipay: alipay.open.app.mini.templatemessage.send; Signing requests by yourself.
+    #[tokio::test]
+    async fn a_request_is_signed_over_all_its_parameters() {
+        for (to, name) in
+            [("2088102122458832", "to_user_id"), ("074a1CcTG1LelxKe4xQC0zgNdId0nxi95b5lsNpazWYoCo5", "to_open_id")]
+        {
+            let (outcomes, requests) = trial().send(&[to], &message(), [fine()]).await;
+            assert_eq!(outcomes, [Outcome::Delivered { provider_id: None }]);
+            let content = json!({"data": "{\"keyword1\":{\"value\":\"12:00\"}}", name: to, "page": "page/index?a=b",
+                "user_template_id": "MDI4"});
+            let request = requests[0]["request"].as_str().expect("a request");
+            let (method, target) = request.split_once("/gateway.do?").expect("the gateway");
+            assert_eq!(method, "POST ");
+            let mut query: BTreeMap<_, _> = form_urlencoded::parse(target.as_bytes()).into_owned().collect();
+            let sign = query.remove("sign").expect("it is signed");
+            let expected = [
+                ("app_id", "2014072300007148"),
+                ("charset", "utf-8"),
+                ("format", "json"),
+                ("method", SEND),
+                ("sign_type", "RSA2"),
+                ("timestamp", "2023-11-15 06:13:20"),
+                ("version", "1.0"),
+            ];
+            assert_eq!(query, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+            let body = requests[0]["body"].as_str().expect("a form");
+            let form: Vec<_> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+            assert_eq!(form, [("biz_content".to_owned(), content.to_string())]);
+            let public = RsaPublicKey::read(RSA_PUBLIC).expect("a key");
+            let text = to_sign(&expected, &content.to_string());
+            assert!(public.verifies(text.as_bytes(), &STANDARD.decode(sign).expect("base64")), "{text}");
+        }
+    }
+
+    // The signature is that of `openssl dgst -sha256 -sign` with the key of RFC 7515 A.2 over the text below.
+    #[test]
+    fn the_text_to_sign_is_sorted_and_signs_as_openssl_does() {
+        let query = [("version", "1.0"), ("app_id", "2014072300007148"), ("empty", ""), ("method", SEND)];
+        let text = to_sign(&query, r#"{"page":"p"}"#);
+        assert_eq!(text, format!("app_id=2014072300007148&biz_content={{\"page\":\"p\"}}&method={SEND}&version=1.0"));
+        let key = RsaKey::read(&Secret::new(RSA_PKCS8)).expect("a key");
+        assert_eq!(STANDARD.encode(key.sign(text.as_bytes()).expect("a signature")), OPENSSL);
+    }
+
+    const OPENSSL: &str = "\
+        Qf3fQATnfnXcwt/OoGD47j9rt6EfxVUkSVGiDI523QXG6MCDjfI3Vb6kO7U3NgzTdkHYrbZ3PdTVBm6tqd4CW/XpT9UmQdekPsIk\
+        34utteAvkdfMzMjCb1E7l7vT01mzziAxB8ZduILP5X69J9A5BUCLPeutiqlHH/0Sg0v5pBawKPcw6lqJTLakhjtU5bEw+JxqS7As\
+        uCa6bp9Q9e+VSXgJ0egYXyvlYFQDZpL/SrzaEfE+fjQChzOJZDXBb0OFST5gUcOK5uBuzlGKycHDVooK0u1pd2nlFGIEQAg3rRxu\
+        uqApOyoYr4iEp5sQwijK6O8Xw3JPWDXeMpEQbbIJgg==";
+
+    #[test]
+    fn the_gateways_time_is_that_of_beijing() {
+        assert_eq!(beijing(AT), "2023-11-15 06:13:20");
+    }
+
+    #[tokio::test]
+    async fn every_documented_code_has_its_class_and_a_yes_counts_only_when_alipay_signed_it() {
+        let says =
+            |code: &str, sub: &str| signed(SEND, &json!({"code": code, "msg": "m", "sub_code": sub}).to_string());
+        let unsigned = |name: &str, node: Value| HttpReply::json(200, &json!({name: node}));
+        let yes = json!({"code": "10000", "msg": "Success"});
+        let response = "alipay_open_app_mini_templatemessage_send_response";
+        let forged = json!({response: yes, "sign": STANDARD.encode([1; 256])});
+        let cases = [
+            (fine(), "delivered"),
+            // Spaces are part of what was signed.
+            (signed(SEND, "{ \"code\" : \"10000\" , \"msg\":\"Success\" }"), "delivered"),
+            (unsigned(response, yes), "unknown signature"),
+            (HttpReply::json(200, &forged), "unknown signature"),
+            (unsigned("another_response", json!({"code": "10000"})), "unknown answer"),
+            (says("20000", "isp.unknow-error"), "unknown alipay_isp.unknow-error"),
+            (says("20001", "aop.invalid-auth-token"), "never alipay_aop.invalid-auth-token Account"),
+            (says("40002", "isv.invalid-signature"), "never alipay_isv.invalid-signature Account"),
+            (says("40002", "isv.something-new"), "never alipay_40002 Content"),
+            (says("40005", "isv.app-call-limited"), "later alipay_isv.app-call-limited 60000"),
+            (
+                says("40006", "isv.insufficient-isv-permissions"),
+                "never alipay_isv.insufficient-isv-permissions Account",
+            ),
+            (says("40004", "USER_TEMPLATE_ILLEGAL"), "never alipay_USER_TEMPLATE_ILLEGAL Content"),
+            (says("40004", "TRADE_NO_NOT_MATCH_USERID"), "never alipay_TRADE_NO_NOT_MATCH_USERID Recipient"),
+            (says("40004", "FORM_ID_OVER_TIME"), "never alipay_FORM_ID_OVER_TIME Content"),
+            (says("40004", "SYSTEM_ERROR"), "later alipay_SYSTEM_ERROR"),
+            (says("40004", "NEW_ERROR"), "later alipay_NEW_ERROR"),
+            (
+                unsigned("error_response", json!({"code": "40002", "msg": "m", "sub_code": "isv.invalid-app-id"})),
+                "never alipay_isv.invalid-app-id Account",
+            ),
+        ];
+        trial().classes("2088102122458832", &message(), cases).await;
+        let (outcomes, requests) =
+            trial().send(&["2088102122458832"], &json!({"template_id": "t", "page": "p"}), []).await;
+        assert_eq!((brief(&outcomes[0]), requests), ("never content Content".to_owned(), vec![]));
+    }
+
+    #[tokio::test]
+    async fn all_pages_of_templates_are_listed() {
+        let row = |n: usize| {
+            json!({"user_template_id": format!("id{n}"), "template_name": "Order", "keyword_list": [
+                {"keyword_name": "time", "keyword_sample": "12:00"}, {"keyword_name": "place", "keyword_sample": "home"}]})
+        };
+        let page = |rows: Vec<Value>| {
+            signed(LIST, &json!({"code": "10000", "msg": "Success", "user_template_list": rows}).to_string())
+        };
+        let server = HttpServer::start(HttpReply::status(500)).await.expect("a free port");
+        // The gateway has two ways to write a list.
+        let wrapped =
+            json!({"code": "10000", "msg": "Success", "user_template_list": {"user_template_info": [row(99)]}});
+        server.then([page((0..PAGE).map(row).collect()), signed(LIST, &wrapped.to_string())]);
+        let listed = trial().account(&server).list_templates(AT, None).await.expect("it lists").expect("it answered");
+        assert_eq!((listed.len(), server.count()), (PAGE + 1, 2));
+        assert_eq!(listed[PAGE].id, "id99");
+        assert_eq!(listed[0].content, "time:{{keyword1.DATA}}\nplace:{{keyword2.DATA}}");
+        assert_eq!(listed[0].example, "time:12:00\nplace:home");
+    }
+
+    #[test]
+    fn keys_that_are_none_are_refused_and_not_repeated() {
+        let settings = json!({"app_id": "1", "private_key": "hunter2", "alipay_public_key": "x"});
+        let errors = open(&crate::Registry::new(), INFO.name, settings).expect_err("both are wrong");
+        let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(fields, ["settings.private_key", "settings.alipay_public_key"]);
+        assert!(!format!("{errors:?}").contains("hunter2"));
+    }
+}

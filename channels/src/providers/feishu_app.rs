@@ -1,0 +1,368 @@
+//! `feishu_app`: sends messages of a Feishu application to people and groups.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tidings_contract::{
+    Blame, Call, Channel, FieldError, Material, Outcome, Provider, ProviderInfo, Reason, Secret, Sent, Settings,
+    Target, Time, Token, Unsupported,
+};
+
+use crate::SandboxInbox;
+use crate::catalog::feishu::APP_KINDS;
+use crate::codes::FEISHU;
+use crate::http::{Answer, HeaderMap, Method, each, header};
+use crate::json_api::{
+    Api, ApiSettings, DEADLINE, ENDPOINT, TIMEOUT, bearer, needed, needed_secret, no_token, read_coded, refused,
+};
+use crate::message::{build, post};
+use crate::multipart::form;
+use crate::reading::Reading;
+use crate::stable_id::uuid;
+use crate::status::{MOST_WAIT_MS, words};
+
+const MESSAGES: &str = "/open-apis/im/v1/messages";
+
+static INFO: ProviderInfo = ProviderInfo {
+    name: "feishu_app",
+    channel: "feishu_app",
+    doc: "Sends messages of a Feishu application. Vendor's limits: 1,000 messages a minute and 50 a second, 5 a second for \
+          each person or group.",
+    source: "Feishu open platform: Sending messages; Structure of the content of messages; Recalling messages; Getting a \
+             tenant_access_token of an internal application; Server error codes",
+    settings: &[
+        needed("app_id", "The application's id (cli_…)."),
+        needed_secret("app_secret", "The application's secret."),
+        ENDPOINT,
+        TIMEOUT,
+    ],
+    example: r#"{"app_id": "cli_a000000000000000", "app_secret": "0123456789abcdef"}"#,
+    max_recipients: 1,
+    deadline: DEADLINE,
+};
+
+pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
+    Arc::new(FeishuApp)
+}
+
+#[derive(Debug)]
+struct FeishuApp;
+
+#[derive(Debug)]
+struct Account {
+    api: Api,
+    app_id: String,
+    app_secret: Secret,
+}
+
+impl Provider for FeishuApp {
+    fn info(&self) -> &'static ProviderInfo {
+        &INFO
+    }
+
+    fn open(&self, _account: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
+        let mut reading = Reading::new(settings);
+        let app_id = reading.needed_text("app_id").to_owned();
+        let app_secret = reading.needed_secret("app_secret").cloned();
+        let api = ApiSettings::read(&mut reading, "https://open.feishu.cn");
+        let (app_secret, api) = reading.finish(app_secret.zip(api))?;
+        Ok(Arc::new(Account { api: api.open([&app_secret])?, app_id, app_secret }))
+    }
+}
+
+#[async_trait]
+impl Channel for Account {
+    async fn send(&self, call: &Call) -> Vec<Outcome> {
+        let Some(token) = &call.token else { return vec![no_token(); call.targets.len()] };
+        each(call, |target| self.one(call.at, token, target)).await
+    }
+
+    async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
+        let url = self.api.url("/open-apis/auth/v3/tenant_access_token/internal", &[]);
+        let body = json!({"app_id": self.app_id, "app_secret": self.app_secret.expose()});
+        let sent = self.api.post(url, HeaderMap::new(), &body).await;
+        let given = self.api.settle_as(sent, None, |answer| accept::<Given>(answer, Time(0)));
+        Some(given.map(|given| Token {
+            secret: given.tenant_access_token,
+            expires_in: std::time::Duration::from_secs(given.expire),
+        }))
+    }
+
+    async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
+        let Some(token) = token else { return Ok(no_token()) };
+        let url = self.api.url(&format!("{MESSAGES}/{}", sent.provider_id), &[]);
+        let sent = self.api.call(Method::DELETE, url, bearer(token), Bytes::new()).await;
+        Ok(self.api.settle(sent, Some(token), |answer| match accept::<Value>(answer, Time(0)) {
+            Ok(_) => Outcome::Delivered { provider_id: None },
+            Err(outcome) => outcome,
+        }))
+    }
+
+    async fn upload(&self, material: &Material, token: Option<&Secret>) -> Result<Result<String, Reason>, Unsupported> {
+        let Some(token) = token else { return Ok(Err(Reason::new(Token::INVALID, "no access token was given"))) };
+        let (path, (content_type, body)) = if material.media_type.starts_with("image/") {
+            ("/open-apis/im/v1/images", form(&[("image_type", "message")], "image", material))
+        } else {
+            let texts = [("file_type", file_type(&material.name)), ("file_name", material.name.as_str())];
+            ("/open-apis/im/v1/files", form(&texts, "file", material))
+        };
+        let mut headers = bearer(token);
+        headers.insert(header::CONTENT_TYPE, content_type);
+        let sent = self.api.call(Method::POST, self.api.url(path, &[]), headers, body).await;
+        let uploaded = self.api.settle_as(sent, Some(token), |answer| accept::<Data<Uploaded>>(answer, Time(0)));
+        Ok(uploaded.map(|uploaded| uploaded.data.key))
+    }
+}
+
+/// What the answer to a token call holds; its length of life is in seconds.
+#[derive(Deserialize)]
+struct Given {
+    tenant_access_token: Secret,
+    expire: u64,
+}
+
+#[derive(Deserialize)]
+struct Data<T> {
+    data: T,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    message_id: String,
+}
+
+#[derive(Deserialize)]
+struct Uploaded {
+    #[serde(alias = "image_key", alias = "file_key")]
+    key: String,
+}
+
+/// The types of files that the vendor knows by name; all others are streams.
+fn file_type(name: &str) -> &'static str {
+    match name.rsplit('.').next().map(str::to_ascii_lowercase).as_deref() {
+        Some("opus") => "opus",
+        Some("mp4") => "mp4",
+        Some("pdf") => "pdf",
+        Some("doc" | "docx") => "doc",
+        Some("xls" | "xlsx") => "xls",
+        Some("ppt" | "pptx") => "ppt",
+        _ => "stream",
+    }
+}
+
+/// The form of a recipient's id, told by how it begins.
+fn id_type(to: &str) -> &'static str {
+    match to {
+        _ if to.starts_with("ou_") => "open_id",
+        _ if to.starts_with("on_") => "union_id",
+        _ if to.starts_with("oc_") => "chat_id",
+        _ if to.contains('@') => "email",
+        _ => "user_id",
+    }
+}
+
+impl Account {
+    async fn one(&self, at: Time, token: &Secret, target: &Target) -> Outcome {
+        let (kind, content) = match content(&target.content) {
+            Ok(built) => built,
+            Err(detail) => return refused(detail),
+        };
+        // By the id the vendor drops a repeat of the same delivery for an hour.
+        let body = json!({"receive_id": target.to, "msg_type": kind, "content": content.to_string(),
+            "uuid": uuid(&target.delivery)});
+        let url = self.api.url(MESSAGES, &[("receive_id_type", id_type(&target.to))]);
+        let sent = self.api.post(url, bearer(token), &body).await;
+        self.api.settle(sent, Some(token), |answer| match accept::<Data<Message>>(answer, at) {
+            Ok(message) => Outcome::Delivered { provider_id: Some(message.data.message_id) },
+            Err(outcome) => outcome,
+        })
+    }
+}
+
+/// The vendor's type of message, and what its `content` holds before it is made a text.
+fn content(content: &Value) -> Result<(&'static str, Value), String> {
+    let (kind, mut part) = build(APP_KINDS, content)?;
+    let part = match kind.vendors {
+        "interactive" => part.remove("card").unwrap_or_default(),
+        "post" => post(part)?,
+        _ => part.into(),
+    };
+    Ok((kind.vendors, part))
+}
+
+/// Reads an answer whose `code` is 0.
+///
+/// # Errors
+/// The outcome of any other code; unknown if the answer lacks what was asked for.
+fn accept<T: DeserializeOwned>(answer: &Answer, at: Time) -> Result<T, Outcome> {
+    if answer.status == 429 {
+        return Err(too_many(answer, at));
+    }
+    let said: Value = read_coded(answer, at)?;
+    let msg = said.get("msg").and_then(Value::as_str).unwrap_or_default();
+    match said.get("code").and_then(Value::as_i64) {
+        Some(0) => serde_json::from_value(said).map_err(|_| Outcome::unknown("answer", words(answer))),
+        // One code for all wrong parameters; the recipient is one of them.
+        Some(230_001) if msg.contains("receive_id") => Err(Outcome::never(Blame::Recipient, "code_230001", msg)),
+        Some(code) => Err(FEISHU.outcome(&code, msg)),
+        None => Err(Outcome::unknown("answer", words(answer))),
+    }
+}
+
+/// The vendor says in a header of its own after how many seconds to come back.
+fn too_many(answer: &Answer, at: Time) -> Outcome {
+    let mut outcome = crate::status::outcome_of_api(answer, at);
+    let seconds = answer.header("x-ogw-ratelimit-reset").and_then(|text| text.trim().parse::<u64>().ok());
+    if let (Outcome::Later { after_ms: after @ None, .. }, Some(seconds)) = (&mut outcome, seconds) {
+        *after = Some(seconds.saturating_mul(1_000).min(MOST_WAIT_MS));
+    }
+    outcome
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::conformance::Subject;
+    use crate::golden::{Trial, coded};
+    use crate::testing::{HttpReply, HttpServer};
+
+    pub(in crate::providers) fn subject() -> Option<Subject> {
+        None
+    }
+
+    fn fine() -> HttpReply {
+        HttpReply::json(200, &json!({"code": 0, "msg": "success", "data": {"message_id": "om_dc13"}}))
+    }
+
+    fn trial() -> Trial {
+        Trial {
+            provider: INFO.name,
+            settings: json!({"app_id": "cli_1", "app_secret": "s3cret"}),
+            path: "",
+            token: Some("t-0ken"),
+            secrets: &["t-0ken", "s3cret"],
+        }
+    }
+
+    // Feishu: Sending messages; Structure of the content of messages, one case for each type.
+    #[tokio::test]
+    async fn every_type_is_the_vendors_message() {
+        let line = json!([{"tag": "text", "text": "a"}, {"tag": "at", "user_id": "ou_1"}]);
+        let card = json!({"schema": "2.0", "body": {"elements": []}});
+        let cases = [
+            (json!({"type": "text", "text": "hi"}), "text", json!({"text": "hi"})),
+            (
+                json!({"type": "post", "title": "T", "paragraphs": [line, line]}),
+                "post",
+                json!({"zh_cn": {"title": "T", "content": [line, line]}}),
+            ),
+            (json!({"type": "image", "image_key": "k"}), "image", json!({"image_key": "k"})),
+            (json!({"type": "file", "file_key": "k"}), "file", json!({"file_key": "k"})),
+            (json!({"type": "audio", "file_key": "k"}), "audio", json!({"file_key": "k"})),
+            (
+                json!({"type": "media", "file_key": "k", "image_key": "i"}),
+                "media",
+                json!({"file_key": "k", "image_key": "i"}),
+            ),
+            (json!({"type": "sticker", "file_key": "k"}), "sticker", json!({"file_key": "k"})),
+            (json!({"type": "interactive", "card": card}), "interactive", card.clone()),
+            (json!({"type": "share_chat", "chat_id": "oc_1"}), "share_chat", json!({"chat_id": "oc_1"})),
+            (json!({"type": "share_user", "user_id": "ou_1"}), "share_user", json!({"user_id": "ou_1"})),
+        ];
+        let id = uuid(&crate::testing::call(&["ou_7"], json!({})).targets[0].delivery);
+        let headers = json!({"authorization": "Bearer ***", "content-type": "application/json; charset=utf-8"});
+        let cases = cases.map(|(given, kind, content)| {
+            let body = json!({"receive_id": "ou_7", "msg_type": kind, "content": content.to_string(), "uuid": id});
+            (given, body)
+        });
+        trial().goldens("ou_7", &fine(), &format!("POST {MESSAGES}?receive_id_type=open_id"), &headers, cases).await;
+    }
+
+    #[test]
+    fn the_form_of_an_id_is_told_by_how_it_begins() {
+        let cases = [
+            ("ou_7d8a", "open_id"),
+            ("on_94a1", "union_id"),
+            ("oc_a0553", "chat_id"),
+            ("ann@example.com", "email"),
+            ("4gg57", "user_id"),
+        ];
+        for (to, expected) in cases {
+            assert_eq!(id_type(to), expected, "{to}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_documented_code_has_its_class() {
+        let cases = [
+            (230_001, "never code_230001 Content"),
+            (230_002, "never code_230002 Recipient"),
+            (230_006, "never code_230006 Account"),
+            (230_013, "never code_230013 Recipient"),
+            (230_020, "later code_230020 60000"),
+            (230_022, "never code_230022 Content"),
+            (230_025, "never code_230025 Content"),
+            (230_027, "never code_230027 Account"),
+            (230_029, "never code_230029 Recipient"),
+            (230_053, "never code_230053 Recipient"),
+            (230_099, "never code_230099 Content"),
+            (99_991_663, "later token_invalid"),
+            (99_991_661, "later token_invalid"),
+            (99_991_672, "never code_99991672 Account"),
+            (99_991_400, "later code_99991400"),
+            (777, "later code_777"),
+        ];
+        let content = json!({"type": "text", "text": "hi"});
+        trial().classes("ou_7", &content, coded(400, "code", "msg", &cases)).await;
+        let id = json!({"code": 230_001, "msg": "Your request contains an invalid request parameter, ext=invalid receive_id."});
+        let limited = HttpReply::json(429, &json!({"code": 99_991_400, "msg": "too many"}));
+        let cases = [
+            (HttpReply::json(400, &id), "never code_230001 Recipient"),
+            (limited.clone().with("x-ogw-ratelimit-reset", "9"), "later http_429 9000"),
+            (limited.with("Retry-After", "3"), "later http_429 3000"),
+            (HttpReply::json(200, &json!({"code": 0, "msg": "success"})), "unknown answer"),
+            (fine(), "delivered om_dc13"),
+        ];
+        trial().classes("ou_7", &content, cases).await;
+        let (outcomes, requests) = Trial { token: None, ..trial() }.send(&["ou_7"], &content, []).await;
+        assert_eq!((outcomes, requests), (vec![no_token()], vec![]));
+    }
+
+    #[tokio::test]
+    async fn tokens_are_fetched_messages_taken_back_and_files_uploaded() {
+        let given = json!({"code": 0, "msg": "ok", "tenant_access_token": "t-caecc734c2e3328a62489fe0648c4b98779515d3",
+            "expire": 7_200});
+        let server = HttpServer::start(HttpReply::json(200, &given)).await.expect("a free port");
+        let account = trial().account(&server);
+        let token = account.fetch_token().await.expect("it has tokens").expect("it was given");
+        assert_eq!(token.secret.expose(), "t-caecc734c2e3328a62489fe0648c4b98779515d3");
+        assert_eq!(token.expires_in.as_secs(), 7_200);
+        let delivery = crate::testing::call(&["ou_7"], json!({})).targets[0].delivery;
+        let sent = Sent { delivery, to: "ou_7".to_owned(), provider_id: "om_dc13".to_owned() };
+        let ours = Secret::new("t-0ken");
+        server.set(HttpReply::json(200, &json!({"code": 0, "msg": "success", "data": {}})));
+        assert_eq!(account.recall(&sent, Some(&ours)).await, Ok(Outcome::Delivered { provider_id: None }));
+        let material = |name: &str, kind: &str| Material {
+            name: name.into(),
+            media_type: kind.into(),
+            bytes: Arc::from(&b"bytes"[..]),
+        };
+        server.set(HttpReply::json(200, &json!({"code": 0, "msg": "success", "data": {"image_key": "img_1"}})));
+        assert_eq!(account.upload(&material("a.png", "image/png"), Some(&ours)).await, Ok(Ok("img_1".to_owned())));
+        server.set(HttpReply::json(200, &json!({"code": 0, "msg": "success", "data": {"file_key": "file_1"}})));
+        let uploaded = account.upload(&material("a.PDF", "application/pdf"), Some(&ours)).await;
+        assert_eq!(uploaded, Ok(Ok("file_1".to_owned())));
+        let requests = trial().requests(&server);
+        assert_eq!(requests[0]["request"], "POST /open-apis/auth/v3/tenant_access_token/internal");
+        assert_eq!(requests[0]["body"], json!({"app_id": "cli_1", "app_secret": "***"}));
+        assert_eq!(requests[1]["request"], format!("DELETE {MESSAGES}/om_dc13"));
+        assert_eq!(requests[1]["headers"]["authorization"], "Bearer ***");
+        assert_eq!(requests[2]["request"], "POST /open-apis/im/v1/images");
+        assert_eq!(requests[3]["request"], "POST /open-apis/im/v1/files");
+        assert!(requests[3]["body"].as_str().is_some_and(|body| body.contains("name=\"file_type\"\r\n\r\npdf\r\n")));
+    }
+}
