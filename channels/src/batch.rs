@@ -23,6 +23,30 @@ pub(crate) struct Group<'a> {
     places: Vec<usize>,
 }
 
+impl Group<'_> {
+    /// Where the first of them stands in the call.
+    pub(crate) fn place(&self) -> usize {
+        self.places.first().copied().unwrap_or_default()
+    }
+
+    /// The same targets packed anew, at most `most` together, whatever they get. `content` is then that of the first.
+    pub(crate) fn packed(groups: Vec<Self>, most: usize) -> Vec<Self> {
+        let mut packed: Vec<Self> = Vec::new();
+        for group in groups {
+            for (target, place) in group.targets.into_iter().zip(group.places) {
+                match packed.last_mut().filter(|last| last.targets.len() < most) {
+                    Some(last) => {
+                        last.targets.push(target);
+                        last.places.push(place);
+                    }
+                    None => packed.push(Group { content: &target.content, targets: vec![target], places: vec![place] }),
+                }
+            }
+        }
+        packed
+    }
+}
+
 /// Puts targets with one content together, at most `most` of them, keeping the order. One for whom `alone` says so
 /// stays alone.
 pub(crate) fn groups<'a>(call: &'a Call, most: usize, alone: impl Fn(&Target) -> bool) -> Vec<Group<'a>> {
@@ -44,7 +68,7 @@ pub(crate) fn groups<'a>(call: &'a Call, most: usize, alone: impl Fn(&Target) ->
     groups
 }
 
-/// Sends every group and gives the outcomes in the order of the call's targets.
+/// Sends every group and gives the outcomes in the order of the call's targets, up to the last that is in a group.
 ///
 /// One request takes `timeout` at most, and none is begun that could not end before `deadline`: who was not begun with
 /// comes back as `Later`, so that nothing is unknown without need.
@@ -58,10 +82,10 @@ where
     F: Future<Output = Vec<Outcome>> + Send,
 {
     let last_start = Instant::now() + deadline.saturating_sub(timeout + Duration::from_secs(1));
-    let count = groups.iter().map(|group| group.targets.len()).sum();
-    let begun = groups.iter().map(|group| {
+    let count = groups.iter().flat_map(|group| &group.places).max().map_or(0, |last| last + 1);
+    let begun = groups.iter().enumerate().map(|(at, group)| {
         let request = one(group.clone());
-        async move { if Instant::now() <= last_start { request.await } else { Vec::new() } }
+        async move { if at < AT_ONCE || Instant::now() <= last_start { request.await } else { Vec::new() } }
     });
     let results: Vec<Vec<Outcome>> = stream::iter(begun.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
     let mut outcomes = vec![None; count];

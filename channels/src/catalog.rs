@@ -176,6 +176,32 @@ mod tests {
     }
 
     #[test]
+    fn every_field_of_a_message_is_described_and_every_described_field_is_sent() {
+        use std::collections::BTreeSet;
+        for channel in CHANNELS {
+            let fields: Vec<&Field> = match shape(channel.name) {
+                Shape::Kinds(kinds) => kinds.iter().flat_map(|kind| kind.fields).collect(),
+                Shape::Fields(fields) => fields.iter().collect(),
+                Shape::Texts | Shape::Open => continue,
+            };
+            let sent: BTreeSet<_> = fields.iter().map(|field| field.ours).collect();
+            let described = channel.fields.iter().map(|field| field.name).filter(|name| *name != "type");
+            assert_eq!(sent, described.collect(), "{}", channel.name);
+        }
+    }
+
+    #[test]
+    fn every_type_of_message_is_named_in_the_description_of_its_channel() {
+        for channel in CHANNELS {
+            let Shape::Kinds(kinds) = shape(channel.name) else { continue };
+            let doc = channel.fields.iter().find(|field| field.name == "type").map_or("", |field| field.doc);
+            for kind in kinds {
+                assert!(doc.contains(kind.name), "{}: {} is not in: {doc}", channel.name, kind.name);
+            }
+        }
+    }
+
+    #[test]
     fn content_of_the_wrong_shape_is_named_field_by_field() {
         let cases = [
             ("sms", json!({"text": "hi", "url": "https://example.com"}), vec![]),
@@ -198,6 +224,21 @@ mod tests {
                 json!({"type": "actionCard", "title": "t", "text": "x", "btns": [{"title": "a"}]}),
                 vec!["content.btns[0].action_url"],
             ),
+            ("slack", json!({"text": "x"}), vec![]),
+            ("slack", json!({"thread_ts": "1.2"}), vec!["content.text"]),
+            ("slack", json!({"blocks": "{{ blocks }}"}), vec![]),
+            ("discord", json!({"embeds": 7}), vec!["content.embeds"]),
+            ("wechat_mini", json!({"template_id": "T"}), vec!["content.data"]),
+            ("push", json!({"title": "T", "body": "B", "badge": "{{ n }}"}), vec![]),
+            ("push", json!({"title": "T", "badge": "x"}), vec!["content.body", "content.badge"]),
+            ("wecom_app", json!({"type": "news", "articles": [{}]}), vec!["content.articles[0].title"]),
+            ("wecom_robot", json!({"type": "template_card", "card": "x"}), vec!["content.card"]),
+            (
+                "dingtalk_work",
+                json!({"type": "action_card", "title": "T", "text": "x"}),
+                vec!["content.single_title", "content.single_url"],
+            ),
+            ("webhook", json!({"type": "actionCard"}), vec![]),
             (
                 "dingtalk_robot",
                 json!({"type": "text", "text": "x", "at_mobiles": [138]}),

@@ -106,7 +106,11 @@ impl ApiSettings {
         self.open_with(client, secrets)
     }
 
-    fn open_with<'a>(
+    /// Opens the account with that kind of client.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(crate) fn open_with<'a>(
         self,
         client: fn(ClientOptions) -> Result<Client, Failure>,
         secrets: impl IntoIterator<Item = &'a Secret>,
@@ -195,6 +199,23 @@ impl Api {
             Err(failure) => failure.into(),
         };
         Err(failed.reason().cloned().unwrap_or_else(|| Reason::new("answer", "the answer lacks what was asked for")))
+    }
+
+    /// What a call for an access token came to. Of a refusal only the code is kept: its words could hold a token, which
+    /// nobody here could know as one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn settle_token<T>(
+        &self,
+        sent: Result<Answer, Failure>,
+        read: impl FnOnce(&Answer) -> Result<T, Outcome>,
+    ) -> Result<T, Reason> {
+        let answered = sent.is_ok();
+        self.settle_as(sent, None, read).map_err(|reason| match answered {
+            true => Reason::new(reason.code, "the supplier gave no access token"),
+            false => reason,
+        })
     }
 
     /// The outcome without any of the account's secrets, should the supplier repeat them.

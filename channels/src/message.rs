@@ -152,6 +152,18 @@ pub(crate) fn post(mut part: Map<String, Value>) -> Result<Value, String> {
     Ok(Value::Object(Map::from_iter([(locale.unwrap_or_else(|| "zh_cn".to_owned()), part.into())])))
 }
 
+/// Lays `over` upon `base`: objects are merged field by field, anything else is replaced.
+pub(crate) fn overlay(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (name, value) in over {
+                overlay(base.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
 /// Whether a value says yes or no.
 pub(crate) fn flag(value: &Value) -> Option<bool> {
     match value {

@@ -39,7 +39,7 @@ impl WechatAccount {
         let body = json!({"grant_type": "client_credential", "appid": self.app_id,
             "secret": self.app_secret.expose(), "force_refresh": false});
         let sent = self.api.post(self.api.url("/cgi-bin/stable_token", &[]), HeaderMap::new(), &body).await;
-        self.api.settle_as(sent, None, given).map(Token::from)
+        self.api.settle_token(sent, given).map(Token::from)
     }
 }
 

@@ -347,7 +347,7 @@ fn content(target: &Target) -> Result<Value, String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject};
     use crate::golden::{AT, Trial, brief};
     use crate::golden_keys::{RSA_PKCS8, RSA_PUBLIC};
     use crate::testing::{HttpReply, HttpServer, open};
@@ -359,9 +359,26 @@ pub(super) mod tests {
                 json!({"app_id": "1", "private_key": RSA_PKCS8, "alipay_public_key": RSA_PUBLIC, "endpoint": url,
                     "timeout_ms": 3_000})
             },
-            content: || json!({"template_id": "t", "page": "p", "data": {"k": "v"}}),
+            to: |_| "2088102122458832".to_owned(),
+            content: || json!({"template_id": "MDI4", "page": "page/index", "data": {"keyword1": "12:00"}}),
             taken: fine,
-            gibberish: "unknown answer",
+            blame: "Account",
+            complains: |words| {
+                HttpReply::json(
+                    200,
+                    &json!({"error_response": {"code": "40002", "msg": words, "sub_code": "isv.invalid-app-id"}}),
+                )
+            },
+            golden: || {
+                vec![Golden {
+                    name: "template",
+                    page: "Alipay open platform: alipay.open.app.mini.templatemessage.send",
+                    to: &["2088102122458832"],
+                    content: json!({"template_id": "MDI4", "page": "page/index", "data": {"keyword1": "12:00"}}),
+                    masked: &["sign="],
+                }]
+            },
+            ..Subject::HTTP
         })
     }
 

@@ -210,6 +210,7 @@ pub(super) mod tests {
             settings: |url| json!({"access_token": "t0ken-1f", "secret": "SEC7c1d", "url": url, "timeout_ms": 3_000}),
             content: || json!({"type": "text", "text": "hi"}),
             taken: fine,
+            blame: "Account",
             complains: |words| HttpReply::json(200, &json!({"errcode": 300_001, "errmsg": words})),
             golden: || {
                 vec![Golden {

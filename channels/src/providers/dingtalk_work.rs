@@ -91,7 +91,7 @@ impl Channel for Account {
         let query = [("appkey", self.app_key.as_str()), ("appsecret", self.app_secret.expose())];
         let sent = self.api.call(Method::GET, self.api.url("/gettoken", &query), HeaderMap::new(), bytes::Bytes::new());
         let read = |answer: &_| Verdict::accept::<GivenToken>(answer, Time(0), &DINGTALK);
-        Some(self.api.settle_as(sent.await, None, read).map(Token::from))
+        Some(self.api.settle_token(sent.await, read).map(Token::from))
     }
 
     async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
@@ -270,13 +270,51 @@ impl Account {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Partial, Subject, TokenCase};
     use crate::golden::{Trial, coded};
     use crate::testing::{HttpReply, HttpServer};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
-        None
+        Some(Subject {
+            provider: INFO.name,
+            settings: |url| json!({"app_key": "ding1", "app_secret": "s3cret-44b", "agent_id": 836_390_886, "endpoint": url, "timeout_ms": 3_000}),
+            content: || json!({"type": "text", "text": "hi"}),
+            taken: fine,
+            blame: "Account",
+            complains: |words| HttpReply::json(200, &json!({"errcode": 33_012, "errmsg": words})),
+            partial: || {
+                vec![Partial {
+                    to: vec!["ann", "bob"],
+                    reply: fine(),
+                    expected: vec!["delivered 256271667526", "delivered 256271667526"],
+                }]
+            },
+            token: Some(|| TokenCase {
+                fetched: HttpReply::json(
+                    200,
+                    &json!({"errcode": 0, "errmsg": "ok", "access_token": "96fc7a7axxx", "expires_in": 7_200}),
+                ),
+                token: "96fc7a7axxx",
+                expires_in: Duration::from_secs(7_200),
+                expired: vec![
+                    HttpReply::json(200, &json!({"errcode": 42_001, "errmsg": "expired"})),
+                    HttpReply::json(200, &json!({"errcode": 40_014, "errmsg": "invalid"})),
+                ],
+            }),
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "DingTalk open platform: Sending work notices",
+                    to: &["ann", "bob"],
+                    content: json!({"type": "text", "text": "hi"}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
+        })
     }
 
     fn fine() -> HttpReply {

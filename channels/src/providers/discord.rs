@@ -171,17 +171,28 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject};
     use crate::golden::{Trial, coded};
     use crate::testing::{HttpReply, HttpServer};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
             provider: INFO.name,
-            settings: |url| json!({"webhook_id": "1", "webhook_token": "t", "endpoint": url, "timeout_ms": 3_000}),
+            settings: |url| json!({"webhook_id": "223704", "webhook_token": "t0ken-5e1", "endpoint": url, "timeout_ms": 3_000}),
             content: || json!({"text": "hi"}),
             taken: fine,
-            gibberish: "unknown answer",
+            blame: "Account",
+            complains: |words| HttpReply::json(401, &json!({"code": 50_027, "message": words})),
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "Discord: Webhook resource, Execute Webhook",
+                    to: &["ops"],
+                    content: json!({"text": "hi", "username": "Tidings"}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
         })
     }
 

@@ -85,7 +85,7 @@ impl Channel for Account {
         let url = self.api.url("/open-apis/auth/v3/tenant_access_token/internal", &[]);
         let body = json!({"app_id": self.app_id, "app_secret": self.app_secret.expose()});
         let sent = self.api.post(url, HeaderMap::new(), &body).await;
-        let given = self.api.settle_as(sent, None, |answer| accept::<Given>(answer, Time(0)));
+        let given = self.api.settle_token(sent, |answer| accept::<Given>(answer, Time(0)));
         Some(given.map(|given| Token {
             secret: given.tenant_access_token,
             expires_in: std::time::Duration::from_secs(given.expire),
@@ -225,13 +225,44 @@ fn too_many(answer: &Answer, at: Time) -> Outcome {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject, TokenCase};
     use crate::golden::{Trial, coded};
     use crate::testing::{HttpReply, HttpServer};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
-        None
+        Some(Subject {
+            provider: INFO.name,
+            settings: |url| json!({"app_id": "cli_1", "app_secret": "s3cret-44c", "endpoint": url, "timeout_ms": 3_000}),
+            content: || json!({"type": "text", "text": "hi"}),
+            taken: fine,
+            blame: "Account",
+            complains: |words| HttpReply::json(400, &json!({"code": 230_002, "msg": words})),
+            token: Some(|| TokenCase {
+                fetched: HttpReply::json(
+                    200,
+                    &json!({"code": 0, "msg": "ok", "tenant_access_token": "t-caecc734c2e3328a", "expire": 7_200}),
+                ),
+                token: "t-caecc734c2e3328a",
+                expires_in: Duration::from_secs(7_200),
+                expired: vec![
+                    HttpReply::json(400, &json!({"code": 99_991_663, "msg": "invalid"})),
+                    HttpReply::json(401, &json!({"code": 99_991_668, "msg": "invalid"})),
+                ],
+            }),
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "Feishu open platform: Sending messages",
+                    to: &["ou_7"],
+                    content: json!({"type": "text", "text": "hi"}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
+        })
     }
 
     fn fine() -> HttpReply {

@@ -136,17 +136,28 @@ fn body(content: &Value) -> Result<Map<String, Value>, String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject};
     use crate::golden::{Trial, coded};
     use crate::testing::HttpReply;
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
             provider: INFO.name,
-            settings: |url| json!({"hook": "h", "secret": "s", "endpoint": url, "timeout_ms": 3_000}),
+            settings: |url| json!({"hook": "h00k-7f2c", "secret": "s3cret-1d", "endpoint": url, "timeout_ms": 3_000}),
             content: || json!({"type": "text", "text": "hi"}),
             taken: fine,
-            gibberish: "unknown answer",
+            blame: "Account",
+            complains: |words| HttpReply::json(200, &json!({"code": 19_001, "msg": words})),
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "Feishu open platform: Custom bot usage guide",
+                    to: &["ops"],
+                    content: json!({"type": "text", "text": "hi"}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
         })
     }
 

@@ -258,17 +258,28 @@ fn is_code(text: &str) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject};
     use crate::golden::Trial;
     use crate::testing::{HttpReply, HttpServer, open};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
             provider: INFO.name,
-            settings: |url| json!({"bot_token": "xoxb-1", "endpoint": url, "timeout_ms": 3_000}),
+            settings: |url| json!({"bot_token": "xoxb-1c9f", "endpoint": url, "timeout_ms": 3_000}),
             content: || json!({"text": "hi"}),
             taken: fine,
-            gibberish: "unknown answer",
+            blame: "Account",
+            complains: |words| HttpReply::json(200, &json!({"ok": false, "error": "invalid_auth", "needed": words})),
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "Slack: chat.postMessage",
+                    to: &["C123456"],
+                    content: json!({"text": "hi"}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
         })
     }
 

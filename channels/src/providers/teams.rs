@@ -134,17 +134,28 @@ fn card(content: &Value) -> Result<Value, String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject};
     use crate::golden::Trial;
     use crate::testing::{HttpReply, open};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
             provider: INFO.name,
-            settings: |url| json!({"url": "https://a.example/in?sig=s", "endpoint": url, "timeout_ms": 3_000}),
+            settings: |url| json!({"url": "https://a.example/in?sig=s1gn-83b", "endpoint": url, "timeout_ms": 3_000}),
             content: || json!({"type": "text", "text": "hi"}),
             taken: || HttpReply::status(202),
-            gibberish: "unknown answer",
+            blame: "Account",
+            derived: &["s1gn-83b"],
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "Microsoft Learn: Create incoming webhooks with Workflows",
+                    to: &["ops"],
+                    content: json!({"type": "text", "title": "T", "text": "hi"}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
         })
     }
 

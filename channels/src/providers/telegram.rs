@@ -162,17 +162,28 @@ pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject};
     use crate::golden::Trial;
     use crate::testing::{HttpReply, HttpServer};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
             provider: INFO.name,
-            settings: |url| json!({"bot_token": "1:a", "endpoint": url, "timeout_ms": 3_000}),
+            settings: |url| json!({"bot_token": "123456:ABC-DEF", "endpoint": url, "timeout_ms": 3_000}),
             content: || json!({"type": "text", "text": "hi"}),
             taken: fine,
-            gibberish: "unknown answer",
+            blame: "Account",
+            complains: |words| HttpReply::json(401, &json!({"ok": false, "error_code": 401, "description": words})),
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "Telegram Bot API: sendMessage",
+                    to: &["@news"],
+                    content: json!({"type": "text", "text": "hi"}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
         })
     }
 

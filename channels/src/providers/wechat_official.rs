@@ -139,15 +139,43 @@ impl Account {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject, TokenCase};
     use crate::golden::{Trial, coded};
     use crate::testing::{HttpReply, HttpServer};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
-        None
+        Some(Subject {
+            provider: INFO.name,
+            settings: |url| json!({"app_id": "wx1", "app_secret": "s3cret-44d", "endpoint": url, "timeout_ms": 3_000}),
+            content: || json!({"template_id": "ngq", "data": {"keyword1": "a"}}),
+            taken: fine,
+            blame: "Account",
+            complains: |words| HttpReply::json(200, &json!({"errcode": 40_037, "errmsg": words})),
+            token: Some(|| TokenCase {
+                fetched: HttpReply::json(200, &json!({"access_token": "ACCESS_TOKEN-1", "expires_in": 7_200})),
+                token: "ACCESS_TOKEN-1",
+                expires_in: Duration::from_secs(7_200),
+                expired: vec![
+                    HttpReply::json(200, &json!({"errcode": 40_001, "errmsg": "old"})),
+                    HttpReply::json(200, &json!({"errcode": 42_001, "errmsg": "old"})),
+                ],
+            }),
+            golden: || {
+                vec![Golden {
+                    name: "template",
+                    page: "WeChat official accounts: Template message interface",
+                    to: &["o1"],
+                    content: json!({"template_id": "ngq", "data": {"keyword1": "a"}}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
+        })
     }
 
     fn fine() -> HttpReply {

@@ -87,7 +87,7 @@ impl Channel for Account {
         let url = self.api.url("/cgi-bin/gettoken", &query);
         let sent = self.api.call(Method::GET, url, HeaderMap::new(), bytes::Bytes::new()).await;
         let read = |answer: &_| Verdict::accept::<GivenToken>(answer, Time(0), &WECOM);
-        Some(self.api.settle_as(sent, None, read).map(Token::from))
+        Some(self.api.settle_token(sent, read).map(Token::from))
     }
 
     async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
@@ -223,13 +223,52 @@ fn judge(answer: &Answer, at: Time, targets: &[&Target]) -> Vec<Outcome> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Partial, Subject, TokenCase};
     use crate::golden::{Trial, brief, coded};
     use crate::testing::{HttpReply, HttpServer, open};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
-        None
+        Some(Subject {
+            provider: INFO.name,
+            settings: |url| json!({"corp_id": "ww1", "corp_secret": "s3cret-44a", "agent_id": 1_000_002, "endpoint": url, "timeout_ms": 3_000}),
+            content: || json!({"type": "text", "text": "hi"}),
+            taken: fine,
+            blame: "Account",
+            complains: |words| HttpReply::json(200, &json!({"errcode": 81_013, "errmsg": words})),
+            partial: || {
+                let said = json!({"errcode": 0, "errmsg": "ok", "invaliduser": "bob|x", "unlicenseduser": "cid", "msgid": "m1"});
+                vec![Partial {
+                    to: vec!["Ann", "Bob", "cid"],
+                    reply: HttpReply::json(200, &said),
+                    expected: vec!["delivered m1", "never invaliduser Recipient", "never unlicenseduser Account"],
+                }]
+            },
+            token: Some(|| TokenCase {
+                fetched: HttpReply::json(
+                    200,
+                    &json!({"errcode": 0, "errmsg": "ok", "access_token": "accesstoken000001", "expires_in": 7_200}),
+                ),
+                token: "accesstoken000001",
+                expires_in: Duration::from_secs(7_200),
+                expired: vec![
+                    HttpReply::json(200, &json!({"errcode": 42_001, "errmsg": "expired"})),
+                    HttpReply::json(200, &json!({"errcode": 40_014, "errmsg": "invalid"})),
+                ],
+            }),
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "WeCom developer centre: Sending application messages (document 90236)",
+                    to: &["ann", "bob"],
+                    content: json!({"type": "text", "text": "hi"}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
+        })
     }
 
     fn fine() -> HttpReply {
@@ -368,7 +407,7 @@ pub(super) mod tests {
         assert_eq!((token.secret.expose(), token.expires_in.as_secs()), ("accesstoken000001", 7_200));
         server.set(HttpReply::json(200, &json!({"errcode": 40_001, "errmsg": "invalid credential s3cret"})));
         let refused = account.fetch_token().await.expect("it has tokens").expect_err("the secret is wrong");
-        assert_eq!(refused, Reason::new("errcode_40001", "invalid credential ***"));
+        assert_eq!(refused, Reason::new("errcode_40001", "the supplier gave no access token"));
 
         server.set(fine());
         let delivery = crate::testing::call(&["ann"], json!({})).targets[0].delivery;

@@ -126,17 +126,28 @@ fn body(content: &Value) -> Result<Value, String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject};
     use crate::golden::{Trial, coded};
     use crate::testing::{HttpReply, HttpServer};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
             provider: INFO.name,
-            settings: |url| json!({"key": "k", "endpoint": url, "timeout_ms": 3_000}),
+            settings: |url| json!({"key": "693axxx6-7aoc", "endpoint": url, "timeout_ms": 3_000}),
             content: || json!({"type": "text", "text": "hi"}),
             taken: fine,
-            gibberish: "unknown answer",
+            blame: "Account",
+            complains: |words| HttpReply::json(200, &json!({"errcode": 93_000, "errmsg": words})),
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "WeCom developer centre: Group robots (document 91770)",
+                    to: &["ops"],
+                    content: json!({"type": "text", "text": "hi", "mentioned_list": ["wangqing", "@all"]}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
         })
     }
 
