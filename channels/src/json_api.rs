@@ -11,7 +11,8 @@ use serde_json::Value;
 use tidings_contract::{Blame, FieldError, Outcome, Reason, Secret, Setting, Time, Token};
 
 use crate::http::{
-    Answer, Client, ClientOptions, Failure, HeaderMap, HeaderName, HeaderValue, Method, USER_AGENT, Url, header,
+    Answer, Client, ClientOptions, Failure, HeaderMap, HeaderName, HeaderValue, Method, PROVIDER_BODY_LIMIT,
+    USER_AGENT, Url, header,
 };
 use crate::reading::Reading;
 use crate::status::{outcome_of_api, without, words};
@@ -33,6 +34,9 @@ pub(crate) const TIMEOUT: Setting = Setting {
 /// Longest time one call of a provider here may take before its end counts as unknown: `timeout_ms` at its longest and
 /// a little more.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(25);
+
+/// Most of an answer's body that is read, in bytes: a thousand recipients have a line each.
+const BODY_LIMIT: usize = 4 * PROVIDER_BODY_LIMIT;
 
 /// A setting that must be there.
 pub(crate) const fn needed(name: &'static str, doc: &'static str) -> Setting {
@@ -115,8 +119,8 @@ impl ApiSettings {
         client: fn(ClientOptions) -> Result<Client, Failure>,
         secrets: impl IntoIterator<Item = &'a Secret>,
     ) -> Result<Api, Vec<FieldError>> {
-        let client = client(ClientOptions::provider(self.timeout, false))
-            .map_err(|failure| vec![FieldError::new("settings", failure.to_string())])?;
+        let options = ClientOptions { body_limit: BODY_LIMIT, ..ClientOptions::provider(self.timeout, false) };
+        let client = client(options).map_err(|failure| vec![FieldError::new("settings", failure.to_string())])?;
         let secrets = secrets.into_iter().cloned().collect();
         Ok(Api { client, endpoint: self.endpoint, timeout: self.timeout, secrets })
     }

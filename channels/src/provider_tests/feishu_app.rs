@@ -132,6 +132,7 @@ async fn every_documented_code_has_its_class() {
         (limited.clone().with("x-ogw-ratelimit-reset", "9"), "later http_429 9000"),
         (limited.with("Retry-After", "3"), "later http_429 3000"),
         (HttpReply::json(200, &json!({"code": 0, "msg": "success"})), "unknown answer"),
+        (HttpReply::json(404, &json!({})), "never http_404 Account"),
         (fine(), "delivered om_dc13"),
     ];
     trial().classes("ou_7", &content, cases).await;

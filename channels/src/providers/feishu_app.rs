@@ -23,7 +23,7 @@ use crate::message::{build, post};
 use crate::multipart::form;
 use crate::reading::Reading;
 use crate::stable_id::uuid;
-use crate::status::{MOST_WAIT_MS, words};
+use crate::status::{MOST_WAIT_MS, outcome_of_api, words};
 
 const MESSAGES: &str = "/open-apis/im/v1/messages";
 
@@ -209,13 +209,14 @@ fn accept<T: DeserializeOwned>(answer: &Answer, at: Time) -> Result<T, Outcome> 
         // One code for all wrong parameters; the recipient is one of them.
         Some(230_001) if msg.contains("receive_id") => Err(Outcome::never(Blame::Recipient, "code_230001", msg)),
         Some(code) => Err(FEISHU.outcome(&code, msg)),
+        None if !answer.is_success() => Err(outcome_of_api(answer, at)),
         None => Err(Outcome::unknown("answer", words(answer))),
     }
 }
 
 /// The vendor says in a header of its own after how many seconds to come back.
 fn too_many(answer: &Answer, at: Time) -> Outcome {
-    let mut outcome = crate::status::outcome_of_api(answer, at);
+    let mut outcome = outcome_of_api(answer, at);
     let seconds = answer.header("x-ogw-ratelimit-reset").and_then(|text| text.trim().parse::<u64>().ok());
     if let (Outcome::Later { after_ms: after @ None, .. }, Some(seconds)) = (&mut outcome, seconds) {
         *after = Some(seconds.saturating_mul(1_000).min(MOST_WAIT_MS));

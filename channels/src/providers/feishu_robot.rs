@@ -19,7 +19,7 @@ use crate::json_api::{
 };
 use crate::message::{build, post};
 use crate::reading::Reading;
-use crate::status::words;
+use crate::status::{outcome_of_api, words};
 
 static INFO: ProviderInfo = ProviderInfo {
     name: "feishu_robot",
@@ -118,6 +118,7 @@ fn judge(answer: &Answer, at: Time) -> Outcome {
     match code {
         Some(0) => Outcome::Delivered { provider_id: None },
         Some(code) => FEISHU.outcome(&code, msg),
+        None if !answer.is_success() => outcome_of_api(answer, at),
         None => Outcome::unknown("answer", words(answer)),
     }
 }
@@ -233,6 +234,10 @@ pub(super) mod tests {
         trial().classes("ops", &content, coded(400, "code", "msg", &cases)).await;
         let old = [(19_024, "never code_19024 Content"), (0, "delivered")];
         trial().classes("ops", &content, coded(200, "StatusCode", "StatusMessage", &old)).await;
-        trial().classes("ops", &content, [(HttpReply::json(200, &json!({})), "unknown answer")]).await;
+        let without = [
+            (HttpReply::json(200, &json!({})), "unknown answer"),
+            (HttpReply::json(404, &json!({})), "never http_404 Account"),
+        ];
+        trial().classes("ops", &content, without).await;
     }
 }
