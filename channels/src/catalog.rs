@@ -48,9 +48,15 @@ pub static CHANNELS: &[ChannelInfo] = &[
         name: "sms",
         doc: "A text message.",
         recipient: RecipientKind::Phone,
-        fields: &[required("text", "The text."), optional("url", "A link; put after the text.")],
+        fields: &[
+            optional("text", "The text. text, template_id or both must be there."),
+            optional("url", "A link; put after the text."),
+            optional("template_id", "The supplier's template, or a name that the account maps to one."),
+            optional("params", "What the template is filled with: a list, or an object by name."),
+            optional("sign_name", "The signature before the text, without brackets; default the account's."),
+        ],
         open: false,
-        example: r#"{"text": "Your code is {{ code }}."}"#,
+        example: r#"{"template_id": "otp", "params": {"code": "{{ code }}"}, "text": "Your code is {{ code }}."}"#,
     },
     chat::TEAMS,
     chat::TELEGRAM,
@@ -76,6 +82,8 @@ enum Shape {
     Fields(&'static [Field]),
     /// Texts only.
     Texts,
+    /// A text, or a template with its parameters.
+    Sms,
     /// Anything.
     Open,
 }
@@ -96,7 +104,8 @@ fn shape(channel: &str) -> Shape {
         "wechat_official" => Shape::Fields(wechat::OFFICIAL_FIELDS),
         "wecom_app" => Shape::Kinds(wecom::APP_KINDS),
         "wecom_robot" => Shape::Kinds(wecom::ROBOT_KINDS),
-        "email" | "sms" => Shape::Texts,
+        "email" => Shape::Texts,
+        "sms" => Shape::Sms,
         _ => Shape::Open,
     }
 }
@@ -126,6 +135,7 @@ pub fn check_content(channel: &ChannelInfo, content: &Value) -> Vec<FieldError> 
             errors.extend(found.into_iter().filter(|error| error.detail != message::MISSING));
         }
         Shape::Texts => texts(content, &mut errors),
+        Shape::Sms => sms(content, &mut errors),
         Shape::Open => {}
     }
     if let Some((_, names)) = ONE_OF.iter().find(|(name, _)| *name == channel.name)
@@ -164,6 +174,27 @@ fn texts(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
     }
 }
 
+fn sms(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
+    let plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+    for (name, value) in content.iter().filter(|(_, value)| !value.is_null()) {
+        let fits = match (name.as_str(), value) {
+            ("params", Value::Array(items)) => items.iter().all(plain),
+            ("params", Value::Object(items)) => items.values().all(plain),
+            ("params", _) => false,
+            (_, value) => value.is_string(),
+        };
+        match (fits, name.as_str()) {
+            (true, _) => {}
+            (false, "params") => errors.push(missing(name, "must be a list or an object of texts")),
+            (false, _) => errors.push(missing(name, "must be a text")),
+        }
+    }
+    if !has(content, "text") && !has(content, "template_id") {
+        // What is missing comes before what is too much.
+        errors.insert(0, missing("text", "text or template_id is required"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -182,7 +213,7 @@ mod tests {
             let fields: Vec<&Field> = match shape(channel.name) {
                 Shape::Kinds(kinds) => kinds.iter().flat_map(|kind| kind.fields).collect(),
                 Shape::Fields(fields) => fields.iter().collect(),
-                Shape::Texts | Shape::Open => continue,
+                Shape::Texts | Shape::Sms | Shape::Open => continue,
             };
             let sent: BTreeSet<_> = fields.iter().map(|field| field.ours).collect();
             let described = channel.fields.iter().map(|field| field.name).filter(|name| *name != "type");
@@ -208,6 +239,10 @@ mod tests {
             ("sms", json!({}), vec!["content.text"]),
             ("sms", json!({"text": ""}), vec!["content.text"]),
             ("sms", json!({"text": 7}), vec!["content.text"]),
+            ("sms", json!({"template_id": "otp", "params": {"code": 7}}), vec![]),
+            ("sms", json!({"template_id": "otp", "params": ["a", true]}), vec![]),
+            ("sms", json!({"template_id": "otp", "params": {"code": {}}}), vec!["content.params"]),
+            ("sms", json!({"template_id": 7, "text": "x"}), vec!["content.template_id"]),
             ("sms", json!("hi"), vec!["content"]),
             ("sms", json!({"text": "hi", "txet": "hi"}), vec!["content.txet"]),
             ("email", json!({"subject": "s", "text": "t"}), vec![]),

@@ -122,6 +122,18 @@ pub trait Channel: Send + Sync + fmt::Debug {
         Err(Unsupported("pull_receipts"))
     }
 
+    /// The same for suppliers whose requests are signed with the time; what the host calls.
+    ///
+    /// # Errors
+    /// See [`Channel::pull_receipts`].
+    async fn pull_receipts_at(
+        &self,
+        token: Option<&Secret>,
+        _at: Time,
+    ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        self.pull_receipts(token).await
+    }
+
     /// Asks the supplier what became of these deliveries, which it took within the last day.
     ///
     /// # Errors
@@ -148,6 +160,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
 
     /// Verifies and reads a callback of the supplier's.
     ///
+    /// `headers` hold the names in lower case, and under `:path` the path and the query of the address that was called.
+    ///
     /// # Errors
     /// [`Unsupported`] where the supplier never calls back.
     fn read_callback(
@@ -157,6 +171,12 @@ pub trait Channel: Send + Sync + fmt::Debug {
         _at: Time,
     ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
         Err(Unsupported("read_callback"))
+    }
+
+    /// What the supplier wants to hear when its callback was kept: the media type and the body of a 200. Anything else
+    /// makes it call again.
+    fn callback_answer(&self) -> (&'static str, &'static str) {
+        ("text/plain", "")
     }
 }
 
