@@ -190,7 +190,7 @@ pub(super) mod tests {
     fn fine() -> HttpReply {
         HttpReply::json(
             200,
-            &json!({"ok": true, "result": {"message_id": 7, "chat": {"id": -100_1, "type": "channel"}}}),
+            &json!({"ok": true, "result": {"message_id": 7, "chat": {"id": -1_001, "type": "channel"}}}),
         )
     }
 
