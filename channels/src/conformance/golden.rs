@@ -73,7 +73,9 @@ async fn sent(subject: &Subject, golden: &Golden) -> String {
     let requests: Vec<_> = server.requests().iter().map(written).collect();
     assert!(!requests.is_empty(), "{} {} was not sent", subject.provider, golden.name);
     let text = format!("# {}\n{}", golden.page, requests.join("\n---\n"));
-    masked(text, golden, &secrets(subject, &url), &server.addr().to_string())
+    let token = subject.token.map(|case| Secret::new(case().token));
+    let sealed: Vec<_> = secrets(subject, &url).into_iter().chain(token).collect();
+    masked(text, golden, &sealed, &server.addr().to_string())
 }
 
 #[tokio::test]

@@ -42,7 +42,10 @@ async fn every_end_of_a_call_has_its_class() {
         assert_eq!(seen, subject.gibberish, "{}", subject.provider);
         for (reply, expected) in &cases {
             let (seen, requests) = once(&subject, reply.clone()).await;
-            assert_eq!(seen, expected.replace("{blame}", subject.blame), "{} {reply:?}", subject.provider);
+            // Who was shown a token may take "who are you" for the token's end.
+            let spent = subject.token.is_some() && expected.contains("http_401") && seen == "later token_invalid";
+            let expected = expected.replace("{blame}", subject.blame);
+            assert!(spent || seen == expected, "{} {reply:?}: {seen} and not {expected}", subject.provider);
             assert!(requests <= 1, "{} {reply:?}: nobody repeats behind the caller's back", subject.provider);
         }
     }

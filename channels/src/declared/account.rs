@@ -11,7 +11,7 @@ use md5::{Digest, Md5};
 use ring::hmac;
 use serde_json::Value;
 use sha2::Sha256;
-use tidings_contract::{Blame, Call, Channel, Outcome, Reason, Secret, Target, Time, Token};
+use tidings_contract::{Blame, Call, Channel, Outcome, Reason, Secret, Target, Token};
 use url::form_urlencoded;
 
 use super::answer::text_at;
@@ -48,7 +48,11 @@ struct Request {
 #[async_trait]
 impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
-        let sorted = sms::groups(call, self.definition.most, |_| Ok(((), ())));
+        if self.definition.token.is_some() && call.token.is_none() {
+            let outcome = Outcome::later(Token::INVALID, "the call came without an access token");
+            return vec![outcome; call.targets.len()];
+        }
+        let sorted = sms::groups(call, self.definition.most, |target| Ok(((), self.item(target, call)?)));
         sms::run(sorted, sms::WINDOW, |group| self.submit(group, call)).await
     }
 
@@ -59,13 +63,10 @@ impl Channel for Account {
 }
 
 impl Account {
-    async fn submit(&self, group: Group<'_, ()>, call: &Call) -> Vec<Outcome> {
-        let request = match self.request(&group.targets, call) {
+    async fn submit(&self, group: Group<'_, (), Value>, call: &Call) -> Vec<Outcome> {
+        let request = match self.request(&group, call) {
             Ok(request) => request,
-            Err(detail) => {
-                let outcome = Outcome::never(Blame::Content, "content", detail);
-                return vec![outcome; group.targets.len()];
-            }
+            Err(detail) => return vec![unfit(detail); group.targets.len()],
         };
         let Request { url, headers, body, recipients, sealed } = request;
         let method = match self.definition.method {
@@ -84,27 +85,26 @@ impl Account {
         outcomes.into_iter().map(|outcome| without(outcome, &sealed)).collect()
     }
 
-    fn request(&self, targets: &[&Target], call: &Call) -> Result<Request, String> {
+    /// What stands for this recipient in the list; null where there is no list.
+    fn item(&self, target: &Target, call: &Call) -> Result<Value, Outcome> {
+        let Some(item) = &self.definition.item else { return Ok(Value::Null) };
+        let to = number(self.definition.number, &target.to);
+        let mut values = self.values(target, call);
+        self.derive(&self.definition.derive, &mut values, &mut Vec::new()).map_err(unfit)?;
+        item.fill(&values.with(to, text_of(&target.content), &target.content)).map_err(unfit)
+    }
+
+    fn request(&self, group: &Group<'_, (), Value>, call: &Call) -> Result<Request, String> {
         let definition = &self.definition;
-        let mut values = self.values(targets, call);
-        let recipients: Vec<_> = targets.iter().map(|target| number(definition.number, &target.to)).collect();
+        let first = group.targets.first().ok_or("nobody to send to")?;
+        let mut values = self.values(first, call);
+        let recipients: Vec<_> = group.targets.iter().map(|target| number(definition.number, &target.to)).collect();
         let mut sealed: Vec<Secret> = self.secret.iter().chain(&call.token).cloned().collect();
-        let first = targets.first().ok_or("nobody to send to")?;
-        match &definition.item {
-            Some(item) => {
-                self.derive(&definition.derive, &mut values, &mut sealed)?;
-                let each = targets
-                    .iter()
-                    .zip(&recipients)
-                    .map(|(target, to)| item.fill(&values.with(to.clone(), text_of(&target.content), &target.content)));
-                let items = each.collect::<Result<Vec<_>, _>>()?;
-                values.set("items", items);
-            }
-            None => {
-                values = values.with(recipients[0].clone(), text_of(&first.content), &first.content);
-                self.derive(&definition.derive, &mut values, &mut sealed)?;
-            }
+        if definition.item.is_none() {
+            values = values.with(recipients[0].clone(), text_of(&first.content), &first.content);
         }
+        self.derive(&definition.derive, &mut values, &mut sealed)?;
+        values.set("items", group.values.clone());
         let body = write(definition.format, &definition.body.fill(&values)?)?;
         values.set("body", String::from_utf8_lossy(&body).into_owned());
         self.derive(&definition.derive_after, &mut values, &mut sealed)?;
@@ -119,20 +119,25 @@ impl Account {
         Ok(Request { url, headers, body, recipients, sealed })
     }
 
-    fn values(&self, targets: &[&Target], call: &Call) -> Values<'_> {
+    /// What is the account's.
+    fn own(&self) -> Values<'_> {
         let mut values = Values::default();
         values.set("user", self.user.as_str());
         if let Some(secret) = &self.secret {
             values.set("secret", secret.expose());
         }
+        values
+    }
+
+    /// What is the call's, too.
+    fn values(&self, first: &Target, call: &Call) -> Values<'_> {
+        let mut values = self.own();
         if let Some(token) = &call.token {
             values.set("token", token.expose());
         }
         values.set("at_ms", call.at.0);
         values.set("at_s", call.at.0 / 1_000);
-        if let Some(first) = targets.first() {
-            values.set("delivery", first.delivery.to_string());
-        }
+        values.set("delivery", first.delivery.to_string());
         values
     }
 
@@ -154,16 +159,7 @@ impl Account {
 
     async fn token(&self, call: &TokenCall) -> Result<Token, Reason> {
         let wrong = |detail: String| Reason::new("token", detail);
-        let values = self.values(
-            &[],
-            &Call {
-                channel: String::new(),
-                message_type: tidings_contract::MessageType::Notice,
-                at: Time(0),
-                targets: Vec::new(),
-                token: None,
-            },
-        );
+        let values = self.own();
         let body = write(call.format, &call.body.fill(&values).map_err(wrong)?).map_err(wrong)?;
         let headers = headers(call.format, &call.headers, &values).map_err(wrong)?;
         let answer = self.client.call(HttpMethod::POST, call.url.clone(), headers, body).await;
@@ -176,6 +172,11 @@ impl Account {
         let expires_in = Duration::from_secs(lasts.unwrap_or(call.lasts_s));
         Ok(Token { secret: Secret::new(token), expires_in })
     }
+}
+
+/// A content that does not hold what the document asks of it.
+fn unfit(detail: String) -> Outcome {
+    Outcome::never(Blame::Content, "content", detail)
 }
 
 fn number(form: Number, to: &str) -> String {

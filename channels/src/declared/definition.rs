@@ -178,11 +178,13 @@ impl Definition {
         }
         let typed = Typed::deserialize(document).map_err(|error| error.to_string())?;
         let mut known: Vec<&str> = NAMES.to_vec();
-        let derive = steps("derive", &typed.derive, &mut known, &["to", "text"])?;
-        let alone: &[&str] = if typed.item.is_some() { &["items"] } else { &["to", "text"] };
-        let with = |more: &[&'static str]| -> Vec<&str> { known.iter().copied().chain(more.iter().copied()).collect() };
+        // What differs from one recipient to the next stands where there is one only.
+        let single: &[&str] = &["to", "text", "content"];
+        let (alone, lone) = if typed.item.is_some() { (&["items"][..], &[][..]) } else { (single, single) };
+        let derive = steps("derive", &typed.derive, &mut known, lone)?;
+        let with = |more: &[&'static str]| -> Vec<&str> { known.iter().chain(more).copied().collect() };
         let body = Shape::parse(&typed.body, &with(alone)).map_err(|detail| format!("body: {detail}"))?;
-        let item = typed.item.as_ref().map(|item| Shape::parse(item, &with(&["to", "text"])));
+        let item = typed.item.as_ref().map(|item| Shape::parse(item, &with(single)));
         let item = item.transpose().map_err(|detail| format!("item: {detail}"))?;
         match (&item, typed.most) {
             (None, Some(_)) => return Err("most: goes together with item".to_owned()),
@@ -190,7 +192,8 @@ impl Definition {
             (_, Some(most)) if !(1..=MOST).contains(&most) => return Err(format!("most: must be 1 to {MOST}")),
             _ => {}
         }
-        let mut after: Vec<&str> = with(&["body"]);
+        let mut after: Vec<&str> = with(lone);
+        after.push("body");
         let derive_after = steps("derive_after", &typed.derive_after, &mut after, &[])?;
         let token = typed.token.as_ref().map(|token| token_call(token, endpoint)).transpose()?;
         typed.answer.check(item.is_some())?;
@@ -273,7 +276,7 @@ fn header_texts(
 /// A URL of the document's: whole, or under `endpoint`.
 fn address(field: &str, text: &str, endpoint: Option<&str>) -> Result<Url, String> {
     let whole = match (text.strip_prefix('/'), endpoint) {
-        (Some(path), Some(base)) if path.is_empty() => base.to_owned(),
+        (Some(""), Some(base)) => base.to_owned(),
         (Some(path), Some(base)) => format!("{}/{path}", base.trim_end_matches('/')),
         (Some(_), None) => return Err(format!("{field}: stands under the account's endpoint, which is missing")),
         (None, _) => text.to_owned(),

@@ -50,7 +50,7 @@ enum Part {
 }
 
 impl Text {
-    /// Reads a text; `known` are the names that may stand in it beside `content.`.
+    /// Reads a text; `known` are the names that may stand in it. `content` stands for `content.` and any field.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -60,8 +60,9 @@ impl Text {
         while let Some((before, after)) = rest.split_once("{{") {
             let Some((name, after)) = after.split_once("}}") else { return Err("a {{ has no }}".to_owned()) };
             let name = name.trim();
-            if !known.contains(&name) && !name.starts_with("content.") {
-                return Err(format!("{name} is not known here; there are {} and content.…", known.join(", ")));
+            let first = name.split('.').next().filter(|first| *first == "content").unwrap_or(name);
+            if !known.contains(&first) || name == "content" {
+                return Err(format!("{name} is not known here; there are {}", known.join(", ")));
             }
             if !before.is_empty() {
                 parts.push(Part::Plain(before.to_owned()));
@@ -172,7 +173,7 @@ mod tests {
         values.set("at_ms", 5);
         let values = values.with("+1".to_owned(), None, &content);
         let shape = json!({"n": "{{ at_ms }}", "t": "at {{at_ms}}!", "l": ["{{ content.a }}", true], "to": "{{to}}"});
-        let shape = Shape::parse(&shape, &["at_ms", "to"]).expect("it is right");
+        let shape = Shape::parse(&shape, &["at_ms", "to", "content"]).expect("it is right");
         let expected = json!({"n": 5, "t": "at 5!", "l": [{"b": 7}, true], "to": "+1"});
         assert_eq!(shape.fill(&values), Ok(expected));
         assert!(shape.holds("to") && !shape.holds("items"));
@@ -184,7 +185,7 @@ mod tests {
         assert!(
             Shape::parse(&json!({"x": "{{ secrt }}"}), &["secret"]).is_err_and(|e| e.starts_with("x: secrt is not"))
         );
-        let text = Text::parse("{{ content.x.y }}", &[]).expect("it is right");
+        let text = Text::parse("{{ content.x.y }}", &["content"]).expect("it is right");
         assert_eq!(text.fill(&Values::default()), Err("content.x.y is missing".to_owned()));
     }
 }

@@ -138,6 +138,21 @@ async fn a_described_lintong_sends_and_understands_what_the_built_in_one_does() 
 }
 
 #[tokio::test]
+async fn a_content_that_does_not_fit_costs_only_its_own_recipient() {
+    let server = HttpServer::start(results(&[("8613800138001", json!(0))])).await.expect("a free port");
+    let account = open(&Registry::new(), INFO.name, settings(&server.url(""))).expect("the settings are right");
+    let mut call = call(&["+8613800138000", "+8613800138001"], json!({"text": "hi"}));
+    call.targets[0].content = Arc::new(json!({"title": "no text"}));
+    let classes = |outcomes: Vec<tidings_contract::Outcome>| outcomes.iter().map(|o| o.class()).collect::<Vec<_>>();
+    // The token has not come yet: nothing goes out.
+    assert_eq!(account.send(&call).await[1].reason().map(|reason| reason.code.as_str()), Some("token_invalid"));
+    assert_eq!(server.count(), 0);
+    call.token = Some(tidings_contract::Secret::new("described-token-6e"));
+    assert_eq!(classes(account.send(&call).await), ["never", "delivered"]);
+    assert_eq!(server.requests()[0].json()["messages"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn without_items_every_recipient_has_a_request_and_the_status_can_decide() {
     let server = HttpServer::start(HttpReply::json(202, &json!({"id": 7}))).await.expect("a free port");
     let definition = json!({"url": "/", "format": "form", "method": "PUT", "body": {"to": "{{ to }}", "n": "{{ at_s }}"},
@@ -171,6 +186,10 @@ fn a_wrong_document_says_where() {
         (json!({"url": "https://a.example", "body": {}, "most": 3}), "most: goes together with item"),
         (json!({"url": "https://a.example", "body": {}, "item": {}}), "body: must hold {{ items }}"),
         (json!({"url": "https://a.example", "body": "{{ items }}", "item": {}, "most": 900}), "most: must be 1 to 200"),
+        (
+            json!({"url": "https://a.example", "body": ["{{ items }}", "{{ content.x }}"], "item": {}}),
+            "body: content.x is not known",
+        ),
         (json!({"url": "https://a.example", "body": {}, "headers": {"a b": ""}}), "headers.a b: is not a header"),
         (
             json!({"url": "https://a.example", "body": {}, "answer": {"code": "code", "success": ["0"]}}),
