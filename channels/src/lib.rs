@@ -3,10 +3,16 @@
 pub mod http;
 
 mod address;
+mod batch;
 mod catalog;
+mod codes;
 mod declared;
 mod inbox;
+mod json_api;
+mod keypairs;
 mod mail;
+mod message;
+mod multipart;
 mod providers;
 mod reading;
 mod recipient;
@@ -15,13 +21,20 @@ mod signing;
 mod sms;
 mod smtp;
 mod smtp_reply;
+mod stable_id;
 mod status;
+mod wechat;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 #[cfg(test)]
 mod conformance;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod golden_keys;
 
 pub use catalog::{CHANNELS, check_content};
 pub use inbox::{InboxEntry, SandboxInbox};

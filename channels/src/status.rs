@@ -6,7 +6,7 @@ use tidings_contract::{Blame, Outcome, Reason, Secret, Time};
 use crate::http::Answer;
 
 /// Longest time a receiver can make us wait, in milliseconds: an hour.
-const MOST_WAIT_MS: u64 = 3_600_000;
+pub(crate) const MOST_WAIT_MS: u64 = 3_600_000;
 
 /// Classes an answer by its status alone (RFC 9110 §15).
 ///

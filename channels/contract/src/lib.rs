@@ -22,6 +22,7 @@ pub use planted::plant;
 pub use planted::planted;
 pub use provider::{
     Call, Channel, Material, Provider, ProviderInfo, Receipt, ReceiptMark, Sent, Target, Token, Unsupported,
+    VendorTemplate,
 };
 pub use secret::Secret;
 pub use time::{Clock, Time};

@@ -29,16 +29,31 @@ macro_rules! providers {
 
 // The modules are declared inside a macro, so `cargo fmt` does not find them: format this folder by name.
 providers! {
+    alipay_mini,
     custom_http,
     dingtalk_robot,
+    dingtalk_work,
+    discord,
     email_smtp,
+    feishu_app,
+    feishu_robot,
+    push_apns,
+    push_fcm,
+    push_getui,
     sandbox,
+    slack,
     sms_aliyun,
     sms_lintong,
     sms_tencent,
     sms_twilio,
     sms_yunpian,
+    teams,
+    telegram,
     webhook,
+    wechat_mini,
+    wechat_official,
+    wecom_app,
+    wecom_robot,
 }
 
 /// The example of the README, which nobody registers.
