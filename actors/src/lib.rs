@@ -5,6 +5,7 @@ mod accounts;
 mod alarm;
 mod bell;
 mod call;
+mod callback;
 mod dedup;
 mod desk;
 mod dispatcher;
@@ -18,6 +19,8 @@ mod pause;
 mod pool;
 mod queue;
 mod rate_limiter;
+mod recalls;
+mod receipts;
 mod recorder;
 pub mod render;
 mod room;
@@ -31,6 +34,9 @@ mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;
+mod token_cache;
+mod token_fetch;
+mod tokens;
 mod work;
 
 #[cfg(test)]
@@ -41,5 +47,6 @@ pub use dedup::{FingerprintError, FingerprintItem, Fingerprints, fingerprint};
 pub use ledger::{Ledger, LedgerError};
 pub use motion::{Motion, Parts, StartError, start};
 pub use pause::Pause;
+pub use receipts::{CallbackError, Reported};
 pub use settings::Settings;
 pub use status::ActorStatus;

@@ -19,6 +19,8 @@ pub(crate) enum Entry {
     Close { ticket: Ticket, closing: Closing },
     /// An attempt is to be claimed before it is made.
     Begin(Box<Letter>),
+    /// Something to be kept beside the next entry; nobody waits for the answer.
+    Aside(Box<Command>),
 }
 
 impl Entry {
@@ -35,6 +37,7 @@ impl Entry {
             Self::Close { ticket, closing } => {
                 Command::Close { delivery: ticket.delivery(), epoch: ticket.epoch(), closing: closing.clone() }
             }
+            Self::Aside(command) => Command::clone(command),
             Self::Begin(letter) => Command::Begin {
                 delivery: letter.work.ticket.delivery(),
                 attempt: letter.attempt(),

@@ -21,6 +21,7 @@ use crate::recorder::came_back;
 use crate::slot::Slots;
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
+use crate::tokens::TokensMsg;
 use crate::work::Letter;
 
 /// What a sender is told.
@@ -116,7 +117,7 @@ impl Sending {
             self.waiting.iter_mut().for_each(|lane| lane.retain(|letter| letter.begun));
         }
         self.let_go();
-        let mut lapsed = Vec::new();
+        let (mut lapsed, mut tokenless) = (Vec::new(), Vec::new());
         while let Some(letter) = self.next() {
             let now = self.board.now();
             let calling = letter.calling.unwrap_or_else(|| Calling::begin(Arc::clone(letter.work.ticket.desk())));
@@ -129,6 +130,9 @@ impl Sending {
             } else if !letter.may_go(now) {
                 let calling = letter.calling.filter(|_| letter.begun);
                 lapsed.push(Letter { permit: None, slot: None, calling, ..letter });
+            } else if self.lacks_token(&letter, now) {
+                let calling = letter.calling.filter(|_| letter.begun);
+                tokenless.push(Letter { slot: None, calling, ..letter });
             } else {
                 let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
                 let letter = Letter { slot, ..letter };
@@ -143,6 +147,9 @@ impl Sending {
         if !lapsed.is_empty() {
             self.board.rate_limiter.send(RateLimiterMsg::Letters(lapsed));
         }
+        if !tokenless.is_empty() {
+            self.board.tokens_actor.send(TokensMsg::Letters(tokenless));
+        }
         let in_use = self.slots.in_use();
         self.gauge.set(self.waiting.iter().map(VecDeque::len).sum(), in_use);
         meters::in_flight(&self.name, in_use);
@@ -154,6 +161,12 @@ impl Sending {
         let ticket = &letter.work.ticket;
         let leads = self.board.parts.ledger.leading().borrow().contains_key(&ticket.desk().partition);
         !leads || ticket.is_outlived()
+    }
+
+    /// Whether its account wants an access token and none is known here. It is fetched before the attempt is claimed.
+    fn lacks_token(&mut self, letter: &Letter, now: tidings_contract::Time) -> bool {
+        let wants = self.accounts.get(&self.board, letter).is_ok_and(|ready| ready.wants_token);
+        wants && self.board.tokens.get(&letter.account_name, letter.account.revision, now).is_none()
     }
 
     /// The next letter that has a place, or can have one.

@@ -16,11 +16,14 @@ use crate::dispatcher::Dispatcher;
 use crate::meters;
 use crate::pool::PoolId;
 use crate::rate_limiter::RateLimiter;
+use crate::recalls::Recalls;
+use crate::receipts::Receipts;
 use crate::recorder::Recorder;
 use crate::sender::Sender;
 use crate::switchboard::Switchboard;
 use crate::template::Template;
 use crate::timers::Timers;
+use crate::tokens::Tokens;
 use crate::work::Letter;
 
 /// The name under which the supervisor itself is seen.
@@ -47,6 +50,9 @@ pub(crate) enum Kind {
     Template,
     Dedup,
     RateLimiter,
+    Tokens,
+    Recalls,
+    Receipts,
     Sender(PoolId),
     Recorder(PartitionId),
     Dispatcher(PartitionId),
@@ -97,7 +103,7 @@ impl Actor for Supervisor {
         let mut state = Supervising {
             board,
             children: HashMap::new(),
-            wanted: [Kind::Template, Kind::Dedup, Kind::RateLimiter].into(),
+            wanted: [Kind::Template, Kind::Dedup, Kind::RateLimiter, Kind::Tokens, Kind::Recalls, Kind::Receipts].into(),
             strikes: HashMap::new(),
             leading: BTreeMap::new(),
             waiting,
@@ -220,6 +226,9 @@ impl Supervising {
             Kind::Template => Actor::spawn_linked(None, Template, (board, gauge), me).await?.0.get_cell(),
             Kind::Dedup => Actor::spawn_linked(None, Dedup, (board, gauge), me).await?.0.get_cell(),
             Kind::RateLimiter => Actor::spawn_linked(None, RateLimiter, (board, gauge), me).await?.0.get_cell(),
+            Kind::Tokens => Actor::spawn_linked(None, Tokens, (board, gauge), me).await?.0.get_cell(),
+            Kind::Recalls => Actor::spawn_linked(None, Recalls, (board, gauge), me).await?.0.get_cell(),
+            Kind::Receipts => Actor::spawn_linked(None, Receipts, (board, gauge), me).await?.0.get_cell(),
             Kind::Sender(pool) => Actor::spawn_linked(None, Sender, (board, pool, gauge), me).await?.0.get_cell(),
             Kind::Recorder(partition) => {
                 let desk = board.desk(partition);
@@ -242,6 +251,9 @@ impl Supervising {
             Kind::Template => "template".to_owned(),
             Kind::Dedup => "dedup".to_owned(),
             Kind::RateLimiter => "rate_limiter".to_owned(),
+            Kind::Tokens => "tokens".to_owned(),
+            Kind::Recalls => "recalls".to_owned(),
+            Kind::Receipts => "receipts".to_owned(),
             Kind::Sender(pool) => {
                 self.board.pools.get(pool).map_or_else(|| "sender".to_owned(), |pool| format!("sender/{pool}"))
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use ractor::{ActorRef, MessagingErr};
 use tidings_contract::{PartitionId, Time};
 
@@ -12,6 +12,7 @@ use crate::bell::Post;
 use crate::dedup::DedupMsg;
 use crate::desk::Desk;
 use crate::dispatcher::DispatcherMsg;
+use crate::opened::OpenAccounts;
 use crate::outbox::Entry;
 use crate::pool::{PoolId, Pools};
 use crate::rate_limiter::RateLimiterMsg;
@@ -20,6 +21,8 @@ use crate::sender::SenderMsg;
 use crate::status::Register;
 use crate::supervisor::SupervisorMsg;
 use crate::template::TemplateMsg;
+use crate::token_cache::TokenCache;
+use crate::tokens::TokensMsg;
 use crate::work::Letter;
 use crate::{Parts, Settings};
 
@@ -32,6 +35,11 @@ pub(crate) struct Switchboard {
     pub(crate) template: Post<TemplateMsg>,
     pub(crate) dedup: Post<DedupMsg>,
     pub(crate) rate_limiter: Post<RateLimiterMsg>,
+    pub(crate) tokens_actor: Post<TokensMsg>,
+    /// The access tokens this process knows.
+    pub(crate) tokens: TokenCache,
+    /// Accounts whose suppliers call back.
+    pub(crate) called_back: Mutex<OpenAccounts>,
     /// Recipients whose fingerprints wait.
     pub(crate) fingerprints: AtomicUsize,
     /// Most provider calls of a pool at once; may change at any time.
@@ -54,6 +62,9 @@ impl Switchboard {
             template: Post::default(),
             dedup: Post::default(),
             rate_limiter: Post::default(),
+            tokens_actor: Post::default(),
+            tokens: TokenCache::default(),
+            called_back: Mutex::default(),
             fingerprints: AtomicUsize::new(0),
             pool_size: AtomicUsize::new(pool_size),
             in_motion: AtomicUsize::new(in_motion),

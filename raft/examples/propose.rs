@@ -37,6 +37,7 @@ fn sheet() -> Arc<Sheet> {
         expires_at: None,
         key_id: "k-1".into(),
         policy,
+        callback: None,
     })
 }
 

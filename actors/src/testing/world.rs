@@ -76,6 +76,7 @@ impl Spec {
             expires_at: self.expires_at,
             key_id: "key".to_owned(),
             policy: Policy { retry: self.retry, on_unknown: self.on_unknown, dedup_window_ms: None },
+            callback: None,
         }
     }
 }
@@ -229,6 +230,8 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        callback: None,
+        callback: None,
     };
     let version = TemplateVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
     let template = Template { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };

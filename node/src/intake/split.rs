@@ -101,6 +101,7 @@ mod tests {
             expires_at: None,
             key_id: "key_1".to_owned(),
             policy: Policy { retry: RetryPolicy::default(), on_unknown: OnUnknown::Retry, dedup_window_ms: None },
+            callback: None,
         }
     }
 

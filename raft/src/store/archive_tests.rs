@@ -37,6 +37,7 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         expires_at: None,
         key_id: "k".into(),
         policy,
+        callback: None,
     };
     let message = MessageId::new(START.after_ms(number), PartitionId(3), number);
     let delivery = Delivery {

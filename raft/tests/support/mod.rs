@@ -165,6 +165,7 @@ pub fn sheet() -> Arc<Sheet> {
         expires_at: None,
         key_id: "k-1".into(),
         policy,
+        callback: None,
     })
 }
 

@@ -51,6 +51,7 @@ impl Control {
             Action::ReplaceNode { old, node, info } => self.replace_node(old, node, info),
             Action::ForgetNode { node } => self.forget_node(node),
             Action::PreferLeader { partition, node } => self.prefer_leader(partition, node),
+            Action::PutCallback { key, callback } => self.put_callback(key, callback.map(|callback| *callback)),
         }
     }
 
@@ -78,5 +79,6 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::ReplaceNode { old, node, .. } => ("replace_node", format!("{old} by {node}")),
         Action::ForgetNode { node } => ("forget_node", node.to_string()),
         Action::PreferLeader { partition, node } => ("prefer_leader", format!("{node} for {partition}")),
+        Action::PutCallback { key, .. } => ("put_callback", key.clone()),
     }
 }

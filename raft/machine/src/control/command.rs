@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, PartitionId};
 
 use super::{ApiKey, NodeInfo, Role, Sealed, TemplateSpec};
+use crate::partition::CallbackSpec;
 
 /// A change, and who asks for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -115,6 +116,13 @@ pub enum Action {
         partition: PartitionId,
         /// The node.
         node: u64,
+    },
+    /// Who is told what becomes of the deliveries that a key submits; a template's own callback goes first.
+    PutCallback {
+        /// The key's id.
+        key: String,
+        /// Who, or nobody.
+        callback: Option<Box<CallbackSpec>>,
     },
 }
 

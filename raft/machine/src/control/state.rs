@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
 use super::{Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, NodeInfo, Template};
+use crate::partition::CallbackSpec;
 use crate::{Machine, Output};
 
 /// Everything operators decide.
@@ -32,9 +33,12 @@ pub struct Control {
     pub audit: VecDeque<AuditEntry>,
     /// How many changes there have been.
     pub audit_seq: u64,
-    /// Nodes that leave and that left. The last field for ever: states of older programs end before it.
+    /// Nodes that leave and that left. States of older programs end before it, or before what follows it.
     #[serde(deserialize_with = "super::departures::absent_is_empty")]
     pub departures: Departures,
+    /// Who is told what becomes of the deliveries that a key submits, by the key's id.
+    #[serde(default, deserialize_with = "super::access::absent_is_empty")]
+    pub callbacks: BTreeMap<String, Arc<CallbackSpec>>,
 }
 
 impl Control {

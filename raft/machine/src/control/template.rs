@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{MessageType, Time};
 
-use crate::partition::{OnUnknown, RetryPolicy};
+use crate::partition::{CallbackSpec, OnUnknown, RetryPolicy};
 
 /// What an operator writes; checked at the edge before it is proposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct TemplateSpec {
     pub expires_after_ms: Option<u64>,
     /// What it is for, for people.
     pub description: String,
+    /// Who is told what becomes of its deliveries.
+    #[serde(default)]
+    pub callback: Option<CallbackSpec>,
 }
 
 /// A recipient gets the same content once per window.

@@ -26,6 +26,9 @@ impl Partition {
             Command::Close { delivery, epoch, closing } => self.close(delivery, epoch, closing, out),
             Command::Redrive(redrive) => self.redrive(*redrive, out),
             Command::Lease(lease) => Ok(self.limiter.lease(lease, self.now)),
+            Command::Token(command) => self.outside.tokens.apply(command, self.now),
+            Command::Receipt(command) => Ok(self.receipt(command, out)),
+            Command::Recall(command) => self.recall(command, out),
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))
@@ -60,6 +63,7 @@ impl Partition {
         self.keys.prune(self.now, most);
         self.dedup.prune(self.now, most);
         self.limiter.prune(self.now, most);
+        self.outside.prune(self.now, most);
         self.tally.prune(self.now);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_contract::{DeliveryId, Outcome, Reason, Time, planted};
 
 use super::state::Waiting;
-use super::{Answer, Delivery, Hint, OnUnknown, Partition, Record, Refusal, Sheet, State, What, retry};
+use super::{Answer, Delivery, Hint, OnUnknown, Partition, Record, Refusal, Sheet, State, What, retry, tokens};
 use crate::Output;
 
 /// What becomes of a delivery after an attempt.
@@ -57,7 +57,11 @@ impl Partition {
         let delivery = Arc::make_mut(&mut waiting.delivery);
         delivery.attempts = attempt;
         delivery.begun = None;
-        let next = after(delivery, &sheet, self.now, &outcome);
+        let next = match after(delivery, &sheet, self.now, &outcome) {
+            // The token is fetched anew: no reason to wait.
+            Next::Retry(_) if tokens::is_first_invalid(delivery, &outcome) => Next::Retry(self.now),
+            next => next,
+        };
         delivery.note(self.now, What::Attempted { attempt, account, node, began, outcome });
         match next {
             Next::Retry(due) => {

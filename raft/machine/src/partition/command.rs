@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Header, Sheet};
+use super::{Header, RecallCommand, ReceiptCommand, Sheet, TokenCommand};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,6 +72,12 @@ pub enum Command {
     Lease(Lease),
     /// Only time passes: windows, keys and answers that ran out are forgotten. Answered by `Done`.
     Tick,
+    /// About the access token of an account, at the account's home. Answered by `Token` or `Refused`.
+    Token(TokenCommand),
+    /// About receipts of suppliers. Answered by `Receipt`.
+    Receipt(ReceiptCommand),
+    /// About a delivery that somebody wants back. Answered by `Recall` or `Refused`.
+    Recall(RecallCommand),
 }
 
 /// Who owns a partition's deliveries: one process of one node.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{Lane, MessageType, Time};
 
+use super::Callback;
+
 /// What all deliveries of one message (of one generation) share. Fixed when the message is accepted: a later change of
 /// the template or of a default does not reach messages that were already accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub struct Sheet {
     pub key_id: String,
     /// How to deliver it.
     pub policy: Policy,
+    /// Who is told what becomes of its deliveries, or, for a callback, what it tells.
+    #[serde(default)]
+    pub callback: Option<Box<Callback>>,
 }
 
 /// How a delivery is tried.

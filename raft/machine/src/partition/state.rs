@@ -12,6 +12,7 @@ use super::dead_letters::DeadLetters;
 use super::dedup::Dedup;
 use super::idempotency::{Keys, Parts};
 use super::limiter::Limiter;
+use super::outside::Outside;
 use super::sheets::{SheetKey, Sheets};
 use super::{Answer, Command, Delivery, Hint, Limits, Owner, Record, Sheet, State};
 use crate::{Machine, Output};
@@ -32,6 +33,9 @@ pub struct Partition {
     pub(super) limiter: Limiter,
     pub(super) dead: DeadLetters,
     pub(super) tally: Tally,
+    /// States of older programs end before it.
+    #[serde(default, deserialize_with = "super::outside::absent_is_empty")]
+    pub(super) outside: Outside,
 }
 
 /// A pending delivery and which sheet it carries.
@@ -162,7 +166,7 @@ impl Partition {
     /// When the next thing runs out that a `Tick` would forget; commands forget a few each on their own.
     pub fn next_expiry(&self) -> Option<Time> {
         let all = [self.parts.next(), self.keys.next(), self.dedup.next(), self.limiter.next(), self.tally.next()];
-        all.into_iter().flatten().min()
+        all.into_iter().chain([self.outside.next()]).flatten().min()
     }
 
     fn with_sheet(&self, waiting: &Waiting) -> Option<(Arc<Delivery>, Arc<Sheet>)> {

@@ -63,6 +63,7 @@ fn spec(content: &str, account: Option<&str>) -> TemplateSpec {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        callback: None,
     }
 }
 

@@ -145,6 +145,7 @@ pub(crate) fn sheet() -> Sheet {
             on_unknown: OnUnknown::Retry,
             dedup_window_ms: None,
         },
+        callback: None,
     }
 }
 
