@@ -137,6 +137,8 @@ impl Config {
             format!("must not be below retry.first_ms ({})", retry.first_ms)
         });
         checks.within("retry.give_up_after_ms", retry.give_up_after_ms, 1..=30 * 86_400_000);
+        checks.within("receipts.pull_every_ms", self.receipts.pull_every_ms, 1_000..=3_600_000);
+        checks.within("receipts.expected_hours", self.receipts.expected_hours, 1..=720);
     }
 
     fn check_log(&self, checks: &mut Checks) {

@@ -28,6 +28,8 @@ pub struct Config {
     pub dispatch: Dispatch,
     /// When templates that say nothing try again.
     pub retry: Retry,
+    /// What suppliers report later.
+    pub receipts: Receipts,
     /// What the process says about itself.
     pub log: Log,
 }
@@ -157,6 +159,16 @@ pub struct Retry {
     pub longest_ms: u64,
     /// No attempt later than so many milliseconds after the delivery was first due.
     pub give_up_after_ms: u64,
+}
+
+/// What suppliers report later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipts {
+    /// How often suppliers that have to be asked are asked, in milliseconds.
+    pub pull_every_ms: u64,
+    /// How long receipts of a delivery are expected after it was taken, in hours.
+    pub expected_hours: u64,
 }
 
 /// What the process says about itself.

@@ -9,7 +9,7 @@ use tidings_contract::{
 };
 use tidings_machine::control::{Account, Cluster, Sealed, Template, TemplateSpec, TemplateVersion};
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State,
+    Accept, Answer, Callback, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State,
 };
 use tokio::time::sleep;
 
@@ -41,6 +41,8 @@ pub struct Spec {
     pub variables: String,
     /// The recipients' own variables.
     pub own: Option<String>,
+    /// Who is told what becomes of it.
+    pub callback: Option<Box<Callback>>,
 }
 
 impl Default for Spec {
@@ -57,6 +59,7 @@ impl Default for Spec {
             expires_at: None,
             variables: "{\"name\":\"Ann\"}".to_owned(),
             own: None,
+            callback: None,
         }
     }
 }
@@ -76,7 +79,7 @@ impl Spec {
             expires_at: self.expires_at,
             key_id: "key".to_owned(),
             policy: Policy { retry: self.retry, on_unknown: self.on_unknown, dedup_window_ms: None },
-            callback: None,
+            callback: self.callback.clone(),
         }
     }
 }
@@ -230,7 +233,6 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
-        callback: None,
         callback: None,
     };
     let version = TemplateVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };

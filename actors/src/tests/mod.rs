@@ -1,5 +1,6 @@
 //! What the motion promises, on paused time over the real machine.
 
+mod after_the_end;
 mod calm;
 mod deaths;
 mod ends;
@@ -8,6 +9,7 @@ mod limits;
 mod outside;
 mod pauses;
 mod pools;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod accounts;
 mod asked;
 mod audit;
 mod backup;
+mod callbacks;
 mod cancel;
 mod cluster;
 mod dead_letters;
@@ -14,6 +15,8 @@ mod nodes;
 mod pages;
 mod process;
 mod providers;
+mod recall;
+mod receipts;
 mod redrive;
 mod sandbox;
 pub(crate) mod shapes;
@@ -63,6 +66,10 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(messages::post_batch))
         .routes(routes!(messages::get_message))
         .routes(routes!(messages::cancel_message))
+        .routes(routes!(recall::recall_message))
+        .routes(routes!(recall::recall_delivery))
+        .routes(routes!(recall::recall_template))
+        .routes(routes!(receipts::post_receipts))
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::cancel_delivery))
@@ -77,6 +84,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(accounts::put_account, accounts::get_account, accounts::delete_account))
         .routes(routes!(keys::post_key, keys::list_keys))
         .routes(routes!(keys::delete_key))
+        .routes(routes!(callbacks::put_callback, callbacks::get_callback, callbacks::delete_callback))
         .routes(routes!(audit::list_audit))
         .routes(routes!(providers::list_providers))
         .routes(routes!(sandbox::list_sandbox))

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::accounts::serves;
 use super::asked::Asked;
+use super::callbacks::{CallbackShape, CallbackWritten, read};
 use super::refused;
 use crate::app::{App, Shared};
 use crate::auth::{Admin, Viewer};
@@ -56,6 +57,8 @@ pub(crate) struct Written {
     /// What it is for, for people.
     #[serde(default)]
     description: String,
+    /// Who is told what becomes of its deliveries.
+    callback: Option<CallbackWritten>,
 }
 
 /// When to try again.
@@ -105,6 +108,9 @@ pub(crate) struct TemplateShape {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_after_ms: Option<u64>,
     description: String,
+    /// Who is told what becomes of its deliveries; the secret is `***`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<CallbackShape>,
     /// The variables it cannot do without.
     variables: Vec<String>,
     #[schema(value_type = String)]
@@ -127,6 +133,7 @@ fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> 
         dedup: spec.dedup,
         expires_after_ms: spec.expires_after_ms,
         description: spec.description.clone(),
+        callback: spec.callback.as_ref().map(CallbackShape::from),
         variables: compiled.variables.clone(),
         created_at: *created_at,
         created_by: created_by.clone(),
@@ -198,6 +205,13 @@ pub(crate) async fn put_template(
             return Err(Problem::fields(Code::UnknownAccount, vec![FieldError::new("account", detail)]).in_body());
         }
     }
+    let callback = match &written.callback {
+        None => None,
+        Some(callback) => {
+            let stored = app.ledger.control(|c| c.templates.get(&name).and_then(|t| t.current().cloned()));
+            Some(read(&app, callback, stored.as_ref().and_then(|version| version.spec.callback.as_ref()))?)
+        }
+    };
     let spec = TemplateSpec {
         channel: written.channel,
         account: written.account,
@@ -208,6 +222,7 @@ pub(crate) async fn put_template(
         dedup: written.dedup,
         expires_after_ms: written.expires_after_ms,
         description: written.description,
+        callback,
     };
     let action = Action::PutTemplate { name: name.clone(), spec: Box::new(spec) };
     match app.ledger.change(&caller.key_id, action).await? {

@@ -12,6 +12,7 @@ mod led;
 mod message;
 mod node;
 mod page;
+mod recall;
 mod summary;
 
 pub(crate) use ask::{Question, Unreachable, answer_peers};
@@ -21,5 +22,6 @@ pub(crate) use delivery::{Find, HeaderOf};
 pub(crate) use led::{Leaderless, Said};
 pub(crate) use message::OfMessage;
 pub(crate) use node::{GroupView, HandOver, Inbox, Seen, Standing, StandingView};
-pub(crate) use page::{Filter, Recent, cursor, merge, read_cursor};
+pub(crate) use page::{Filter, Place, Recent, cursor, merge, read_cursor};
+pub(crate) use recall::{Now, Sendings, Standings};
 pub(crate) use summary::Summary;
