@@ -72,5 +72,10 @@ pub(crate) fn gauge(app: &App) {
         metrics::gauge!("tidings_dead_letters", &labels).set(sizes.dead_letters as f64);
         metrics::gauge!("tidings_idempotency_keys", &labels).set(sizes.idempotency_keys as f64);
         metrics::gauge!("tidings_dedup_slots", &labels).set(sizes.dedup_slots as f64);
+        let Some(outside) = app.ledger.partition(partition, |p| p.outside_sizes()) else { continue };
+        metrics::gauge!("tidings_access_tokens", &labels).set(outside.tokens as f64);
+        metrics::gauge!("tidings_receipts_expected", &labels).set(outside.expected as f64);
+        metrics::gauge!("tidings_receipts_parked", &labels).set(outside.parked as f64);
+        metrics::gauge!("tidings_recalls_open", &labels).set(outside.recalls as f64);
     }
 }

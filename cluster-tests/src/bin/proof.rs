@@ -7,11 +7,11 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, grow, history, idempotency, kills, memory, replace, rolling, smtp, webhook,
+    Scale, all_down, any_node, backup, callbacks, grow, history, idempotency, kills, memory, replace, rolling, smtp, webhook,
 };
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "kills",
     "freeze",
     "all-down",
@@ -24,6 +24,7 @@ const NAMES: [&str; 13] = [
     "backup",
     "smtp",
     "webhook",
+    "callbacks",
     "memory",
 ];
 
@@ -65,6 +66,7 @@ async fn run(name: &str) -> Proof<Report> {
         "backup" => backup::run(scale(8_000)).await,
         "smtp" => smtp::run(200).await,
         "webhook" => webhook::run(500).await,
+        "callbacks" => callbacks::run(Scale { kills: 2, ..scale(8_000) }).await,
         "memory" => memory::run().await,
         other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
     }
