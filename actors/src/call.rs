@@ -50,6 +50,12 @@ pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<L
     let token = token.and_then(|(name, revision)| board.tokens.get(name, *revision, began));
     let request = Call { token: token.as_ref().map(|token| token.secret.clone()), ..request(&letters, began) };
     let mut under_way = UnderWay { board, letters, began, reports: account.reports };
+    if account.wants_token && token.is_none() {
+        // It ended between the sender's look and this one.
+        let outcomes = all(&under_way, &Outcome::later("token_expired", "the access token ended just before the call"));
+        under_way.end(outcomes.into_iter());
+        return;
+    }
     let start = Instant::now();
     let sending = AssertUnwindSafe(account.opened.channel.send(&request)).catch_unwind();
     let mut outcomes = match timeout(account.opened.info.deadline, sending).await {

@@ -2,12 +2,12 @@
 //! its home; what others call back with comes from the edge. Either way it goes to the partition that expects it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::panic::AssertUnwindSafe;
 use tidings_contract::{Outcome, PartitionId, Reason, Receipt, Time, Token, Unsupported, partition_of};
 use tidings_machine::control::Account;
 use tidings_machine::partition::{Answer, Command, Expect, Mark, ReceiptAnswer, ReceiptCommand};
@@ -154,7 +154,8 @@ impl Pulling {
         let mut ours: Vec<(Arc<str>, Arc<Account>)> = Vec::new();
         self.board.parts.ledger.with_control(&mut |control| {
             let partitions = control.cluster.as_ref().map_or(1, |cluster| cluster.partitions);
-            let here = control.accounts.iter().filter(|(name, _)| leading.contains_key(&partition_of(name, partitions)));
+            let here =
+                control.accounts.iter().filter(|(name, _)| leading.contains_key(&partition_of(name, partitions)));
             ours = here.map(|(name, account)| (Arc::from(name.as_str()), Arc::clone(account))).collect();
         });
         self.accounts.retain(|name, standing| standing.under_way || ours.iter().any(|(ours, _)| ours == name));
@@ -257,7 +258,7 @@ pub(crate) async fn called_back(
     let name: Arc<str> = name.into();
     let ready = board.called_back.lock().named(board, &name, &account).map_err(CallbackError::Refused)?;
     let channel = &ready.opened.channel;
-    let read = std::panic::catch_unwind(AssertUnwindSafe(|| channel.read_callback(headers, body, board.now())));
+    let read = catch_unwind(AssertUnwindSafe(|| channel.read_callback(headers, body, board.now())));
     let receipts = match read {
         Ok(Ok(Ok(receipts))) => receipts,
         Ok(Ok(Err(reason))) => return Err(CallbackError::Refused(reason)),

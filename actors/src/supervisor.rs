@@ -103,7 +103,8 @@ impl Actor for Supervisor {
         let mut state = Supervising {
             board,
             children: HashMap::new(),
-            wanted: [Kind::Template, Kind::Dedup, Kind::RateLimiter, Kind::Tokens, Kind::Recalls, Kind::Receipts].into(),
+            wanted: [Kind::Template, Kind::Dedup, Kind::RateLimiter, Kind::Tokens, Kind::Recalls, Kind::Receipts]
+                .into(),
             strikes: HashMap::new(),
             leading: BTreeMap::new(),
             waiting,

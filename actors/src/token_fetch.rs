@@ -190,11 +190,7 @@ async fn fetch(board: &Switchboard, home: PartitionId, wanting: &Wanting, lease:
     }
 }
 
-fn seal(
-    board: &Switchboard,
-    account: &str,
-    token: &Token,
-) -> Result<(tidings_machine::control::Sealed, u64), Reason> {
+fn seal(board: &Switchboard, account: &str, token: &Token) -> Result<(tidings_machine::control::Sealed, u64), Reason> {
     let good = token.expires_in.saturating_sub(MARGIN.min(token.expires_in / 10));
     let good_ms = u64::try_from(good.as_millis()).unwrap_or(u64::MAX);
     if good_ms == 0 {

@@ -177,8 +177,7 @@ impl Tending {
         let (board, wanting, account) = (Arc::clone(&self.board), room.wanting.clone(), Arc::clone(account));
         let myself = myself.clone();
         self.asking.spawn(async move {
-            let token =
-                if renewing { renew(&board, &wanting).await } else { obtain(&board, &wanting).await };
+            let token = if renewing { renew(&board, &wanting).await } else { obtain(&board, &wanting).await };
             // The actor aborts this when it dies, so it is there.
             let _ = myself.send_message(TokensMsg::Came { account, token });
         });

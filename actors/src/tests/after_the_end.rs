@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidings_contract::{
-    Blame, Clock, DeliveryId, Outcome, Reason, Receipt, ReceiptMark, Secret, Sent, Unsupported,
-};
+use tidings_contract::{Blame, Clock, DeliveryId, Outcome, Reason, Receipt, ReceiptMark, Secret, Sent, Unsupported};
 use tidings_machine::control::Sealed;
 use tidings_machine::partition::{
     Answer, Callback, CallbackSpec, Command, Happening, RecallCommand, RecallStanding, SentAs, State, Want, What,
@@ -15,8 +13,8 @@ use tidings_machine::partition::{
 use tokio::time::sleep;
 
 use super::{LATENCY, LONG, after, states};
-use crate::{CallbackError, Settings};
 use crate::testing::{Abilities, FakeChannel, Fault, Spec, Step, World};
+use crate::{CallbackError, Settings};
 
 /// A supplier that can take back, be asked for receipts and call back.
 #[derive(Debug, Default)]
@@ -34,8 +32,12 @@ impl Abilities for Supplier {
         self.recalls.lock().pop_front().unwrap_or(Ok(Outcome::Delivered { provider_id: None }))
     }
 
-    fn pull_receipts(&self) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
-        Ok(Ok(std::mem::take(&mut *self.receipts.lock())))
+    fn pulls(&self) -> bool {
+        true
+    }
+
+    fn pull_receipts(&self) -> Result<Vec<Receipt>, Reason> {
+        Ok(std::mem::take(&mut *self.receipts.lock()))
     }
 
     fn read_callback(&self, body: &[u8]) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
@@ -148,7 +150,7 @@ async fn receipts_are_pulled_and_mark_their_deliveries_once() {
     let world = world(&supplier).await;
     let sent = world.send(&Spec::default(), 50);
     world.until_ended(50, LONG).await;
-    sleep(Duration::from_secs(86_400)).await;
+    sleep(Duration::from_secs(7_200)).await;
     let ids: Vec<String> = world.ledger.ended().values().filter_map(|e| e.delivery.provider_id.clone()).collect();
     let twice = ids.iter().chain(&ids).map(|id| receipt(id, ReceiptMark::Received));
     supplier.receipts.lock().extend(twice);

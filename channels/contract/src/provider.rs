@@ -111,7 +111,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     }
 
     /// Asks the supplier for receipts it has since the last call. That there is no such thing is said before anything is
-    /// awaited.
+    /// awaited, and receipts are given only after something was: the host asks every account it opens and withdraws the
+    /// question.
     ///
     /// # Errors
     /// [`Unsupported`] where the supplier calls back instead, or reports nothing.

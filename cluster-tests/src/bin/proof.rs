@@ -7,7 +7,8 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, callbacks, grow, history, idempotency, kills, memory, replace, rolling, smtp, webhook,
+    Scale, all_down, any_node, backup, callbacks, grow, history, idempotency, kills, memory, replace, rolling, smtp,
+    webhook,
 };
 use tidings_cluster_tests::{Failure, Proof};
 

@@ -70,27 +70,29 @@ impl From<&CallbackSpec> for CallbackShape {
     }
 }
 
-/// The callback to keep: what was typed, with the stored secret where stars were.
+/// The callback to keep: what was typed, with the stored secret where stars were. `below` stands before the names of fields.
 ///
 /// # Errors
-/// `invalid_request` naming the fields below `callback`.
+/// `invalid_request` naming the fields.
 pub(crate) fn read(
     app: &App,
     written: &CallbackWritten,
     stored: Option<&CallbackSpec>,
+    below: &str,
 ) -> Result<CallbackSpec, Problem> {
-    let url = check_recipient(RecipientKind::Url, &written.url).map_err(|why| Problem::field("callback.url", why))?;
+    let field = |name: &str| format!("{below}{name}");
+    let url = check_recipient(RecipientKind::Url, &written.url).map_err(|why| Problem::field(field("url"), why))?;
     let events = written.events.as_deref().unwrap_or(&Happening::ALL);
     if events.is_empty() {
-        return Err(Problem::field("callback.events", "is empty; leave the callback out to be told nothing"));
+        return Err(Problem::field(field("events"), "is empty; leave the callback out to be told nothing"));
     }
     let events = events.iter().fold(0, |bits, one| bits | one.bit());
-    let sealed = sealed(app, written, stored)?;
+    let sealed = sealed(app, written, stored, below)?;
     Ok(CallbackSpec { url, sealed, events, allow_private: written.allow_private })
 }
 
 /// The sealed secret. The same secret keeps its sealed form, so that writing the same again changes nothing.
-fn sealed(app: &App, written: &CallbackWritten, stored: Option<&CallbackSpec>) -> Result<Sealed, Problem> {
+fn sealed(app: &App, written: &CallbackWritten, stored: Option<&CallbackSpec>, below: &str) -> Result<Sealed, Problem> {
     let known = stored.and_then(|stored| {
         let open = app.sealer.unseal(CALLBACK_TEMPLATE, &stored.sealed).ok()?;
         Some((open.get(SECRET)?.clone(), stored.sealed.clone()))
@@ -99,7 +101,7 @@ fn sealed(app: &App, written: &CallbackWritten, stored: Option<&CallbackSpec>) -
         Some((_, sealed)) if written.secret.expose() == MASK => return Ok(sealed),
         Some((secret, sealed)) if secret.expose() == written.secret.expose() => return Ok(sealed),
         None if written.secret.expose() == MASK => {
-            return Err(Problem::field("callback.secret", "is *** but no secret is stored"));
+            return Err(Problem::field(format!("{below}secret"), "is *** but no secret is stored"));
         }
         _ => {}
     }
@@ -110,7 +112,7 @@ fn sealed(app: &App, written: &CallbackWritten, stored: Option<&CallbackSpec>) -
     // The provider that will sign says whether it can.
     let opened = provider.open(CALLBACK_TEMPLATE, &Settings { plain, secret: secrets.clone() });
     if let Err(errors) = opened {
-        let named = |error: FieldError| FieldError::new(error.field.replace("settings", "callback"), error.detail);
+        let named = |error: FieldError| FieldError::new(error.field.replace("settings.", below), error.detail);
         return Err(Problem::fields(Code::InvalidRequest, errors.into_iter().map(named).collect()));
     }
     app.sealer.seal(CALLBACK_TEMPLATE, &secrets).map_err(|error| Problem::new(Code::Internal, error.to_string()))
@@ -133,7 +135,7 @@ pub(crate) async fn put_callback(
     // Stars stand for what is stored, which another node may have changed a moment ago.
     app.fresh_control().await?;
     let stored = app.ledger.control(|c| c.callbacks.get(&id).cloned());
-    let spec = read(&app, &written, stored.as_deref())?;
+    let spec = read(&app, &written, stored.as_deref(), "")?;
     let shape = CallbackShape::from(&spec);
     change(&app, &caller.key_id, &id, Some(Box::new(spec))).await?;
     Ok(Answer(shape))

@@ -18,7 +18,7 @@ use super::messages::outline;
 use crate::app::Shared;
 use crate::auth::{Caller, Sender};
 use crate::intake::unknown_template;
-use crate::look::{Filter, Now, OfMessage, Recent, Sendings, Standings, merge};
+use crate::look::{Filter, Now, OfMessage, Place, Recent, Sendings, Standings, Unreachable, merge};
 use crate::problem::{Code, Problem};
 
 /// How long a request waits for providers and owners.
@@ -139,14 +139,13 @@ pub(crate) async fn recall_template(
 /// The newest deliveries that match, whether there are more, and the partitions that could not be asked.
 async fn newest(app: &Shared, filter: &Filter) -> (Vec<DeliveryId>, bool, Vec<String>) {
     let partitions = app.partitions();
-    let mut places = vec![Default::default(); partitions.len()];
+    let mut places = vec![Place::default(); partitions.len()];
     let (mut ids, mut incomplete) = (Vec::new(), Vec::new());
     let deadline = Instant::now() + PATIENCE;
     loop {
         let limit = (OF_TEMPLATE - ids.len()).min(500);
         let mut given = Vec::with_capacity(places.len());
         for (partition, place) in partitions.iter().zip(places) {
-            let place: crate::look::Place = place;
             let question = Recent { partition: *partition, filter: filter.clone(), place: place.clone(), limit };
             let page = app.ask(*partition, question).await.ok();
             if page.is_none() && !incomplete.contains(&partition.to_string()) {
@@ -180,20 +179,8 @@ async fn recall(
     if ids.is_empty() && recalled.incomplete.is_empty() {
         return Err(Problem::new(Code::NotFound, "there is no such delivery"));
     }
-    let mut by_partition: BTreeMap<PartitionId, Vec<DeliveryId>> = BTreeMap::new();
-    for id in ids {
-        by_partition.entry(id.partition()).or_default().push(id);
-    }
     let mut outcomes = Outcomes::new();
-    for (partition, ids) in by_partition {
-        for some in ids.chunks(AT_ONCE) {
-            if begin(app, caller, partition, some, &mut outcomes).await.is_err()
-                && !recalled.incomplete.contains(&partition.to_string())
-            {
-                recalled.incomplete.push(partition.to_string());
-            }
-        }
-    }
+    begin_all(app, caller, ids, &mut outcomes, &mut recalled.incomplete).await;
     if outcomes.is_empty() {
         return match recalled.incomplete.is_empty() {
             true => Err(Problem::new(Code::NotFound, "there is no such delivery")),
@@ -201,10 +188,38 @@ async fn recall(
         };
     }
     wait(app, &mut outcomes).await;
+    // What was in flight when it was to be cancelled, and was taken, is taken back like any other.
+    let late = outcomes.iter().filter(|(_, outcome)| **outcome == (Standing::Delivered, None));
+    let late: Vec<DeliveryId> = late.map(|(id, _)| *id).collect();
+    if !late.is_empty() {
+        begin_all(app, caller, late, &mut outcomes, &mut recalled.incomplete).await;
+        wait(app, &mut outcomes).await;
+    }
     for (id, (state, standing)) in outcomes {
         recalled.add(id, state, standing);
     }
     Ok(recalled)
+}
+
+async fn begin_all(
+    app: &Shared,
+    caller: &Caller,
+    ids: Vec<DeliveryId>,
+    outcomes: &mut Outcomes,
+    incomplete: &mut Vec<String>,
+) {
+    let mut by_partition: BTreeMap<PartitionId, Vec<DeliveryId>> = BTreeMap::new();
+    for id in ids {
+        by_partition.entry(id.partition()).or_default().push(id);
+    }
+    for (partition, ids) in by_partition {
+        for some in ids.chunks(AT_ONCE) {
+            let begun = begin(app, caller, partition, some, outcomes).await;
+            if begun.is_err() && !incomplete.contains(&partition.to_string()) {
+                incomplete.push(partition.to_string());
+            }
+        }
+    }
 }
 
 /// Asks to cancel what is pending and to take back what was delivered. Asking twice changes nothing.
@@ -215,7 +230,8 @@ async fn begin(
     ids: &[DeliveryId],
     outcomes: &mut Outcomes,
 ) -> Result<(), ()> {
-    let sendings = app.ask(partition, Sendings { partition, ids: ids.to_vec() }).await.map_err(drop)?;
+    let asking = app.ask(partition, Sendings { partition, ids: ids.to_vec() });
+    let sendings = asking.await.map_err(|Unreachable(_)| ())?;
     let accept_by = app.now().after_ms(ACCEPT_MS);
     let mut asked: Vec<(DeliveryId, Standing)> = Vec::new();
     let mut commands = Vec::new();

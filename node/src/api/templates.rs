@@ -209,7 +209,7 @@ pub(crate) async fn put_template(
         None => None,
         Some(callback) => {
             let stored = app.ledger.control(|c| c.templates.get(&name).and_then(|t| t.current().cloned()));
-            Some(read(&app, callback, stored.as_ref().and_then(|version| version.spec.callback.as_ref()))?)
+            Some(read(&app, callback, stored.as_ref().and_then(|version| version.spec.callback.as_ref()), "callback.")?)
         }
     };
     let spec = TemplateSpec {

@@ -9,8 +9,13 @@ use super::output::{Column, flat, rows};
 use super::{Context, times};
 
 /// What became of each delivery.
-const COLUMNS: &[Column] =
-    &[("DELIVERY", "/id"), ("STATE", "/state"), ("RECALL", "/recall"), ("REASON", "/reason/code"), ("WORDS", "/reason/words")];
+const COLUMNS: &[Column] = &[
+    ("DELIVERY", "/id"),
+    ("STATE", "/state"),
+    ("RECALL", "/recall"),
+    ("REASON", "/reason/code"),
+    ("WORDS", "/reason/words"),
+];
 
 /// The arguments of `tidings recall`.
 #[derive(Args)]
@@ -40,9 +45,8 @@ impl Recall {
             (None, template) => ("templates", template.as_deref().unwrap_or_default()),
         };
         let path = ["v1", kind, name, "recall"];
-        let ask = Ask::post(&path, json!({}))
-            .query("since", self.since.as_deref())
-            .query("until", self.until.as_deref());
+        let ask =
+            Ask::post(&path, json!({})).query("since", self.since.as_deref()).query("until", self.until.as_deref());
         let reply = context.api()?.ask(ask).await?;
         context.out.answer(&reply, |value| {
             let count = |name: &str| flat(&value[name]);

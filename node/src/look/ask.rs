@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tidings_contract::PartitionId;
 
 use super::{
-    Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Standing,
-    Sendings, Standings, Totals,
+    Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Sendings,
+    Standing, Standings, Totals,
 };
 use crate::app::{App, Shared};
 

@@ -39,14 +39,15 @@ impl Question for Sendings {
             }
             let Some(ended) = archive.get(id).await.map_err(|e| e.to_string())? else { continue };
             let (delivery, sheet) = (&ended.delivery, &ended.sheet);
-            let sent = delivery.last_account().zip(delivery.provider_id.as_deref()).map(|(account, provider_id)| SentAs {
-                account: account.to_owned(),
-                to: delivery.to.clone(),
-                provider_id: provider_id.to_owned(),
-                template: sheet.template.clone(),
-                accepted_at: delivery.accepted_at(),
-                subject: Subject::of(delivery, sheet, &[Happening::Recalled]),
-            });
+            let sent =
+                delivery.last_account().zip(delivery.provider_id.as_deref()).map(|(account, provider_id)| SentAs {
+                    account: account.to_owned(),
+                    to: delivery.to.clone(),
+                    provider_id: provider_id.to_owned(),
+                    template: sheet.template.clone(),
+                    accepted_at: delivery.accepted_at(),
+                    subject: Subject::of(delivery, sheet, &[Happening::Recalled]),
+                });
             sendings.push(Sending { id, state: delivery.state, sent });
         }
         Ok(sendings)

@@ -148,12 +148,13 @@ pub(crate) async fn node() -> (Lone, Arc<Double>) {
 /// A request that a receiver of callbacks got: headers and body.
 pub(crate) type Got = (HeaderMap, Bytes);
 
+async fn keep(State(got): State<Arc<Mutex<Vec<Got>>>>, headers: HeaderMap, body: Bytes) {
+    got.lock().push((headers, body));
+}
+
 /// Listens for callbacks; gives where, and what came.
 pub(crate) async fn receiver() -> (SocketAddr, Arc<Mutex<Vec<Got>>>) {
     let got: Arc<Mutex<Vec<Got>>> = Arc::default();
-    let keep = async |State(got): State<Arc<Mutex<Vec<Got>>>>, headers: HeaderMap, body: Bytes| {
-        got.lock().push((headers, body));
-    };
     let router = Router::new().route("/hook", post(keep)).with_state(Arc::clone(&got));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("an address");

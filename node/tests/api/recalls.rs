@@ -38,7 +38,11 @@ async fn a_message_is_taken_back_and_who_cannot_be_says_why() {
     node.post(&path, json!({})).await.expect(200);
     assert_eq!(double.recalled.lock().len(), 3);
     let stats = node.get("/v1/stats").await.expect(200);
-    assert_eq!((&stats["accepted"], &stats["ended"]["delivered"], &stats["ended"]["recalled"]), (&json!(3), &json!(1), &json!(2)), "{stats}");
+    assert_eq!(
+        (&stats["accepted"], &stats["ended"]["delivered"], &stats["ended"]["recalled"]),
+        (&json!(3), &json!(1), &json!(2)),
+        "{stats}"
+    );
     let list = node.get("/v1/deliveries?state=recalled").await.expect(200);
     assert_eq!(list["deliveries"].as_array().map(Vec::len), Some(2), "{list}");
     let list = node.get("/v1/deliveries?state=delivered&template=hello").await.expect(200);

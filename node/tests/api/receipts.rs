@@ -42,7 +42,10 @@ async fn a_receipt_marks_its_delivery_and_a_forged_one_does_not() {
     let trace = node.get(&format!("/v1/deliveries/{id}")).await.expect(200);
     assert_eq!(marks(&trace), ["received"]);
     let marked = trace["events"].as_array().and_then(|events| events.last()).expect("an event");
-    assert_eq!((&marked["reason"]["words"], &marked["told_at"]), (&json!("arrived"), &json!("2027-01-15T08:00:00.000Z")));
+    assert_eq!(
+        (&marked["reason"]["words"], &marked["told_at"]),
+        (&json!("arrived"), &json!("2027-01-15T08:00:00.000Z"))
+    );
     let huge = "x".repeat(2 << 20);
     let huge = node.call("POST", "/v1/receipts/twin", None, &[], Some(huge)).await;
     assert_eq!(huge.problem(413), "body_too_large");
@@ -122,7 +125,10 @@ async fn a_key_has_a_callback_of_its_own() {
     node.until("the callback came", async || (got.lock().len() == 1).then_some(())).await;
     assert_eq!(node.delete(&path).await.status, 204);
     assert_eq!(node.get(&path).await.status, 404);
-    assert_eq!(node.put("/v1/keys/nobody/callback", json!({"url": "https://a.example", "secret": SECRET})).await.status, 404);
+    assert_eq!(
+        node.put("/v1/keys/nobody/callback", json!({"url": "https://a.example", "secret": SECRET})).await.status,
+        404
+    );
     node.call("POST", "/v1/messages", Some(key), &[], Some(body)).await.expect(202);
     let counts = node
         .until("all has ended", async || {

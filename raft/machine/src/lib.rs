@@ -8,8 +8,8 @@ pub mod partition;
 
 use std::fmt::Debug;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use tidings_contract::Time;
 
 /// A replicated state machine: a pure function of its commands.
@@ -40,4 +40,15 @@ impl<H, R> Default for Output<H, R> {
     fn default() -> Self {
         Self { hints: Vec::new(), records: Vec::new() }
     }
+}
+
+/// Reads what stands at the very end of a state; states of older programs end before it.
+///
+/// A snapshot is compared with its checksum before it is read, so an end that comes early is that of an older program.
+pub(crate) fn absent_is_empty<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Ok(T::deserialize(deserializer).unwrap_or_default())
 }

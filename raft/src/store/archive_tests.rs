@@ -355,7 +355,10 @@ async fn what_was_taken_back_after_its_end_is_found_as_recalled_and_not_as_deliv
             archive.flush().expect("written");
         }
         let one = archive.get(&id).expect("readable").expect("it ended");
-        assert_eq!((one.delivery.state, one.delivery.events.iter().filter(|e| **e == event).count()), (State::Recalled, 1));
+        assert_eq!(
+            (one.delivery.state, one.delivery.events.iter().filter(|e| **e == event).count()),
+            (State::Recalled, 1)
+        );
         for (states, count) in [(vec![State::Recalled], 1), (vec![State::Delivered], 9), (vec![], 10)] {
             let (found, _) = all(&archive, &Query { states: states.clone(), ..Query::default() }, 4);
             assert_eq!(found.len(), count, "{states:?}");

@@ -1,9 +1,6 @@
 //! How API keys are added and revoked.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use serde::{Deserialize, Deserializer};
 
 use super::apply::Change;
 use super::{Answer, ApiKey, Control, Refusal, Role};
@@ -65,11 +62,4 @@ impl Control {
         }
         Ok(Change::Made(Answer::Done))
     }
-}
-
-/// Reads what stands at the end of a state; states of older programs end before it.
-pub(super) fn absent_is_empty<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, Arc<CallbackSpec>>, D::Error> {
-    Ok(BTreeMap::deserialize(deserializer).unwrap_or_default())
 }

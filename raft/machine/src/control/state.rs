@@ -37,7 +37,7 @@ pub struct Control {
     #[serde(deserialize_with = "super::departures::absent_is_empty")]
     pub departures: Departures,
     /// Who is told what becomes of the deliveries that a key submits, by the key's id.
-    #[serde(default, deserialize_with = "super::access::absent_is_empty")]
+    #[serde(default, deserialize_with = "crate::absent_is_empty")]
     pub callbacks: BTreeMap<String, Arc<CallbackSpec>>,
 }
 

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Lane, MessageId, MessageType, Reason, ReceiptMark, Time, stable_hash};
 
-use super::{
-    Delivery, Hint, OnUnknown, Partition, Policy, Recipient, Record, RetryPolicy, Sheet, State, What,
-};
+use super::{Delivery, Hint, OnUnknown, Partition, Policy, Recipient, Record, RetryPolicy, Sheet, State, What};
 use crate::Output;
 use crate::control::Sealed;
 

@@ -1,10 +1,10 @@
 //! What a partition keeps of its dealings with suppliers beside sending: tokens, receipts, recalls.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 
-use super::receipts::Receipts;
 use super::recalls::Recalls;
+use super::receipts::Receipts;
 use super::tokens::Tokens;
 use super::{HeldToken, Partition};
 
@@ -14,12 +14,6 @@ pub(super) struct Outside {
     pub(super) tokens: Tokens,
     pub(super) receipts: Receipts,
     pub(super) recalls: Recalls,
-}
-
-/// Reads what stands at the end of a state; states of older programs end before it. A snapshot is compared with its
-/// checksum before it is read, so an end that comes early is that of an older program.
-pub(super) fn absent_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Outside, D::Error> {
-    Ok(Outside::deserialize(deserializer).unwrap_or_default())
 }
 
 /// How much is held of the dealings with suppliers, for gauges.

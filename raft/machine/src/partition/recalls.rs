@@ -141,11 +141,7 @@ impl Partition {
         self.outside.recalls.open.iter()
     }
 
-    pub(super) fn recall(
-        &mut self,
-        command: RecallCommand,
-        out: &mut Output<Hint, Record>,
-    ) -> Result<Answer, Refusal> {
+    pub(super) fn recall(&mut self, command: RecallCommand, out: &mut Output<Hint, Record>) -> Result<Answer, Refusal> {
         match command {
             RecallCommand::Want(want) => self.want_back(*want, out),
             RecallCommand::Outcome { delivery, epoch, attempt, outcome } => {

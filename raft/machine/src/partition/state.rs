@@ -34,7 +34,7 @@ pub struct Partition {
     pub(super) dead: DeadLetters,
     pub(super) tally: Tally,
     /// States of older programs end before it.
-    #[serde(default, deserialize_with = "super::outside::absent_is_empty")]
+    #[serde(default, deserialize_with = "crate::absent_is_empty")]
     pub(super) outside: Outside,
 }
 

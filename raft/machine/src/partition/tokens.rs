@@ -208,16 +208,9 @@ impl Tokens {
         self.accounts.next()
     }
 
-    fn leased(
-        &mut self,
-        account: String,
-        revision: u64,
-        lease: u64,
-        now: Time,
-    ) -> Result<(Arc<str>, Keeper), Refusal> {
-        let holds = |keeper: &&Keeper| {
-            keeper.revision == revision && keeper.lease.is_some_and(|newest| newest.number == lease)
-        };
+    fn leased(&mut self, account: String, revision: u64, lease: u64, now: Time) -> Result<(Arc<str>, Keeper), Refusal> {
+        let holds =
+            |keeper: &&Keeper| keeper.revision == revision && keeper.lease.is_some_and(|newest| newest.number == lease);
         self.accounts.get(account.as_str(), now).filter(holds).ok_or(Refusal::Outdated)?;
         let name: Arc<str> = account.into();
         let keeper = self.accounts.remove(&*name).ok_or(Refusal::Outdated)?;
@@ -282,7 +275,7 @@ impl Keeper {
     fn drop_token(&mut self, now: Time) {
         self.token = None;
         if now < self.put_at.after_ms(YOUNG_MS) {
-            self.fail(Reason::new(Token::INVALID, "the supplier does not take a token it gave a moment ago"), now);
+            self.fail(Reason::new("token_not_taken", "the supplier does not take a token it gave a moment ago"), now);
         } else {
             self.failure = None;
         }
@@ -291,9 +284,7 @@ impl Keeper {
 
 /// Whether another attempt is worth making at once: the token was no longer good, and the attempt before did not end so.
 pub(super) fn is_first_invalid(delivery: &Delivery, outcome: &Outcome) -> bool {
-    let invalid = |outcome: &Outcome| {
-        matches!(outcome, Outcome::Later { reason, .. } if reason.code == Token::INVALID)
-    };
+    let invalid = |outcome: &Outcome| matches!(outcome, Outcome::Later { reason, .. } if reason.code == Token::INVALID);
     let before = delivery.events.iter().rev().find_map(|event| match &event.what {
         What::Attempted { outcome, .. } => Some(invalid(outcome)),
         _ => None,

@@ -36,7 +36,10 @@ fn an_end_that_is_wanted_makes_a_callback_in_the_same_step() {
     fixture.report(id, 1, delivered());
     let made = callbacks(&fixture);
     let [(callback, about)] = made.as_slice() else { panic!("{made:?}") };
-    assert_eq!((about.delivery, about.happening, about.provider_id.as_deref()), (id, Happening::Delivered, Some("p-1")));
+    assert_eq!(
+        (about.delivery, about.happening, about.provider_id.as_deref()),
+        (id, Happening::Delivered, Some("p-1"))
+    );
     assert_eq!(callback.partition(), id.partition());
     let (pending, sheet) = fixture.machine.delivery(callback).expect("it is pending");
     assert_eq!((pending.to.as_str(), sheet.channel.as_str()), (URL, "callback"));

@@ -20,7 +20,12 @@ fn want(fixture: &mut Fixture, delivery: DeliveryId) -> Result<RecallStanding, R
     standing(fixture.ask(Command::Recall(RecallCommand::Want(Box::new(want)))))
 }
 
-fn told(fixture: &mut Fixture, delivery: DeliveryId, attempt: u16, outcome: Outcome) -> Result<RecallStanding, Refusal> {
+fn told(
+    fixture: &mut Fixture,
+    delivery: DeliveryId,
+    attempt: u16,
+    outcome: Outcome,
+) -> Result<RecallStanding, Refusal> {
     standing(fixture.ask(Command::Recall(RecallCommand::Outcome { delivery, epoch: 5, attempt, outcome })))
 }
 
