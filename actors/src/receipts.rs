@@ -54,6 +54,7 @@ pub struct Reported {
 
 /// Why a callback of a supplier's was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CallbackError {
     /// There is no such account, or its supplier does not call back.
     #[error("nothing is called back here")]
