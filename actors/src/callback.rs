@@ -11,7 +11,7 @@ use crate::work::{Letter, Work};
 
 /// Whether a delivery is a callback.
 pub(crate) fn is_one(work: &Work) -> bool {
-    work.sheet.callback.as_ref().is_some_and(|callback| callback.about.is_some())
+    work.sheet.tells()
 }
 
 /// The callback, ready to be sent. It needs neither a template nor an account of control: the sheet has all of it.

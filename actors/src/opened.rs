@@ -51,6 +51,14 @@ impl OpenAccounts {
         self.named(board, &letter.account_name, &letter.account)
     }
 
+    /// Whether the account of a letter wants an access token. One that cannot be opened wants nothing.
+    pub(crate) fn wants_token(&mut self, board: &Switchboard, letter: &Letter) -> bool {
+        match self.0.get(&letter.account_name) {
+            Some((revision, ready)) if *revision == letter.account.revision => ready.wants_token,
+            _ => self.get(board, letter).is_ok_and(|ready| ready.wants_token),
+        }
+    }
+
     /// An account, opened as it is.
     pub(crate) fn named(
         &mut self,

@@ -165,7 +165,7 @@ impl Sending {
 
     /// Whether its account wants an access token and none is known here. It is fetched before the attempt is claimed.
     fn lacks_token(&mut self, letter: &Letter, now: tidings_contract::Time) -> bool {
-        let wants = self.accounts.get(&self.board, letter).is_ok_and(|ready| ready.wants_token);
+        let wants = self.accounts.wants_token(&self.board, letter);
         wants && self.board.tokens.get(&letter.account_name, letter.account.revision, now).is_none()
     }
 

@@ -77,5 +77,6 @@ pub(crate) fn gauge(app: &App) {
         metrics::gauge!("tidings_receipts_expected", &labels).set(outside.expected as f64);
         metrics::gauge!("tidings_receipts_parked", &labels).set(outside.parked as f64);
         metrics::gauge!("tidings_recalls_open", &labels).set(outside.recalls as f64);
+        metrics::gauge!("tidings_callbacks_pending", &labels).set(outside.callbacks as f64);
     }
 }

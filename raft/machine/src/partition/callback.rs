@@ -186,6 +186,13 @@ impl Subject {
     }
 }
 
+impl Sheet {
+    /// Whether it is a callback's own.
+    pub fn tells(&self) -> bool {
+        self.callback.as_ref().is_some_and(|callback| callback.about.is_some())
+    }
+}
+
 impl Partition {
     /// Makes the callback that tells of an end, if one is wanted.
     pub(super) fn tell_of_end(&mut self, delivery: &Delivery, sheet: &Sheet, out: &mut Output<Hint, Record>) {
@@ -197,8 +204,9 @@ impl Partition {
 
     /// Makes the callback that tells that `happening` happened to `of`, if it is wanted.
     ///
-    /// It is pending whether or not the partition is full: an end makes room for it, and what is told after the end is
-    /// told at most five times.
+    /// It is pending whether or not the partition is full, because an end makes room for it. But callbacks fill at most half of
+    /// what may be pending: beyond it each is a dead letter at once, so that a caller who hears nothing for long does not
+    /// keep everybody's messages out.
     pub(super) fn tell(
         &mut self,
         of: DeliveryId,
@@ -223,6 +231,11 @@ impl Partition {
         let mut delivery = Delivery::accepted(id, recipient, self.now);
         delivery.note(self.now, What::CallbackFor { delivery: of, happening });
         self.tally.accepted(&sheet.template, self.now);
+        if self.outside.callbacks >= self.limits.pending / 2 {
+            let reason = Reason::new("callbacks_full", "too many callbacks wait already");
+            self.end(delivery, &sheet, State::Failed, Some(reason), out);
+            return;
+        }
         let key = self.sheets.key(&id, &sheet);
         self.sheets.carry(&key, 1);
         self.enqueue(delivery, key, &sheet, out);

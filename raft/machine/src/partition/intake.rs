@@ -126,6 +126,7 @@ impl Partition {
             let due = delivery.due;
             delivery.note(self.now, What::Scheduled { due });
         }
+        self.outside.callbacks += u64::from(sheet.tells());
         if let (Some(fingerprint), Some(_)) = (delivery.fingerprint, sheet.policy.dedup_window_ms) {
             self.dedup.take(fingerprint, delivery.first_due, delivery.id);
         }

@@ -14,6 +14,8 @@ pub(super) struct Outside {
     pub(super) tokens: Tokens,
     pub(super) receipts: Receipts,
     pub(super) recalls: Recalls,
+    /// Callbacks that are pending.
+    pub(super) callbacks: u64,
 }
 
 /// How much is held of the dealings with suppliers, for gauges.
@@ -27,6 +29,8 @@ pub struct OutsideSizes {
     pub parked: usize,
     /// Recalls that the provider has not answered yet.
     pub recalls: usize,
+    /// Callbacks that are pending.
+    pub callbacks: u64,
 }
 
 impl Outside {
@@ -49,12 +53,13 @@ impl Partition {
 
     /// How much is held of the dealings with suppliers, for gauges.
     pub fn outside_sizes(&self) -> OutsideSizes {
-        let Outside { tokens, receipts, recalls } = &self.outside;
+        let Outside { tokens, receipts, recalls, callbacks } = &self.outside;
         OutsideSizes {
             tokens: tokens.len(),
             expected: receipts.len(),
             parked: receipts.parked(),
             recalls: recalls.len(),
+            callbacks: *callbacks,
         }
     }
 }

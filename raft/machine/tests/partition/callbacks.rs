@@ -1,10 +1,12 @@
 //! Callbacks: made in the same step as what they tell of, counted like any delivery, and never the cause of another.
 
+use std::sync::Arc;
+
 use tidings_contract::{Blame, DeliveryId, Outcome, ReceiptMark};
 use tidings_machine::control::Sealed;
 use tidings_machine::partition::{
-    About, CALLBACK_TEMPLATE, Callback, CallbackSpec, Closing, Command, Expect, Happening, Mark, ReceiptCommand, Sheet,
-    State,
+    About, CALLBACK_TEMPLATE, Callback, CallbackSpec, Closing, Command, Expect, Happening, Limits, Mark,
+    ReceiptCommand, Recipient, Redrive, Sheet, State,
 };
 
 use super::fixture::{Fixture, delivered, part, sheet, sheet_with_window};
@@ -113,4 +115,28 @@ fn a_receipt_is_told_once() {
     let told = callbacks(&fixture);
     assert_eq!((told.len(), told[0].1.happening), (1, Happening::Bounced));
     assert_eq!(told[0].1.provider_id.as_deref(), Some("p-1"));
+}
+
+#[test]
+fn callbacks_that_nobody_takes_do_not_keep_messages_out() {
+    let mut fixture = Fixture::with_limits(Limits { pending: 8, ..Limits::default() });
+    for n in 0..20 {
+        let id = fixture.accept_one(n, telling(&[Happening::Delivered]));
+        fixture.report(id, 1, delivered());
+        fixture.pass(1);
+    }
+    assert_eq!((callbacks(&fixture).len(), fixture.machine.outside_sizes().callbacks), (4, 4));
+    let dead: Vec<_> = fixture.machine.dead_letters().map(|(id, letter)| (*id, letter.reason.code.clone())).collect();
+    assert!(dead.len() == 16 && dead.iter().all(|(_, code)| code == "callbacks_full"), "{dead:?}");
+    for (callback, _) in callbacks(&fixture) {
+        fixture.report(callback, 1, delivered());
+    }
+    assert_eq!(fixture.machine.outside_sizes().callbacks, 0);
+    let sheet = Arc::clone(&fixture.ended(dead[0].0).sheet);
+    let recipient = Recipient { index: 0, to: URL.to_owned(), variables: None, fingerprint: None };
+    let redrive = Redrive { delivery: dead[0].0, by: "key_1".to_owned(), sheet, recipient };
+    fixture.ask(Command::Redrive(Box::new(redrive)));
+    assert_eq!(fixture.machine.outside_sizes().callbacks, 1, "a redriven one counts too");
+    let totals = fixture.machine.totals();
+    assert_eq!(totals.accepted, totals.ended.values().sum::<u64>() + 1);
 }

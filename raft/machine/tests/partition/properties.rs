@@ -303,6 +303,8 @@ proptest! {
             }
         }
         prop_assert!(machine.sizes().sheets <= machine.sizes().pending);
+        let telling = machine.pending(None).filter(|(_, sheet)| sheet.template == CALLBACK_TEMPLATE).count();
+        prop_assert_eq!(machine.outside_sizes().callbacks, telling as u64);
     }
 
     #[test]
