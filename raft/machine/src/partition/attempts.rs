@@ -85,7 +85,7 @@ impl Partition {
         let Waiting { delivery, sheet: key } = self.pending.remove(&id).ok_or(Refusal::NotPending)?;
         let sheet = Arc::clone(self.sheets.get(&key).ok_or(Refusal::NotPending)?);
         self.sheets.drop_one(&key);
-        self.outside.callbacks -= u64::from(sheet.tells());
+        self.outside.callbacks = self.outside.callbacks.saturating_sub(u64::from(sheet.tells()));
         Ok(Answer::Done(self.end(Arc::unwrap_or_clone(delivery), &sheet, state, reason, out)))
     }
 }
