@@ -294,7 +294,7 @@ pub(crate) async fn report(
         expecting.retain(|partition| {
             let mut expects = false;
             board.parts.ledger.with_partition(*partition, &mut |state| {
-                expects = state.expects_receipt(&one.account, &one.provider_id);
+                expects = state.expects_receipt(&one.account, &one.provider_id, one.to.as_deref());
             });
             expects
         });

@@ -138,14 +138,14 @@ impl Receipts {
         let all = (place, DeliveryId::LEAST)..=(place, DeliveryId::GREATEST);
         let ids: Vec<DeliveryId> = self.expected.range(all, now).map(|((_, id), _)| *id).collect();
         match to {
-            // One delivery under an id needs no comparison of addresses, which suppliers write in many ways.
-            Some(to) if ids.len() > 1 => {
+            // The others under the id may live in other partitions, so also a lone one must be the one that is meant.
+            Some(to) => {
                 let fits = |id: &DeliveryId| {
                     self.expected.get(&(place, *id), now).is_some_and(|one| is_same_address(&one.to, to))
                 };
                 ids.into_iter().filter(fits).collect()
             }
-            _ => ids,
+            None => ids,
         }
     }
 }
@@ -169,9 +169,9 @@ const fn bit(mark: ReceiptMark) -> u8 {
 }
 
 impl Partition {
-    /// Whether receipts of that account and supplier's id are expected here.
-    pub fn expects_receipt(&self, account: &str, provider_id: &str) -> bool {
-        !self.outside.receipts.find(place(account, provider_id), None, self.now).is_empty()
+    /// Whether receipts of that account and supplier's id, for that recipient if one is named, are expected here.
+    pub fn expects_receipt(&self, account: &str, provider_id: &str, to: Option<&str>) -> bool {
+        !self.outside.receipts.find(place(account, provider_id), to, self.now).is_empty()
     }
 
     pub(super) fn receipt(&mut self, command: ReceiptCommand, out: &mut Output<Hint, Record>) -> Answer {
