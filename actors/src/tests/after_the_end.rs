@@ -231,3 +231,21 @@ async fn callbacks_are_sent_retried_and_signed_with_an_account_of_their_own() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(world.ledger.ended_count(), 11, "a callback causes no callbacks");
 }
+
+#[tokio::test(start_paused = true)]
+async fn recipients_of_one_call_are_told_apart_wherever_they_live() {
+    let supplier = Arc::new(Supplier::default());
+    let world = world(&supplier).await;
+    world.account("main", "fake/many", None);
+    world.channel.follow(|_, _| after(5, Outcome::Delivered { provider_id: Some("batch".to_owned()) }));
+    let sent = world.send(&Spec::default(), 10);
+    world.until_ended(10, LONG).await;
+    let to = world.ended(&sent[3]).expect("it ended").delivery.to;
+    let to = to.strip_prefix("+86").map(str::to_owned);
+    supplier.receipts.lock().push(Receipt { to, ..receipt("batch", ReceiptMark::Bounced) });
+    sleep(Duration::from_secs(30)).await;
+    for id in &sent {
+        let wanted = if *id == sent[3] { vec![ReceiptMark::Bounced] } else { Vec::new() };
+        assert_eq!(marks(&world, *id), wanted, "{id}");
+    }
+}
