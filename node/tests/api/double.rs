@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use axum::Router;
@@ -119,13 +119,13 @@ impl Channel for Account {
     }
 }
 
+/// A clock that begins at a time of its own.
 #[derive(Debug)]
-struct Now;
+struct Since(Time, Instant);
 
-impl Clock for Now {
+impl Clock for Since {
     fn now(&self) -> Time {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        self.0.after(self.1.elapsed())
     }
 }
 
@@ -134,8 +134,9 @@ pub(crate) async fn node() -> (Lone, Arc<Double>) {
     let double = Arc::new(Double::default());
     let dir = tempfile::tempdir().expect("a directory can be made");
     let config = config(1, dir.path().join("data"));
+    let clock = Since(Time(1_800_000_000_000), Instant::now());
     let registry = Registry::new().with(Arc::new(Maker(Arc::clone(&double))));
-    let running = serve_with(config.clone(), Arc::new(Now), registry).await.expect("the node starts");
+    let running = serve_with(config.clone(), Arc::new(clock), registry).await.expect("the node starts");
     let key = found_dev(&running).await.expect("it can be founded").expose().to_owned();
     let node = Lone::of(running, config, key, dir);
     node.ready().await;
