@@ -7,12 +7,12 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, failover, grow, history, idempotency, isolation, kills, limits, memory, replace,
-    rolling, smtp, webhook, weights,
+    Scale, all_down, any_node, backup, callbacks, failover, grow, history, idempotency, isolation, kills, limits,
+    memory, replace, rolling, smtp, webhook, weights,
 };
 use tidings_cluster_tests::{Failure, Proof};
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "kills",
     "freeze",
     "all-down",
@@ -25,6 +25,7 @@ const NAMES: [&str; 17] = [
     "backup",
     "smtp",
     "webhook",
+    "callbacks",
     "memory",
     "limits",
     "isolation",
@@ -70,6 +71,7 @@ async fn run(name: &str) -> Proof<Report> {
         "backup" => backup::run(scale(8_000)).await,
         "smtp" => smtp::run(200).await,
         "webhook" => webhook::run(500).await,
+        "callbacks" => callbacks::run(Scale { kills: 2, ..scale(8_000) }).await,
         "memory" => memory::run().await,
         "limits" => limits::run(500, 2).await,
         "isolation" => isolation::run(100_000).await,
