@@ -133,7 +133,7 @@ fn callbacks_that_nobody_takes_do_not_keep_messages_out() {
     }
     assert_eq!(fixture.machine.outside_sizes().callbacks, 0);
     let sheet = Arc::clone(&fixture.ended(dead[0].0).sheet);
-    let recipient = Recipient { index: 0, to: URL.to_owned(), variables: None, fingerprint: None };
+    let recipient = Recipient { index: 0, to: URL.to_owned(), variables: None, ..Recipient::default() };
     let redrive = Redrive { delivery: dead[0].0, by: "key_1".to_owned(), sheet, recipient };
     fixture.ask(Command::Redrive(Box::new(redrive)));
     assert_eq!(fixture.machine.outside_sizes().callbacks, 1, "a redriven one counts too");
