@@ -45,6 +45,12 @@ pub static CHANNELS: &[ChannelInfo] = &[
             optional("text", "The plain text body; the alternative when there is HTML too."),
             optional("from_name", "The sender's name; the address is the account's."),
             optional("reply_to", "Where answers go: an address, or Name <address>."),
+            optional(
+                "attachments",
+                "A list of {url or material, name, media_type, inline}; inline is the id for cid: in html.",
+            ),
+            optional("unsubscribe_url", "An https address that takes a one-click unsubscription (RFC 8058)."),
+            optional("unsubscribe_mailto", "A mail address that takes unsubscriptions (RFC 2369)."),
         ],
         open: false,
         example: r#"{"subject": "Welcome, {{ name }}", "html": "<p>Hello {{ name }}</p>", "text": "Hello {{ name }}"}"#,
@@ -87,7 +93,7 @@ pub fn check_content(channel: &ChannelInfo, content: &Value) -> Vec<FieldError> 
     match channel.name {
         "dingtalk_robot" => dingtalk(content, &mut errors),
         "email" => {
-            texts(content, &mut errors);
+            errors.extend(crate::mail::check(content));
             if !has(content, "html") && !has(content, "text") {
                 errors.push(missing("text", "html or text is required"));
             }

@@ -18,6 +18,7 @@ use tidings_contract::{Blame, Outcome, Secret};
 use url::Host;
 
 use crate::address::{Forbidden, is_public};
+use crate::show;
 
 /// How Tidings names itself in requests.
 pub const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
@@ -191,6 +192,9 @@ impl Client {
     pub async fn call(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
         if self.options.public_only && literal(&url).is_some_and(|ip| !is_public(ip)) {
             return Err(Failure::Forbidden { words: Forbidden.to_string() });
+        }
+        if let Some(shown) = show::http(&method, &url, &headers, &body) {
+            return Err(shown);
         }
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;

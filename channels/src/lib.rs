@@ -3,16 +3,20 @@
 pub mod http;
 
 mod address;
+mod attachments;
 mod catalog;
+mod dkim;
 mod inbox;
 mod mail;
 mod providers;
 mod reading;
 mod recipient;
 mod registry;
+mod show;
 mod smtp;
 mod smtp_reply;
 mod status;
+mod texts;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -24,3 +28,5 @@ pub use catalog::{CHANNELS, check_content};
 pub use inbox::{InboxEntry, SandboxInbox};
 pub use recipient::check_recipient;
 pub use registry::Registry;
+pub use show::{Preview, ShownRequest, preview};
+pub use texts::text_rules;

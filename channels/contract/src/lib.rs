@@ -10,6 +10,7 @@ mod place;
 mod planted;
 mod provider;
 mod secret;
+mod text;
 mod time;
 
 pub use account::{AccountLimit, FieldError, Setting, Settings};
@@ -24,4 +25,5 @@ pub use provider::{
     Call, Channel, Material, Provider, ProviderInfo, Receipt, ReceiptMark, Sent, Target, Token, Unsupported,
 };
 pub use secret::Secret;
+pub use text::{LengthUnit, Markup, TextLimit, TextRule};
 pub use time::{Clock, Time};
