@@ -1,48 +1,22 @@
 //! The suite for providers that speak HTTP: every way a call can end has the class the contract demands.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_contract::{Call, Channel, Secret};
+use tidings_contract::Secret;
 
-use super::brief;
-use crate::Registry;
+use super::{Subject, brief};
 use crate::http::{Client, ClientOptions, HeaderMap, HeaderValue, Method, Url};
 use crate::providers::subjects;
-use crate::testing::{HttpReply, HttpServer, SmtpScript, SmtpServer, call, open};
+use crate::testing::{HttpReply, HttpServer, SmtpScript, SmtpServer};
 
-/// A provider under test. Each provider's file says what it is as a subject, or that it does not speak HTTP.
-pub(crate) struct Subject {
-    /// Its name.
-    pub(crate) provider: &'static str,
-    /// Settings of an account that calls this URL and waits for three seconds at most.
-    pub(crate) settings: fn(&str) -> Value,
-    /// A content that can be sent.
-    pub(crate) content: fn() -> Value,
-    /// The answer with which the supplier takes a message.
-    pub(crate) taken: fn() -> HttpReply,
-    /// What a 200 that is not the supplier's language comes to.
-    pub(crate) gibberish: &'static str,
-}
-
-impl Subject {
-    fn account(&self, url: &str) -> Arc<dyn Channel> {
-        open(&Registry::new(), self.provider, (self.settings)(url)).expect("the settings are right")
-    }
-
-    fn call(&self, url: &str) -> Call {
-        call(&[url], (self.content)())
-    }
-
-    async fn once(&self, reply: HttpReply) -> (String, usize) {
-        let server = HttpServer::start(reply).await.expect("a free port");
-        let url = server.url("/in");
-        let outcomes = self.account(&url).send(&self.call(&url)).await;
-        assert_eq!(outcomes.len(), 1, "one outcome per target");
-        (brief(&outcomes[0]), server.count())
-    }
+async fn once(subject: &Subject, reply: HttpReply) -> (String, usize) {
+    let server = HttpServer::start(reply).await.expect("a free port");
+    let url = server.url("/in");
+    let outcomes = subject.account(&url).send(&subject.call(&url)).await;
+    assert_eq!(outcomes.len(), 1, "one outcome per target");
+    (brief(&outcomes[0]), server.count())
 }
 
 #[tokio::test]
@@ -53,9 +27,9 @@ async fn every_end_of_a_call_has_its_class() {
         (HttpReply::status(429).with("Retry-After", "86400"), "later http_429 after 3600000"),
         (HttpReply::text(503, "closed").with("Retry-After", "soon"), "later http_503"),
         (HttpReply::status(500), "later http_500"),
-        (HttpReply::status(404), "never http_404 Recipient"),
+        (HttpReply::status(404), "never http_404 {blame}"),
         (HttpReply::status(401), "never http_401 Account"),
-        (HttpReply::status(302).with("Location", "http://127.0.0.1:1/"), "never http_302 Recipient"),
+        (HttpReply::status(302).with("Location", "http://127.0.0.1:1/"), "never http_302 {blame}"),
         (HttpReply::Hang, "unknown timeout"),
         (HttpReply::ResetUnread, "unknown broken"),
         (HttpReply::Reset, "unknown broken"),
@@ -63,12 +37,12 @@ async fn every_end_of_a_call_has_its_class() {
         (HttpReply::Garbage, "unknown broken"),
     ];
     for subject in subjects() {
-        assert_eq!(subject.once((subject.taken)()).await, ("delivered".to_owned(), 1), "{}", subject.provider);
-        let (seen, _) = subject.once(HttpReply::text(200, "<html>")).await;
+        assert_eq!(once(&subject, (subject.taken)()).await, ("delivered".to_owned(), 1), "{}", subject.provider);
+        let (seen, _) = once(&subject, HttpReply::text(200, "<html>")).await;
         assert_eq!(seen, subject.gibberish, "{}", subject.provider);
         for (reply, expected) in &cases {
-            let (seen, requests) = subject.once(reply.clone()).await;
-            assert_eq!(seen, *expected, "{} {reply:?}", subject.provider);
+            let (seen, requests) = once(&subject, reply.clone()).await;
+            assert_eq!(seen, expected.replace("{blame}", subject.blame), "{} {reply:?}", subject.provider);
             assert!(requests <= 1, "{} {reply:?}: nobody repeats behind the caller's back", subject.provider);
         }
     }
@@ -119,9 +93,9 @@ async fn a_caller_of_an_api_gets_status_headers_and_body() {
 #[tokio::test]
 async fn an_answer_without_end_is_read_to_the_limit_only() {
     for subject in subjects() {
-        let (seen, _) = subject.once(HttpReply::Flood(200)).await;
+        let (seen, _) = once(&subject, HttpReply::Flood(200)).await;
         assert_eq!(seen, subject.gibberish, "{}", subject.provider);
-        let (seen, _) = subject.once(HttpReply::Flood(503)).await;
+        let (seen, _) = once(&subject, HttpReply::Flood(503)).await;
         assert_eq!(seen, "later http_503", "{}", subject.provider);
     }
 }

@@ -1,11 +1,22 @@
 //! What every provider must keep to, shown against scripted servers.
 
+mod golden;
 mod http;
 mod secrets;
 mod smtp;
+mod subject;
+mod verdicts;
 
-pub(crate) use http::Subject;
+#[allow(unused_imports, reason = "not every part is needed by a provider of today")]
+pub(crate) use subject::{Golden, Partial, Subject, TokenCase};
 use tidings_contract::{Blame, Outcome};
+
+use crate::Registry;
+use crate::providers::subjects;
+
+/// Providers without an entry here, and why.
+const EXCUSED: [(&str, &str); 2] =
+    [("email/smtp", "speaks SMTP and has a suite of its own"), ("sandbox", "calls nobody")];
 
 /// An outcome in a few words: `delivered`, `later http_429 after 7000`, `never http_404 Recipient`, `unknown timeout`.
 fn brief(outcome: &Outcome) -> String {
@@ -17,4 +28,22 @@ fn brief(outcome: &Outcome) -> String {
         Outcome::Never { blame: Blame::Recipient, .. } => format!("never {code} Recipient"),
         other => format!("{} {code}", other.class()).trim_end().to_owned(),
     }
+}
+
+/// The same with the supplier's id, where there is one: `delivered 2019:538`.
+fn brief_with_id(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Delivered { provider_id: Some(id) } => format!("delivered {id}"),
+        other => brief(other),
+    }
+}
+
+#[test]
+fn every_registered_provider_is_in_the_suite_or_excused_by_name() {
+    let registry = Registry::new();
+    let mut known: Vec<_> = subjects().iter().map(|subject| subject.provider).collect();
+    known.extend(EXCUSED.map(|(name, _)| name));
+    known.sort_unstable();
+    let registered: Vec<_> = registry.providers().map(|provider| provider.info().name).collect();
+    assert_eq!(known, registered);
 }

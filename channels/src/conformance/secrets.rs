@@ -8,7 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use serde_json::json;
 
+use super::Subject;
+use super::golden::secrets;
 use crate::Registry;
+use crate::providers::subjects;
 use crate::testing::{HttpReply, HttpServer, SmtpScript, SmtpServer, call, open};
 
 #[derive(Clone, Default)]
@@ -69,10 +72,45 @@ async fn no_secret_reaches_a_log_an_outcome_or_a_debug_print() {
     }
     assert!(http.count() == 2 && printed.contains("***"), "the servers were reached: {printed}");
 
+    let mut sealed = Vec::new();
+    for subject in subjects() {
+        sealed.extend(careless(&subject, &mut printed).await);
+    }
     printed.push_str(&String::from_utf8_lossy(&log.0.lock()));
     assert!(printed.contains("TRACE"), "the log was listening");
     let plain = STANDARD.encode(format!("\0shop\0{password}"));
     for secret in [&whsec, &whsec[6..], "webhook-key", token, sec, password, &plain, &STANDARD.encode(password)] {
         assert!(!printed.contains(secret), "{secret} was printed");
     }
+    for (provider, secret) in sealed {
+        assert!(!printed.contains(&secret), "{provider}: {secret} was printed");
+    }
+}
+
+/// Prints what a supplier comes to that repeats every secret in every kind of answer; gives what must not be printed.
+async fn careless(subject: &Subject, printed: &mut String) -> Vec<(&'static str, String)> {
+    let server = HttpServer::start(HttpReply::Hang).await.expect("a free port");
+    let url = server.url("/in");
+    let mut sealed: Vec<String> = secrets(subject, &url).iter().map(|secret| secret.expose().to_owned()).collect();
+    sealed.extend(subject.token.map(|case| case().token.to_owned()));
+    assert!(sealed.iter().all(|secret| secret.len() >= 6), "{}: {sealed:?} are too short", subject.provider);
+    let said = sealed.join(" ");
+    let (account, call) = (subject.account(&url), subject.call(&url));
+    for reply in [
+        (subject.taken)(),
+        (subject.complains)(&said),
+        HttpReply::text(200, &said),
+        HttpReply::text(400, &said),
+        HttpReply::text(503, &said),
+        HttpReply::Reset,
+    ] {
+        server.set(reply);
+        printed.push_str(&format!("{account:?} {:?}\n", account.send(&call).await));
+        if let Some(fetched) = account.fetch_token().await {
+            printed.push_str(&format!("{fetched:?}\n"));
+        }
+    }
+    let base64: Vec<_> = sealed.iter().map(|secret| STANDARD.encode(secret)).collect();
+    let all = sealed.into_iter().chain(base64).chain(subject.derived.iter().map(|text| (*text).to_owned()));
+    all.map(|secret| (subject.provider, secret)).collect()
 }

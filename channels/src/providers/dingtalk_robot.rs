@@ -272,16 +272,26 @@ fn mentions(content: &Value) -> Value {
 pub(super) mod tests {
     use super::*;
     use crate::Registry;
-    use crate::conformance::Subject;
+    use crate::conformance::{Golden, Subject};
     use crate::testing::{HttpReply, HttpServer, call, open};
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
             provider: INFO.name,
-            settings: |url| json!({"access_token": "t", "secret": "SECx", "url": url, "timeout_ms": 3_000}),
+            settings: |url| json!({"access_token": "t0ken-1f", "secret": "SEC7c1d", "url": url, "timeout_ms": 3_000}),
             content: || json!({"type": "text", "text": "hi"}),
             taken: fine,
-            gibberish: "unknown answer",
+            complains: |words| HttpReply::json(200, &json!({"errcode": 300_001, "errmsg": words})),
+            golden: || {
+                vec![Golden {
+                    name: "text",
+                    page: "DingTalk open platform: Custom robots, message types and data format",
+                    to: &["ops"],
+                    content: json!({"type": "text", "text": "hi", "at_mobiles": ["13800138000"]}),
+                    masked: &[],
+                }]
+            },
+            ..Subject::HTTP
         })
     }
 

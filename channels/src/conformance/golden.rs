@@ -1,0 +1,107 @@
+//! The requests as they go out, byte for byte but for what is secret, against files that were held against the vendors'
+//! pages. `TIDINGS_GOLDEN=write` writes the files anew; what changed in them is then to be reviewed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tidings_contract::{Secret, Settings};
+
+use super::{Golden, Subject};
+use crate::providers::subjects;
+use crate::testing::{HttpRequest, HttpServer};
+use crate::{Registry, check_content};
+
+/// Headers that the client adds to every request or that change with the server's port.
+const LEFT_OUT: [&str; 3] = ["host", "content-length", "user-agent"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// The secrets of the subject's account.
+pub(super) fn secrets(subject: &Subject, url: &str) -> Vec<Secret> {
+    let registry = Registry::new();
+    let info = registry.get(subject.provider).expect("it is registered").info();
+    let Value::Object(given) = (subject.settings)(url) else { panic!("settings are an object") };
+    let settings = Settings::sort(info.settings, given.into_iter().collect()).expect("they are right");
+    settings.secret.into_values().collect()
+}
+
+/// One request as a text that can be read and compared.
+fn written(request: &HttpRequest) -> String {
+    let mut text = format!("{} {}\n", request.method, request.target);
+    let mut headers: Vec<_> = request.headers.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str())).collect();
+    headers.sort();
+    headers.into_iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\n")));
+    let body = match serde_json::from_slice::<Value>(&request.body) {
+        Ok(body) => serde_json::to_string_pretty(&body).expect("it was JSON"),
+        // A form, one field a line.
+        Err(_) => String::from_utf8_lossy(&request.body).replace('&', "\n&"),
+    };
+    if !body.is_empty() {
+        text.push_str(&format!("\n{body}\n"));
+    }
+    text
+}
+
+/// The text without secrets, the server's address and what depends on it.
+fn masked(mut text: String, golden: &Golden, secrets: &[Secret], addr: &str) -> String {
+    for secret in secrets {
+        text = text.replace(secret.expose(), "***");
+    }
+    for marker in golden.masked {
+        let parts: Vec<_> = text.split(marker).map(str::to_owned).collect();
+        let ends = [',', '"', '&', ' ', '\n'];
+        let hidden = parts.iter().skip(1).map(|part| {
+            let end = part.find(ends).unwrap_or(part.len());
+            format!("{marker}***{}", &part[end..])
+        });
+        text = format!("{}{}", parts[0], hidden.collect::<String>());
+    }
+    text.replace(addr, "host")
+}
+
+/// What goes out for one golden message.
+async fn sent(subject: &Subject, golden: &Golden) -> String {
+    let server = HttpServer::start((subject.taken)()).await.expect("a free port");
+    let url = server.url("/in");
+    let own = (subject.to)(&url);
+    let to = if golden.to.is_empty() { vec![own.as_str()] } else { golden.to.to_vec() };
+    subject.account(&url).send(&subject.call_to(&to, golden.content.clone())).await;
+    let requests: Vec<_> = server.requests().iter().map(written).collect();
+    assert!(!requests.is_empty(), "{} {} was not sent", subject.provider, golden.name);
+    let text = format!("# {}\n{}", golden.page, requests.join("\n---\n"));
+    masked(text, golden, &secrets(subject, &url), &server.addr().to_string())
+}
+
+#[tokio::test]
+async fn every_kind_of_message_is_the_request_in_its_file() {
+    let writes = std::env::var("TIDINGS_GOLDEN").is_ok_and(|value| value == "write");
+    let registry = Registry::new();
+    let mut files = BTreeSet::new();
+    for subject in subjects() {
+        let home = folder().join(subject.provider.replace('/', "_"));
+        let info = registry.get(subject.provider).expect("it is registered").info();
+        let messages = (subject.golden)();
+        assert!(!messages.is_empty(), "{} has no golden request", subject.provider);
+        for golden in messages {
+            if let Some(channel) = registry.channel(info.channel) {
+                assert_eq!(check_content(channel, &golden.content), [], "{} {}", subject.provider, golden.name);
+            }
+            let file = home.join(format!("{}.http", golden.name));
+            let seen = sent(&subject, &golden).await;
+            if writes {
+                fs::create_dir_all(&home).and_then(|()| fs::write(&file, &seen)).expect("the folder is writable");
+            }
+            let kept = fs::read_to_string(&file).unwrap_or_default();
+            assert_eq!(seen, kept, "{}", file.display());
+            assert!(files.insert(file), "{} {} stands twice", subject.provider, golden.name);
+        }
+    }
+    let providers = fs::read_dir(folder()).expect("there are golden requests");
+    let on_disk = providers.flat_map(|home| fs::read_dir(home.expect("readable").path()).expect("a folder"));
+    let on_disk: BTreeSet<_> = on_disk.map(|file| file.expect("readable").path()).collect();
+    assert_eq!(on_disk, files, "files that no provider names");
+}

@@ -1,0 +1,110 @@
+//! How a provider that speaks HTTP describes itself to the suite: one small value beside its code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tidings_contract::{Call, Channel, Secret};
+
+use crate::Registry;
+use crate::testing::{HttpReply, call, open};
+
+/// A provider under test. Made with `..Subject::HTTP`, so that a simple one names only what it has.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject {
+    /// Its name.
+    pub(crate) provider: &'static str,
+    /// Settings of an account that calls this URL and waits for three seconds at most. Its secrets must be texts of
+    /// six characters or more that stand nowhere else: the suite looks for them in everything that is printed.
+    pub(crate) settings: fn(&str) -> Value,
+    /// A recipient, for providers whose recipient is not the URL.
+    pub(crate) to: fn(&str) -> String,
+    /// A content that can be sent.
+    pub(crate) content: fn() -> Value,
+    /// The answer with which the supplier takes a message to that one recipient.
+    pub(crate) taken: fn() -> HttpReply,
+    /// What a 200 that is not the supplier's language comes to.
+    pub(crate) gibberish: &'static str,
+    /// Whose fault a 404 or a redirect is: of a recipient that is a URL, or of an account with a wrong one.
+    pub(crate) blame: &'static str,
+    /// An answer of the supplier's with which it refuses, using these words.
+    pub(crate) complains: fn(&str) -> HttpReply,
+    /// Every documented answer beside success, and what it comes to.
+    pub(crate) answers: fn() -> Vec<(HttpReply, String)>,
+    /// Answers to a call with many recipients. Needed where one call carries more than one.
+    pub(crate) partial: fn() -> Vec<Partial>,
+    /// How access tokens are fetched and refused, for suppliers that want one.
+    pub(crate) token: Option<fn() -> TokenCase>,
+    /// Texts made from secrets that must not be printed either, such as a base64 of name and password.
+    pub(crate) derived: &'static [&'static str],
+    /// One request for every kind of message.
+    pub(crate) golden: fn() -> Vec<Golden>,
+}
+
+/// One call with many recipients, and what comes of each.
+pub(crate) struct Partial {
+    pub(crate) to: Vec<&'static str>,
+    pub(crate) reply: HttpReply,
+    /// In the order of `to`, with the supplier's ids: `delivered 42`, `never isv.X Account`.
+    pub(crate) expected: Vec<&'static str>,
+}
+
+/// How a supplier gives out access tokens.
+pub(crate) struct TokenCase {
+    /// The answer to the request for a token.
+    pub(crate) fetched: HttpReply,
+    /// The token in it.
+    pub(crate) token: &'static str,
+    /// How long the answer says it is good for.
+    pub(crate) expires_in: Duration,
+    /// Answers to a message that say that the token is no longer good.
+    pub(crate) expired: Vec<HttpReply>,
+}
+
+/// A message whose request is kept in a file and was held against the vendor's page.
+pub(crate) struct Golden {
+    /// The name of the file without its end, in the provider's folder of `tests/golden`.
+    pub(crate) name: &'static str,
+    /// The vendor's page that the request was reviewed against.
+    pub(crate) page: &'static str,
+    /// The recipients; none stands for the subject's own.
+    pub(crate) to: &'static [&'static str],
+    pub(crate) content: Value,
+    /// What follows one of these, up to a comma, a quote, an ampersand or a space, changes with the server's port.
+    pub(crate) masked: &'static [&'static str],
+}
+
+impl Subject {
+    /// What most have: a recipient that is no URL, an answer that must be understood, nothing else. Name and functions
+    /// are stand-ins.
+    pub(crate) const HTTP: Self = Self {
+        provider: "",
+        settings: |_| Value::Null,
+        to: str::to_owned,
+        content: || Value::Null,
+        taken: || HttpReply::status(200),
+        gibberish: "unknown answer",
+        blame: "Recipient",
+        complains: |words| HttpReply::text(400, words),
+        answers: Vec::new,
+        partial: Vec::new,
+        token: None,
+        derived: &[],
+        golden: Vec::new,
+    };
+
+    pub(super) fn account(&self, url: &str) -> Arc<dyn Channel> {
+        open(&Registry::new(), self.provider, (self.settings)(url)).expect("the settings are right")
+    }
+
+    /// A call to the subject's one recipient; `url` is where the server listens.
+    pub(super) fn call(&self, url: &str) -> Call {
+        self.call_to(&[&(self.to)(url)], (self.content)())
+    }
+
+    pub(super) fn call_to(&self, to: &[&str], content: Value) -> Call {
+        let mut call = call(to, content);
+        call.token = self.token.map(|case| Secret::new(case().token));
+        call
+    }
+}
