@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{Channel, ProviderInfo, Reason};
+use tidings_contract::{Channel, Materials, ProviderInfo, Reason, TextRule};
 use tidings_machine::control::Account;
 
 /// An account ready to send.
@@ -21,4 +21,14 @@ pub trait Accounts: Send + Sync + 'static {
     /// # Errors
     /// Why it cannot be opened, in words that may stand in a trace.
     fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason>;
+
+    /// What suppliers read in the texts of a channel's content, and how long these may be. None by default.
+    fn text_rules(&self, _channel: &str) -> &'static [TextRule] {
+        &[]
+    }
+
+    /// Where the materials are that contents name. Nowhere by default.
+    fn materials(&self) -> Option<Arc<dyn Materials>> {
+        None
+    }
 }

@@ -4,10 +4,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tidings_contract::{Call, Outcome, Reason, Target, Time, planted};
+use tidings_contract::{Call, Materials, Outcome, Reason, Target, Time, planted};
 use tokio::time::{Instant, timeout};
 
 use crate::opened::Ready;
+use crate::parts;
 use crate::recorder::came_back;
 use crate::switchboard::Switchboard;
 use crate::work::Letter;
@@ -38,11 +39,13 @@ impl Drop for UnderWay {
 /// Sends letters of one account, template version and message type, and has what became of them recorded.
 pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<Letter>) {
     let began = board.now();
-    let request = request(&letters, began);
+    let request = request(&letters, began, board.parts.accounts.materials());
+    let further: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.further)).collect();
+    let calls = u32::try_from(parts::calls(&letters)).unwrap_or(1);
     let mut under_way = UnderWay { board, letters, began };
     let start = Instant::now();
-    let sending = AssertUnwindSafe(account.opened.channel.send(&request)).catch_unwind();
-    let outcomes = match timeout(account.opened.info.deadline, sending).await {
+    let sending = AssertUnwindSafe(parts::send(account.opened.channel.as_ref(), request, further)).catch_unwind();
+    let outcomes = match timeout(account.opened.info.deadline * calls, sending).await {
         Ok(Ok(outcomes)) => outcomes,
         Ok(Err(_)) => all(&under_way, &unknown("panic", "the provider panicked")),
         Err(_) => all(&under_way, &unknown("timeout", "the provider did not answer within its deadline")),
@@ -63,7 +66,7 @@ fn unknown(code: &str, words: &str) -> Outcome {
     Outcome::Unknown { reason: Reason::new(code, words) }
 }
 
-fn request(letters: &[Letter], at: Time) -> Call {
+fn request(letters: &[Letter], at: Time, materials: Option<Arc<dyn Materials>>) -> Call {
     let target = |letter: &Letter| Target {
         delivery: letter.work.delivery.id,
         attempt: letter.attempt(),
@@ -77,5 +80,6 @@ fn request(letters: &[Letter], at: Time) -> Call {
         at,
         targets: letters.iter().map(target).collect(),
         token: None,
+        materials,
     }
 }

@@ -14,6 +14,7 @@ mod meters;
 mod motion;
 mod opened;
 mod outbox;
+mod parts;
 mod pause;
 mod pool;
 mod queue;

@@ -5,15 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use serde_json::Value;
-use tidings_contract::Reason;
-use tidings_machine::control::Account;
+use tidings_contract::{Reason, TextRule};
+use tidings_machine::control::{Account, TemplateSpec};
 use tidings_machine::partition::{Closing, Sheet};
 use tokio::sync::watch;
 
 use crate::outbox::Entry;
+use crate::parts::Rendered;
 use crate::rate_limiter::RateLimiterMsg;
-use crate::render::{Compiled, Variables};
+use crate::render::{Finished, Unfit, Variables};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::work::{Letter, Work};
@@ -40,7 +40,7 @@ pub(crate) struct Rendering {
     board: Arc<Switchboard>,
     gauge: Arc<Gauge>,
     control: watch::Receiver<u64>,
-    compiled: HashMap<(String, u32), Result<Arc<Compiled>, Reason>>,
+    compiled: HashMap<(String, u32), Result<Arc<Finished>, Reason>>,
     accounts: HashMap<String, Named>,
     sheets: HashMap<usize, Prepared>,
 }
@@ -53,10 +53,10 @@ type Named = (Arc<str>, Arc<Account>);
 struct Prepared {
     /// Keeps the address, by which it is found, from being used again.
     _sheet: Arc<Sheet>,
-    compiled: Arc<Compiled>,
+    compiled: Arc<Finished>,
     shared: Variables,
     /// The content for every recipient without variables of its own.
-    content: Result<Arc<Value>, Reason>,
+    content: Result<Rendered, Reason>,
 }
 
 /// Why a delivery cannot go on.
@@ -164,7 +164,8 @@ impl Rendering {
         });
         for (key, version) in contents {
             if let Some(version) = version {
-                let compiled = compile(&version.spec.content);
+                let rules = self.board.parts.accounts.text_rules(&version.spec.channel);
+                let compiled = compile(&version.spec, rules);
                 self.compiled.insert(key, compiled);
             }
         }
@@ -173,9 +174,10 @@ impl Rendering {
     fn letter(&mut self, work: Work) -> Option<Letter> {
         let filled = self.fill(&work);
         match filled {
-            Ok((content, (account_name, account))) => Some(Letter {
+            Ok((Rendered { first, further }, (account_name, account))) => Some(Letter {
                 work,
-                content,
+                content: first,
+                further,
                 account_name,
                 account,
                 permit: None,
@@ -190,7 +192,7 @@ impl Rendering {
         }
     }
 
-    fn fill(&mut self, work: &Work) -> Result<(Arc<Value>, Named), Stuck> {
+    fn fill(&mut self, work: &Work) -> Result<(Rendered, Named), Stuck> {
         let name = account_of(work);
         let account = self.accounts.get(name).cloned();
         let account = account
@@ -245,8 +247,8 @@ fn account_of(work: &Work) -> &str {
     work.sheet.account.as_deref().unwrap_or(&work.delivery.to)
 }
 
-fn compile(content: &str) -> Result<Arc<Compiled>, Reason> {
-    let compiled = catch_unwind(AssertUnwindSafe(|| Compiled::new(content)));
+fn compile(spec: &TemplateSpec, rules: &'static [TextRule]) -> Result<Arc<Finished>, Reason> {
+    let compiled = catch_unwind(AssertUnwindSafe(|| Finished::new(&spec.content, rules, &spec.rendering)));
     match compiled {
         Ok(Ok(compiled)) => Ok(Arc::new(compiled)),
         Ok(Err(errors)) => {
@@ -258,11 +260,10 @@ fn compile(content: &str) -> Result<Arc<Compiled>, Reason> {
 }
 
 /// Fills a template. One that panics costs its own delivery and no other.
-fn fill(compiled: &Compiled, shared: &Variables, own: &Variables) -> Result<Arc<Value>, Reason> {
+fn fill(compiled: &Finished, shared: &Variables, own: &Variables) -> Result<Rendered, Reason> {
     let filled = catch_unwind(AssertUnwindSafe(|| compiled.render_with(shared, own)));
     match filled {
-        Ok(Ok(content)) => Ok(Arc::new(content)),
-        Ok(Err(error)) => Err(error.reason()),
+        Ok(contents) => contents.map(Rendered::of).map_err(|unfit: Unfit| unfit.reason()),
         Err(_) => Err(Reason::new("template_panic", "filling the template panicked")),
     }
 }

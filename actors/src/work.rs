@@ -25,6 +25,8 @@ pub(crate) struct Work {
 pub(crate) struct Letter {
     pub(crate) work: Work,
     pub(crate) content: Arc<Value>,
+    /// What goes out after it, where a text is too long for one message.
+    pub(crate) further: Arc<[Arc<Value>]>,
     pub(crate) account_name: Arc<str>,
     pub(crate) account: Arc<Account>,
     /// Until when the account's permit that was taken for it holds.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use tidings_contract::{Blame, MessageId, Outcome};
+use tidings_contract::{Blame, Material, MessageId, Outcome};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -106,6 +106,17 @@ fn one(item: &Value) -> Result<Wanted, String> {
 }
 
 impl Wanted {
+    /// The file that a material is in this mail.
+    pub(crate) fn of_material(&self, material: &Material) -> File {
+        let media_type = self.media_type.as_deref().and_then(media).or_else(|| media(&material.media_type));
+        File {
+            name: name(self.name.as_deref().or(Some(&material.name)), None),
+            media_type: media_type.map_or_else(unknown_type, str::to_owned),
+            inline: self.inline.clone(),
+            bytes: Arc::clone(&material.bytes),
+        }
+    }
+
     /// What stands for the file in a preview, which fetches nothing.
     pub(crate) fn unfetched(&self) -> File {
         let url = if let From::Url(url) = &self.from { Some(url) } else { None };

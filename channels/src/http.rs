@@ -226,6 +226,27 @@ impl Client {
         }
     }
 
+    /// Sends the bytes of a file and asks for JSON.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a bearer token that cannot stand in a header is `NotSent`.
+    pub async fn upload(
+        &self,
+        url: Url,
+        bearer: Option<&Secret>,
+        media_type: HeaderValue,
+        bytes: Bytes,
+    ) -> Result<Answer, Failure> {
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        headers.insert(header::CONTENT_TYPE, media_type);
+        if let Some(token) = bearer {
+            headers.insert(header::AUTHORIZATION, authorization(token)?);
+        }
+        self.call(Method::POST, url, headers, bytes).await
+    }
+
     /// Sends JSON and asks for JSON: what a caller of Tidings' own API needs.
     ///
     /// `headers` are added to `Accept`, `User-Agent` and, where given, `Authorization` and `Content-Type`.

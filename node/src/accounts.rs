@@ -1,13 +1,15 @@
 //! Opens accounts for the actors: unseals their secrets and hands their settings to the provider.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tidings_actors::{Accounts, Opened};
-use tidings_channels::Registry;
-use tidings_contract::{FieldError, Provider, Reason, Settings};
+use tidings_channels::{Registry, text_rules};
+use tidings_contract::{FieldError, Materials, Provider, Reason, Settings, TextRule};
 use tidings_machine::control::Account;
 
+use crate::materials::Shelf;
 use crate::seal::Sealer;
 
 /// The accounts of the cluster, opened with this node's registry and sealer.
@@ -43,6 +45,27 @@ impl Accounts for SealedAccounts {
         let channel =
             provider.open(name, &settings).map_err(|errors| Reason::new("account_settings", words(&errors)))?;
         Ok(Opened { channel, info: provider.info() })
+    }
+}
+
+/// What the actors of this node have of the outside world: the accounts, the channels' texts, the materials.
+#[derive(Debug)]
+pub(crate) struct NodeAccounts {
+    pub accounts: SealedAccounts,
+    pub shelf: Arc<Shelf>,
+}
+
+impl Accounts for NodeAccounts {
+    fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason> {
+        self.accounts.open(name, account)
+    }
+
+    fn text_rules(&self, channel: &str) -> &'static [TextRule] {
+        text_rules(channel)
+    }
+
+    fn materials(&self) -> Option<Arc<dyn Materials>> {
+        Some(Arc::clone(&self.shelf) as Arc<dyn Materials>)
     }
 }
 

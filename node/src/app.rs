@@ -17,6 +17,7 @@ use crate::fresh::Freshness;
 use crate::intake::Templates;
 use crate::ledger::NodeLedger;
 use crate::look::Said;
+use crate::materials::Shelf;
 use crate::seal::Sealer;
 
 /// [`App`], shared by all handlers.
@@ -39,6 +40,7 @@ pub(crate) struct App {
     /// Set once: the node takes nothing new.
     pub stopping: AtomicBool,
     pub founding: Founding,
+    pub shelf: Arc<Shelf>,
 }
 
 /// The limits of requests.
@@ -46,6 +48,8 @@ pub(crate) struct App {
 pub(crate) struct Limits {
     /// Most bytes of a body.
     pub max_body_bytes: usize,
+    /// Most bytes of a material.
+    pub max_material_bytes: usize,
     /// Most recipients of a message.
     pub max_recipients: usize,
     /// How long a request may wait for its answer.

@@ -16,6 +16,7 @@ mod intake;
 mod ledger;
 mod listener;
 mod look;
+mod materials;
 mod meters;
 mod problem;
 mod restoring;

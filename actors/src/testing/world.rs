@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidings_contract::{
     AccountLimit, Clock, DeliveryId, Lane, MessageId, MessageType, PartitionId, Time, partition_of,
 };
-use tidings_machine::control::{Account, Cluster, Sealed, Template, TemplateSpec, TemplateVersion};
+use tidings_machine::control::{Account, Cluster, Rendering, Sealed, Template, TemplateSpec, TemplateVersion};
 use tidings_machine::partition::{
     Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State,
 };
@@ -229,6 +229,7 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        rendering: Rendering::default(),
     };
     let version = TemplateVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
     let template = Template { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };

@@ -6,6 +6,7 @@ mod ends;
 mod ledger_faults;
 mod limits;
 mod outside;
+mod parts;
 mod pauses;
 mod pools;
 

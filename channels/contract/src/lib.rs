@@ -22,7 +22,7 @@ pub use place::{PartitionId, partition_of, stable_hash};
 pub use planted::plant;
 pub use planted::planted;
 pub use provider::{
-    Call, Channel, Material, Provider, ProviderInfo, Receipt, ReceiptMark, Sent, Target, Token, Unsupported,
+    Call, Channel, Material, Materials, Provider, ProviderInfo, Receipt, ReceiptMark, Sent, Target, Token, Unsupported,
 };
 pub use secret::Secret;
 pub use text::{LengthUnit, Markup, TextLimit, TextRule};

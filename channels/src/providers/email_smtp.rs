@@ -227,7 +227,7 @@ impl Account {
         let Ok(to) = target.to.parse::<Address>() else {
             return Outcome::never(Blame::Recipient, "address", "not a mail address");
         };
-        let files = match self.files(target).await {
+        let files = match self.files(call, target).await {
             Ok(files) => files,
             Err(outcome) => return outcome,
         };
@@ -246,7 +246,7 @@ impl Account {
     }
 
     /// The files of the mail, fetched. For a preview they are only named.
-    async fn files(&self, target: &Target) -> Result<Vec<File>, Outcome> {
+    async fn files(&self, call: &Call, target: &Target) -> Result<Vec<File>, Outcome> {
         let wanted = wanted(&target.content).map_err(|detail| Outcome::never(Blame::Content, "content", detail))?;
         let mut files = Vec::with_capacity(wanted.len());
         let mut left = self.most;
@@ -254,9 +254,10 @@ impl Account {
             let file = match &one.from {
                 _ if show::is_on() => one.unfetched(),
                 From::Url(url) => self.fetcher.get(target.delivery.message(), one, url).await?,
-                From::Material(_) => {
-                    return Err(Outcome::never(Blame::Content, "material", "there are no materials here"));
-                }
+                From::Material(id) => match &call.materials {
+                    Some(materials) => one.of_material(&*materials.get(id).await?),
+                    None => return Err(Outcome::never(Blame::Content, "material", "there are no materials here")),
+                },
             };
             left = left.checked_sub(file.bytes.len()).ok_or_else(|| {
                 let words = format!("the files together are larger than {} bytes", self.most);

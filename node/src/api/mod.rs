@@ -9,9 +9,11 @@ mod cluster;
 mod dead_letters;
 mod deliveries;
 mod keys;
+mod materials;
 mod messages;
 mod nodes;
 mod pages;
+mod preview;
 mod process;
 mod providers;
 mod redrive;
@@ -72,7 +74,10 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(templates::list_templates))
         .routes(routes!(templates::put_template, templates::get_template, templates::delete_template))
         .routes(routes!(templates::list_versions))
-        .routes(routes!(templates::preview_template))
+        .routes(routes!(preview::preview_template))
+        .routes(routes!(materials::post_material, materials::list_materials))
+        .routes(routes!(materials::get_material, materials::delete_material))
+        .routes(routes!(materials::get_material_content))
         .routes(routes!(accounts::list_accounts))
         .routes(routes!(accounts::put_account, accounts::get_account, accounts::delete_account))
         .routes(routes!(keys::post_key, keys::list_keys))
@@ -125,7 +130,7 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::Founded(id) => Problem::new(Code::Conflict, format!("the cluster {id} was founded before")),
         Refusal::NotFounded => not_founded(),
         Refusal::NotFound => Problem::new(Code::NotFound, "there is no such thing"),
-        Refusal::InUse(template) => Problem::new(Code::Conflict, format!("the template {template} uses the account")),
+        Refusal::InUse(template) => Problem::new(Code::Conflict, format!("the template {template} uses it")),
         Refusal::LastAdmin => Problem::new(Code::Conflict, "the last admin key cannot be revoked"),
         Refusal::TooMany(most) => Problem::new(Code::Conflict, format!("there may be at most {most}")),
         Refusal::LastNode => Problem::new(Code::Conflict, "the last node of a cluster cannot be removed"),

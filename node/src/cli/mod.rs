@@ -16,10 +16,12 @@ mod health;
 mod key;
 mod life;
 mod logging;
+mod material;
 mod members;
 mod node;
 mod output;
 mod pairs;
+mod preview;
 mod providers;
 mod restore;
 mod sandbox;
@@ -102,6 +104,9 @@ enum Command {
     /// Look after templates: what is said
     #[command(subcommand)]
     Template(template::Template),
+    /// Look after materials: files that go with messages
+    #[command(subcommand)]
+    Material(material::Material),
     /// Look after accounts: with whom it is sent
     #[command(subcommand)]
     Account(account::Account),
@@ -196,6 +201,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Trace(trace) => trace.run(context).await,
         Command::Cancel(cancel) => cancel.run(context).await,
         Command::Template(template) => template.run(context).await,
+        Command::Material(material) => material.run(context).await,
         Command::Account(account) => account.run(context).await,
         Command::Dlq(dlq) => dlq.run(context).await,
         Command::Key(key) => key.run(context).await,

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tidings_contract::PartitionId;
 
 use super::{
-    Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Standing,
-    Totals,
+    ChunkOf, Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent,
+    Standing, Totals,
 };
 use crate::app::{App, Shared};
 
@@ -144,6 +144,7 @@ async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, Str
         HandOver::KIND => reply::<HandOver>(app, question).await,
         Inbox::KIND => reply::<Inbox>(app, question).await,
         Leaderless::KIND => reply::<Leaderless>(app, question).await,
+        ChunkOf::KIND => reply::<ChunkOf>(app, question).await,
         _ => Err(format!("unknown question {kind}; this node may be older than the one that asks")),
     }
 }

@@ -51,6 +51,8 @@ impl Control {
             Action::ReplaceNode { old, node, info } => self.replace_node(old, node, info),
             Action::ForgetNode { node } => self.forget_node(node),
             Action::PreferLeader { partition, node } => self.prefer_leader(partition, node),
+            Action::PutMaterial { id, material } => self.put_material(id, *material, by),
+            Action::DeleteMaterial { id } => self.delete_material(&id),
         }
     }
 
@@ -78,5 +80,7 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::ReplaceNode { old, node, .. } => ("replace_node", format!("{old} by {node}")),
         Action::ForgetNode { node } => ("forget_node", node.to_string()),
         Action::PreferLeader { partition, node } => ("prefer_leader", format!("{node} for {partition}")),
+        Action::PutMaterial { id, .. } => ("put_material", id.clone()),
+        Action::DeleteMaterial { id } => ("delete_material", id.clone()),
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, PartitionId};
 
-use super::{ApiKey, NodeInfo, Role, Sealed, TemplateSpec};
+use super::{ApiKey, Material, NodeInfo, Role, Sealed, TemplateSpec};
 
 /// A change, and who asks for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,6 +116,18 @@ pub enum Action {
         /// The node.
         node: u64,
     },
+    /// Makes a material known whose bytes its home keeps already.
+    PutMaterial {
+        /// Its id: the SHA-256 of its bytes in hex.
+        id: String,
+        /// What it is.
+        material: Box<Material>,
+    },
+    /// Forgets a material. Refused while a template in use names it.
+    DeleteMaterial {
+        /// Its id.
+        id: String,
+    },
 }
 
 /// What control answers.
@@ -140,7 +152,7 @@ pub enum Refusal {
     NotFounded,
     /// No such thing.
     NotFound,
-    /// The account is named by this template.
+    /// The account or the material is named by this template.
     InUse(String),
     /// The last admin key cannot be revoked.
     LastAdmin,

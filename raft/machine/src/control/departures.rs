@@ -18,6 +18,10 @@ pub struct Departures {
 /// Reads what stands at the very end of a state; states of older programs end before it.
 ///
 /// A snapshot is compared with its checksum before it is read, so an end that comes early is that of an older program.
-pub(super) fn absent_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Departures, D::Error> {
-    Ok(Departures::deserialize(deserializer).unwrap_or_default())
+pub(super) fn absent_is_empty<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Ok(T::deserialize(deserializer).unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
-use super::{Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, NodeInfo, Template};
+use super::{Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, Material, NodeInfo, Template};
 use crate::{Machine, Output};
 
 /// Everything operators decide.
@@ -32,9 +32,12 @@ pub struct Control {
     pub audit: VecDeque<AuditEntry>,
     /// How many changes there have been.
     pub audit_seq: u64,
-    /// Nodes that leave and that left. The last field for ever: states of older programs end before it.
-    #[serde(deserialize_with = "super::departures::absent_is_empty")]
+    /// Nodes that leave and that left. States of older programs end before it, or before any field behind it.
+    #[serde(default, deserialize_with = "super::departures::absent_is_empty")]
     pub departures: Departures,
+    /// The materials, by id.
+    #[serde(default, deserialize_with = "super::departures::absent_is_empty")]
+    pub materials: BTreeMap<String, Material>,
 }
 
 impl Control {

@@ -72,6 +72,13 @@ pub enum Command {
     Lease(Lease),
     /// Only time passes: windows, keys and answers that ran out are forgotten. Answered by `Done`.
     Tick,
+    /// A piece of a material's bytes, to be kept at its home. Keeping it again changes nothing. Answered by `Done`.
+    KeepChunk(Box<Chunk>),
+    /// The bytes of a material are not needed any more. Answered by `Done`.
+    DropMaterial {
+        /// The material.
+        material: String,
+    },
 }
 
 /// Who owns a partition's deliveries: one process of one node.
@@ -185,4 +192,15 @@ pub struct Lease {
     pub want: u32,
     /// The node that will use them.
     pub node: u64,
+}
+
+/// A piece of a material's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The material's id: the SHA-256 of all its bytes in hex.
+    pub material: String,
+    /// Which piece, from 0.
+    pub index: u32,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
 }

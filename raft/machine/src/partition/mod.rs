@@ -23,7 +23,7 @@ mod sheets;
 mod state;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
-pub use command::{Accept, Claim, Closing, Command, Lease, Limits, Owner, Recipient, Redrive};
+pub use command::{Accept, Chunk, Claim, Closing, Command, Lease, Limits, Owner, Recipient, Redrive};
 pub use delivery::{Delivery, State};
 pub use event::{Event, What};
 pub use record::{Ended, Header, Record};

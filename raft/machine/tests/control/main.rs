@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod material;
 mod members;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tidings_contract::{AccountLimit, MessageType, PartitionId, Time};
 use tidings_machine::control::{
-    Action, Answer, ApiKey, Command, Control, NodeInfo, Refusal, Role, Sealed, Template, TemplateSpec,
+    Action, Answer, ApiKey, Command, Control, NodeInfo, Refusal, Rendering, Role, Sealed, Template, TemplateSpec,
 };
 use tidings_machine::partition::{OnUnknown, RetryPolicy};
 use tidings_machine::{Machine, Output};
@@ -63,6 +64,7 @@ fn spec(content: &str, account: Option<&str>) -> TemplateSpec {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        rendering: Rendering::default(),
     }
 }
 
