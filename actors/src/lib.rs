@@ -22,6 +22,7 @@ mod rate_limiter;
 mod recorder;
 pub mod render;
 mod room;
+mod screen;
 mod sender;
 mod settings;
 mod slot;
@@ -32,6 +33,7 @@ mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;
+pub mod words;
 mod work;
 
 #[cfg(test)]

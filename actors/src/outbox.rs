@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidings_contract::{Outcome, Time};
-use tidings_machine::partition::{Closing, Command};
+use tidings_machine::partition::{Closing, Command, Masked};
 
 use crate::flight::Ticket;
 use crate::work::Letter;
@@ -14,27 +14,31 @@ use crate::work::Letter;
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// An attempt came back.
-    Outcome { ticket: Ticket, attempt: u16, account: Arc<str>, began: Time, outcome: Outcome },
+    Outcome { ticket: Ticket, attempt: u16, account: Arc<str>, began: Time, outcome: Outcome, masked: Arc<[Masked]> },
     /// The delivery is to be closed.
     Close { ticket: Ticket, closing: Closing },
     /// An attempt is to be claimed before it is made.
     Begin(Box<Letter>),
+    /// Quiet hours have begun before the delivery had its turn.
+    Defer { ticket: Ticket },
 }
 
 impl Entry {
     fn command(&self) -> Command {
         match self {
-            Self::Outcome { ticket, attempt, account, began, outcome } => Command::Outcome {
+            Self::Outcome { ticket, attempt, account, began, outcome, masked } => Command::Outcome {
                 delivery: ticket.delivery(),
                 attempt: *attempt,
                 epoch: ticket.epoch(),
                 account: account.as_ref().to_owned(),
                 began: *began,
                 outcome: outcome.clone(),
+                masked: masked.to_vec(),
             },
             Self::Close { ticket, closing } => {
                 Command::Close { delivery: ticket.delivery(), epoch: ticket.epoch(), closing: closing.clone() }
             }
+            Self::Defer { ticket } => Command::Defer { delivery: ticket.delivery(), epoch: ticket.epoch() },
             Self::Begin(letter) => Command::Begin {
                 delivery: letter.work.ticket.delivery(),
                 attempt: letter.attempt(),

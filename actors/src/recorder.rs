@@ -120,7 +120,7 @@ impl Recording {
         let mut begun = Vec::new();
         for (entry, answer) in entries.into_iter().zip(answers) {
             match entry {
-                Entry::Outcome { ticket, .. } | Entry::Close { ticket, .. } => match answer {
+                Entry::Outcome { ticket, .. } | Entry::Close { ticket, .. } | Entry::Defer { ticket } => match answer {
                     Answer::Done(state) if state.is_final() => {
                         meters::ended(state);
                         ticket.done();
@@ -163,7 +163,7 @@ pub(crate) fn all_recorded(board: &Switchboard) -> bool {
 pub(crate) fn came_back(board: &Switchboard, letter: Letter, began: tidings_contract::Time, outcome: Outcome) {
     let attempt = letter.attempt();
     let desk = Arc::clone(letter.work.ticket.desk());
-    let Letter { work, account_name: account, calling, .. } = letter;
-    board.record(&desk, [Entry::Outcome { ticket: work.ticket, attempt, account, began, outcome }]);
+    let Letter { work, account_name: account, calling, masked, .. } = letter;
+    board.record(&desk, [Entry::Outcome { ticket: work.ticket, attempt, account, began, outcome, masked }]);
     drop(calling);
 }

@@ -7,19 +7,22 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{Reason, TextRule};
 use tidings_machine::control::{Account, TemplateSpec};
-use tidings_machine::partition::{Closing, Sheet};
+use tidings_machine::partition::{Closing, Masked, Sheet};
 use tokio::sync::watch;
 
 use crate::outbox::Entry;
 use crate::parts::Rendered;
 use crate::rate_limiter::RateLimiterMsg;
 use crate::render::{Finished, Unfit, Variables};
+use crate::screen::{Barred, Dictionary, Edition, Missing, Reader, Screen, Screened, screen};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::work::{Letter, Work};
 
 /// How long a delivery waits before its template or account is looked for again, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 1_000;
+/// How long a delivery waits before it is asked again whether its dictionary is compiled, in milliseconds.
+const COMPILED_MS: u64 = 100;
 /// Most sheets whose variables are kept converted.
 const SHEETS: usize = 256;
 
@@ -28,6 +31,8 @@ const SHEETS: usize = 256;
 pub(crate) enum TemplateMsg {
     /// Deliveries that are due.
     Work(Vec<Work>),
+    /// A dictionary was compiled.
+    Dictionary(Edition, Dictionary),
 }
 
 /// The actor.
@@ -43,6 +48,7 @@ pub(crate) struct Rendering {
     compiled: HashMap<(String, u32), Result<Arc<Finished>, Reason>>,
     accounts: HashMap<String, Named>,
     sheets: HashMap<usize, Prepared>,
+    screen: Screen,
 }
 
 /// An account with its name.
@@ -55,16 +61,40 @@ struct Prepared {
     _sheet: Arc<Sheet>,
     compiled: Arc<Finished>,
     shared: Variables,
+    /// The dictionaries that look through what is filled in.
+    readers: Arc<[Reader]>,
     /// The content for every recipient without variables of its own.
-    content: Result<Rendered, Reason>,
+    content: Result<Written, Stuck>,
+}
+
+/// What goes out, and where words were masked in it.
+#[derive(Clone, Debug)]
+struct Written {
+    rendered: Rendered,
+    masked: Arc<[Masked]>,
 }
 
 /// Why a delivery cannot go on.
+#[derive(Clone, Debug)]
 enum Stuck {
     /// This node does not know the template or the account; perhaps it has not heard of it yet.
     NotKnown(Reason),
     /// It never will.
     Impossible(Reason),
+    /// A dictionary is being compiled.
+    NotYet,
+    /// A rule says no.
+    Barred(Barred),
+}
+
+impl From<Missing> for Stuck {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::NotKnown(reason) => Self::NotKnown(reason),
+            Missing::NotYet => Self::NotYet,
+            Missing::Broken(reason) => Self::Impossible(reason),
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -87,15 +117,23 @@ impl Actor for Template {
             compiled: HashMap::new(),
             accounts: HashMap::new(),
             sheets: HashMap::new(),
+            screen: Screen::default(),
         })
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<TemplateMsg>,
-        TemplateMsg::Work(works): TemplateMsg,
+        message: TemplateMsg,
         state: &mut Rendering,
     ) -> Result<(), ActorProcessingErr> {
+        let works = match message {
+            TemplateMsg::Work(works) => works,
+            TemplateMsg::Dictionary(edition, dictionary) => {
+                state.screen.add(edition, dictionary);
+                return Ok(());
+            }
+        };
         if state.board.is_stopping() {
             return Ok(());
         }
@@ -128,6 +166,7 @@ impl Rendering {
             // A template that was not known may be now.
             self.compiled.retain(|_, compiled| compiled.is_ok());
             self.sheets.clear();
+            self.screen.look_again();
         }
         if self.compiled.len() > self.board.parts.settings.templates {
             self.compiled.clear();
@@ -145,14 +184,19 @@ impl Rendering {
         if unknown.is_empty() {
             return;
         }
-        let mut contents = Vec::new();
-        let (compiled, accounts) = (&self.compiled, &mut self.accounts);
+        let (mut contents, mut lists) = (Vec::new(), Vec::new());
+        let (compiled, accounts, screen) = (&self.compiled, &mut self.accounts, &self.screen);
         self.board.parts.ledger.with_control(&mut |control| {
             for work in &unknown {
                 let key = (work.sheet.template.clone(), work.sheet.version);
                 if !compiled.contains_key(&key) && !contents.iter().any(|(known, _)| *known == key) {
                     let version = control.templates.get(&key.0).and_then(|t| t.versions.get(&key.1)).cloned();
                     contents.push((key, version));
+                }
+                for edition in screen.wants(&work.sheet.rules.words) {
+                    if !lists.iter().any(|(known, _)| *known == edition) {
+                        lists.push(Screen::read(control, edition));
+                    }
                 }
                 let name = account_of(work);
                 if !accounts.contains_key(name)
@@ -162,6 +206,7 @@ impl Rendering {
                 }
             }
         });
+        self.screen.learn(&self.board, lists);
         for (key, version) in contents {
             if let Some(version) = version {
                 let rules = self.board.parts.accounts.text_rules(&version.spec.channel);
@@ -174,10 +219,11 @@ impl Rendering {
     fn letter(&mut self, work: Work) -> Option<Letter> {
         let filled = self.fill(&work);
         match filled {
-            Ok((Rendered { first, further }, (account_name, account))) => Some(Letter {
+            Ok((Written { rendered: Rendered { first, further }, masked }, (account_name, account))) => Some(Letter {
                 work,
                 content: first,
                 further,
+                masked,
                 account_name,
                 account,
                 permit: None,
@@ -192,7 +238,7 @@ impl Rendering {
         }
     }
 
-    fn fill(&mut self, work: &Work) -> Result<(Rendered, Named), Stuck> {
+    fn fill(&mut self, work: &Work) -> Result<(Written, Named), Stuck> {
         let name = account_of(work);
         let account = self.accounts.get(name).cloned();
         let account = account
@@ -200,11 +246,13 @@ impl Rendering {
         let prepared = self.prepare(&work.sheet)?;
         let content = match work.delivery.variables.as_deref() {
             None | Some("" | "{}") => prepared.content.clone(),
-            Some(own) => Variables::parse(own)
-                .map_err(|error| Reason::new("variables", error))
-                .and_then(|own| fill(&prepared.compiled, &prepared.shared, &own)),
+            Some(own) => {
+                let own = Variables::parse(own);
+                let own = own.map_err(|error| Stuck::Impossible(Reason::new("variables", error)))?;
+                fill_and_screen(&prepared.compiled, (&prepared.shared, &own), &prepared.readers)
+            }
         };
-        Ok((content.map_err(Stuck::Impossible)?, account))
+        Ok((content?, account))
     }
 
     fn prepare(&mut self, sheet: &Arc<Sheet>) -> Result<&Prepared, Stuck> {
@@ -218,23 +266,29 @@ impl Rendering {
             let compiled = Arc::clone(compiled.as_ref().map_err(|reason| Stuck::Impossible(reason.clone()))?);
             let shared = Variables::parse(&sheet.variables)
                 .map_err(|error| Stuck::Impossible(Reason::new("variables", error)))?;
-            let content = fill(&compiled, &shared, &Variables::default());
-            self.sheets.insert(address, Prepared { _sheet: Arc::clone(sheet), compiled, shared, content });
+            let readers: Arc<[Reader]> = self.screen.readers(&sheet.rules.words)?.into();
+            let content = fill_and_screen(&compiled, (&shared, &Variables::default()), &readers);
+            self.sheets.insert(address, Prepared { _sheet: Arc::clone(sheet), compiled, shared, readers, content });
         }
         self.sheets.get(&address).ok_or_else(|| Stuck::Impossible(Reason::new("template_render", "")))
     }
 
     fn stuck(&self, work: Work, stuck: Stuck) {
         let now = self.board.now();
-        let reason = match stuck {
+        let closing = match stuck {
+            Stuck::NotYet => {
+                work.ticket.not_before(now.after_ms(COMPILED_MS));
+                return;
+            }
+            Stuck::Barred(Barred { rule, detail }) => Closing::Suppressed { rule, detail },
             Stuck::NotKnown(_) if now.since(work.delivery.first_due) < self.board.parts.settings.unknown_things => {
                 work.ticket.not_before(now.after_ms(LOOK_AGAIN_MS));
                 return;
             }
-            Stuck::NotKnown(reason) | Stuck::Impossible(reason) => reason,
+            Stuck::NotKnown(reason) | Stuck::Impossible(reason) => Closing::Impossible(reason),
         };
         let desk = Arc::clone(work.ticket.desk());
-        self.board.record(&desk, [Entry::Close { ticket: work.ticket, closing: Closing::Impossible(reason) }]);
+        self.board.record(&desk, [Entry::Close { ticket: work.ticket, closing }]);
     }
 }
 
@@ -259,11 +313,19 @@ fn compile(spec: &TemplateSpec, rules: &'static [TextRule]) -> Result<Arc<Finish
     }
 }
 
-/// Fills a template. One that panics costs its own delivery and no other.
-fn fill(compiled: &Finished, shared: &Variables, own: &Variables) -> Result<Rendered, Reason> {
-    let filled = catch_unwind(AssertUnwindSafe(|| compiled.render_with(shared, own)));
-    match filled {
-        Ok(contents) => contents.map(Rendered::of).map_err(|unfit: Unfit| unfit.reason()),
-        Err(_) => Err(Reason::new("template_panic", "filling the template panicked")),
-    }
+/// Fills a template for one recipient, has the dictionaries look through what came of it, and finishes it: what is cut or
+/// sent in parts was looked through as a whole. A template that panics costs its own delivery and no other.
+fn fill_and_screen(
+    compiled: &Finished,
+    (shared, own): (&Variables, &Variables),
+    readers: &[Reader],
+) -> Result<Written, Stuck> {
+    let panicked = |_| Stuck::Impossible(Reason::new("template_panic", "filling the template panicked"));
+    let impossible = |unfit: Unfit| Stuck::Impossible(unfit.reason());
+    let filled = catch_unwind(AssertUnwindSafe(|| compiled.fill_with(shared, own))).map_err(panicked)?;
+    let (content, parameters) = filled.map_err(|error| impossible(error.into()))?;
+    let Screened { content, masked } = screen(readers, Arc::new(content)).map_err(Stuck::Barred)?;
+    let content = Arc::unwrap_or_clone(content);
+    let finished = catch_unwind(AssertUnwindSafe(|| compiled.finish(content, &parameters))).map_err(panicked)?;
+    Ok(Written { rendered: Rendered::of(finished.map_err(impossible)?), masked })
 }

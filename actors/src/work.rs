@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 use tidings_contract::Time;
 use tidings_machine::control::Account;
-use tidings_machine::partition::{Delivery, OnUnknown, Sheet};
+use tidings_machine::partition::{Delivery, Masked, OnUnknown, Sheet};
 
 use crate::flight::Ticket;
 use crate::pause::Calling;
@@ -27,6 +27,8 @@ pub(crate) struct Letter {
     pub(crate) content: Arc<Value>,
     /// What goes out after it, where a text is too long for one message.
     pub(crate) further: Arc<[Arc<Value>]>,
+    /// Where words were masked in it.
+    pub(crate) masked: Arc<[Masked]>,
     pub(crate) account_name: Arc<str>,
     pub(crate) account: Arc<Account>,
     /// Until when the account's permit that was taken for it holds.
@@ -50,11 +52,13 @@ impl Letter {
         self.work.sheet.policy.on_unknown == OnUnknown::Stop && !self.begun
     }
 
-    /// Whether there is no sense in an attempt any more: it was cancelled meanwhile, or its time ran out. An attempt that
+    /// Whether there is no sense in an attempt any more: it was cancelled meanwhile, its time ran out, or
+    /// quiet hours have begun. An attempt that
     /// stands in the log already is made nevertheless: whoever reads the log must believe that it was.
     pub(crate) fn is_stale(&self, now: Time) -> bool {
-        let expired = self.work.sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
-        !self.begun && (expired || self.work.ticket.is_called_back())
+        let Work { sheet, delivery, .. } = &self.work;
+        let expired = sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
+        !self.begun && (expired || sheet.rules.is_quiet(delivery.zone, now) || self.work.ticket.is_called_back())
     }
 
     /// Whether its attempt must not begin here and now: its partition pauses, or is led by somebody else or anew. One that

@@ -18,6 +18,7 @@ use crate::intake::Templates;
 use crate::ledger::NodeLedger;
 use crate::look::Said;
 use crate::materials::Shelf;
+use crate::policies::Current;
 use crate::seal::Sealer;
 
 /// [`App`], shared by all handlers.
@@ -33,6 +34,8 @@ pub(crate) struct App {
     /// What may change while the node runs; read with [`App::limits`].
     pub settings: ArcSwap<Limits>,
     pub templates: Templates,
+    /// The policies in force; read with [`App::policies`].
+    pub policies: Current,
     pub freshness: Freshness,
     pub metrics: PrometheusHandle,
     /// What other nodes said about the partitions that only they hold.

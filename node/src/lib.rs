@@ -18,6 +18,7 @@ mod listener;
 mod look;
 mod materials;
 mod meters;
+mod policies;
 mod problem;
 mod restoring;
 mod running;

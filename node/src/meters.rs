@@ -72,5 +72,7 @@ pub(crate) fn gauge(app: &App) {
         metrics::gauge!("tidings_dead_letters", &labels).set(sizes.dead_letters as f64);
         metrics::gauge!("tidings_idempotency_keys", &labels).set(sizes.idempotency_keys as f64);
         metrics::gauge!("tidings_dedup_slots", &labels).set(sizes.dedup_slots as f64);
+        metrics::gauge!("tidings_cap_slots", &labels).set(sizes.cap_slots as f64);
+        metrics::gauge!("tidings_suppressions", &labels).set(sizes.suppressions as f64);
     }
 }

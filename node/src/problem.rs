@@ -80,6 +80,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405, "The path does not take this method", "See the Allow header and /openapi.json.";
     /// The state of things forbids it.
     Conflict = "conflict", 409, "The present state forbids it", "Detail says what stands in the way.";
+    /// It would stop everything.
+    NeedsConfirmation = "needs_confirmation", 409, "The policy would stop everything", "Look again; if it is meant, repeat it with ?confirm=true.";
     /// Too much is waiting.
     Full = "full", 429, "Too much is waiting already; nothing was kept", "Send it again after Retry-After.";
     /// Nobody leads.

@@ -131,6 +131,7 @@ async fn assemble(
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         settings: ArcSwap::from_pointee(wiring::requests(&config)),
         templates: Default::default(),
+        policies: Default::default(),
         freshness: Default::default(),
         metrics: meters::recorder(),
         said: Default::default(),

@@ -345,3 +345,54 @@ fn the_configuration_is_checked_and_the_defaults_are_printed() {
     );
     assert_eq!(stdout(&run(&["config", "default"])), tidings_config::DEFAULT_TOML);
 }
+
+#[test]
+fn a_dry_run_shows_what_each_rule_would_do_and_sends_nothing_else() {
+    let rule = |name: &str, ruling: &str, detail: &str| json!({"rule": name, "ruling": ruling, "detail": detail});
+    let rules =
+        [rule("suppression_list", "pass", "not listed"), rule("frequency/f@1", "suppress", "3 of 3 within 1000 ms")];
+    let answer = json!({"dry_run": true, "version": 1, "rejected": [],
+        "deliveries": [{"index": 0, "to": "+8613800138000", "state": "suppressed", "rules": rules}]});
+    let node = Node::answering(vec![(200, answer)]);
+    let output =
+        node.run(&["send", "otp", "--to", "+8613800138000", "--tag", "a", "--time-zone", "Asia/Tokyo", "--dry-run"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (request, shown) = (node.next(), stdout(&output));
+    assert_eq!(request.line, "POST /v1/messages?dry_run=true");
+    assert_eq!((&request.body["tags"], &request.body["time_zone"]), (&json!(["a"]), &json!("Asia/Tokyo")));
+    assert!(!request.head.contains("idempotency-key"));
+    assert!(shown.contains("nothing was sent") && shown.contains("frequency/f@1"), "{shown}");
+    assert!(shown.contains("3 of 3 within 1000 ms"), "{shown}");
+}
+
+#[test]
+fn policies_and_suppressions_are_asked_for_by_their_names() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("cap.toml");
+    let text =
+        "name = \"cap\"\nkind = \"frequency\"\nversion = 3\n[spec]\nwindows = [{ window_ms = 1000, most = 1 }]\n";
+    std::fs::write(&file, text).expect("a file");
+    let file = file.to_str().expect("a path");
+    let entry = json!({"channel": "*", "address": "+8613800138000", "reason": "manual"});
+    let node = Node::answering(vec![
+        (200, json!({"name": "cap", "version": 4})),
+        (409, json!({"code": "needs_confirmation", "title": "t", "detail": "it discards every message"})),
+        (200, entry),
+        (204, Value::Null),
+    ]);
+    let put = node.run(&["policy", "put", "-f", file]);
+    assert_eq!(stdout(&put).trim(), "policy cap is at version 4");
+    let request = node.next();
+    assert_eq!(request.line, "PUT /v1/policies/cap");
+    assert_eq!(request.body, json!({"kind": "frequency", "spec": {"windows": [{"window_ms": 1000, "most": 1}]}}));
+    let refused = node.run(&["policy", "put", "-f", file, "--confirm"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("it discards every message"));
+    assert_eq!(node.next().line, "PUT /v1/policies/cap?confirm=true");
+    let added = node.run(&["suppression", "add", "+8613800138000"]);
+    assert!(added.status.success(), "{}", stderr(&added));
+    assert_eq!(node.next().body, json!({"channel": "*", "address": "+8613800138000", "reason": "manual"}));
+    let removed = node.run(&["suppression", "remove", "+8613800138000", "--channel", "sms"]);
+    assert!(removed.status.success(), "{}", stderr(&removed));
+    assert_eq!(node.next().line, "DELETE /v1/suppressions?channel=sms&address=%2B8613800138000");
+}

@@ -37,11 +37,13 @@ fn sheet() -> Arc<Sheet> {
         expires_at: None,
         key_id: "k-1".into(),
         policy,
+        tags: Vec::new(),
+        rules: Default::default(),
     })
 }
 
 fn accept(partition: PartitionId, number: u64) -> Command {
-    let recipient = Recipient { index: 0, to: format!("+86138{number:08}"), variables: None, fingerprint: None };
+    let recipient = Recipient { index: 0, to: format!("+86138{number:08}"), ..Recipient::default() };
     Command::Accept(Box::new(Accept {
         message: MessageId::new(START, partition, number),
         partition,

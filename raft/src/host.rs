@@ -87,6 +87,12 @@ impl<M: Machine> Host<M> {
         change(&mut self.machine.write())
     }
 
+    /// Replaces the machine by `machine`, as it stood after the entry at `index`.
+    pub(crate) fn adopt(&self, index: u64, machine: M) {
+        *self.machine.write() = machine;
+        self.applied.send_replace(index + 1);
+    }
+
     /// Returns once no batch is half applied, so that what left the machine has reached the archive.
     pub(crate) fn between_batches(&self) {
         drop(self.applying.lock());
@@ -211,9 +217,7 @@ impl<M: Machine> Hosted for Host<M> {
     }
 
     fn restore(&self, index: u64, from: &mut dyn Read) -> Result<(), CodecError> {
-        let machine = codec::read_from(from)?;
-        *self.machine.write() = machine;
-        self.applied.send_replace(index + 1);
+        self.adopt(index, codec::read_from(from)?);
         Ok(())
     }
 }

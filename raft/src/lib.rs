@@ -15,6 +15,7 @@ mod group;
 mod host;
 mod leaving;
 mod ledgers;
+mod older;
 mod options;
 mod peers;
 mod placement;

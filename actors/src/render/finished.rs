@@ -125,12 +125,26 @@ impl Finished {
     /// # Errors
     /// Why it cannot go out.
     pub fn render_with(&self, shared: &Variables, own: &Variables) -> Result<Vec<Value>, Unfit> {
-        let filled = self.content.render_with(shared, own)?;
-        let parameters = match &self.finishing.track {
-            Some(track) => track.render_with(shared, own)?,
-            None => Value::Null,
-        };
-        self.finishing.finish(filled, &parameters)
+        let (content, parameters) = self.fill_with(shared, own)?;
+        self.finish(content, &parameters)
+    }
+
+    /// The filled content and the filled tracking parameters, for [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// The first string that cannot be filled, and why.
+    pub fn fill_with(&self, shared: &Variables, own: &Variables) -> Result<(Value, Value), RenderError> {
+        let content = self.content.render_with(shared, own)?;
+        let parameters = self.finishing.track.as_ref().map(|track| track.render_with(shared, own)).transpose()?;
+        Ok((content, parameters.unwrap_or_default()))
+    }
+
+    /// What goes out of a filled content, in the order in which it does.
+    ///
+    /// # Errors
+    /// A text is longer than the supplier takes.
+    pub fn finish(&self, content: Value, parameters: &Value) -> Result<Vec<Value>, Unfit> {
+        self.finishing.finish(content, parameters)
     }
 }
 

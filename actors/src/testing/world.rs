@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_contract::{
-    AccountLimit, Clock, DeliveryId, Lane, MessageId, MessageType, PartitionId, Time, partition_of,
+    AccountLimit, Clock, DeliveryId, Lane, MessageId, MessageType, PartitionId, Time, partition_of, stable_hash,
 };
-use tidings_machine::control::{Account, Cluster, Rendering, Sealed, Template, TemplateSpec, TemplateVersion};
+use tidings_machine::control::{
+    self, Account, Cluster, PolicySpec, PolicyVersion, Rendering, Sealed, Selector, Template, TemplateSpec,
+    TemplateVersion, WordPart,
+};
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Sheet, State,
+    Accept, Answer, Command, Ended, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State,
 };
 use tokio::time::sleep;
 
@@ -41,6 +44,8 @@ pub struct Spec {
     pub variables: String,
     /// The recipients' own variables.
     pub own: Option<String>,
+    /// The rules; all recipients live in the first of their zones.
+    pub rules: Rules,
 }
 
 impl Default for Spec {
@@ -57,6 +62,7 @@ impl Default for Spec {
             expires_at: None,
             variables: "{\"name\":\"Ann\"}".to_owned(),
             own: None,
+            rules: Rules::default(),
         }
     }
 }
@@ -76,6 +82,8 @@ impl Spec {
             expires_at: self.expires_at,
             key_id: "key".to_owned(),
             policy: Policy { retry: self.retry, on_unknown: self.on_unknown, dedup_window_ms: None },
+            tags: Vec::new(),
+            rules: self.rules.clone(),
         }
     }
 }
@@ -138,6 +146,30 @@ impl World {
         put_template(&self.ledger, name, content);
     }
 
+    /// Puts a version of a policy of sensitive words; with `kept`, only the newest so many versions stay.
+    pub fn words(&self, name: &str, version: u32, words: &[&str], kept: usize) {
+        let text = words.iter().map(|word| format!("{word}\n")).collect::<String>();
+        let part = stable_hash(text.as_bytes());
+        let spec = PolicySpec {
+            kind: "words".to_owned(),
+            selector: Selector::default(),
+            spec: "{}".to_owned(),
+            description: String::new(),
+            parts: vec![part],
+        };
+        let written = PolicyVersion { version, spec, created_at: Time(0), created_by: "key".to_owned() };
+        self.ledger.change_control(|control| {
+            control.words.insert(part, Arc::new(WordPart { words: text, put_at: Time(0) }));
+            let nothing = control::Policy { latest: 0, versions: BTreeMap::new(), deleted: false };
+            let policy = control.policies.named.entry(name.to_owned()).or_insert(nothing);
+            policy.versions.insert(version, Arc::new(written));
+            policy.latest = version;
+            while policy.versions.len() > kept {
+                policy.versions.pop_first();
+            }
+        });
+    }
+
     /// Sends one message to `count` recipients; gives the deliveries.
     pub fn send(&self, spec: &Spec, count: u16) -> Vec<DeliveryId> {
         let to: Vec<String> = (0..count).map(|n| format!("+86138{n:08}")).collect();
@@ -153,7 +185,8 @@ impl World {
         let mut parts: BTreeMap<PartitionId, Vec<Recipient>> = BTreeMap::new();
         for (index, to) in to.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
-            let recipient = Recipient { index, to: to.clone(), variables: spec.own.clone(), fingerprint: None };
+            let (variables, zone) = (spec.own.clone(), (!spec.rules.zones.is_empty()).then_some(0));
+            let recipient = Recipient { index, to: to.clone(), variables, zone, ..Recipient::default() };
             parts.entry(partition_of(to, self.partitions)).or_default().push(recipient);
         }
         let mut deliveries = Vec::new();
@@ -230,6 +263,8 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         expires_after_ms: None,
         description: String::new(),
         rendering: Rendering::default(),
+        rules: String::new(),
+        words: Default::default(),
     };
     let version = TemplateVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
     let template = Template { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };

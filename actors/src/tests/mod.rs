@@ -9,6 +9,8 @@ mod outside;
 mod parts;
 mod pauses;
 mod pools;
+mod quiet;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,13 +8,17 @@ use tokio::time::{Instant, sleep};
 use crate::clock::elapsed;
 use crate::host::{PARTITIONS, SECRET, name};
 use crate::http::{Got, call};
+use crate::invariants::frequency::{MOST, WINDOW_MS};
 use crate::world::{Phase, Verdict, World};
 
 /// Longest wait for something that must come true, in simulated time.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(200);
 const PAUSE: Duration = Duration::from_millis(200);
 /// The deadline of a request and the grace of its parts, in simulated time.
 const LATE: Duration = Duration::from_secs(6);
+
+/// When the quiet hours of the policy `night` end, in simulated milliseconds: two minutes after noon, where time begins.
+pub(crate) const QUIET_UNTIL: u64 = 120_000;
 
 /// The whole of the operator's work.
 pub(crate) async fn operate(world: World) -> turmoil::Result {
@@ -90,6 +94,8 @@ async fn fill(world: &World) -> Result<(), String> {
         ("unique", "good", &retry, json!({"dedup": {"window_ms": 3_600_000}})),
         ("capped", "capped", &retry, json!({})),
         ("bad", "bad", &few, json!({})),
+        ("often", "good", &retry, json!({})),
+        ("night", "good", &retry, json!({})),
     ] {
         let content = json!({"text": "number {{ n }}"});
         let mut body = json!({"channel": "sms", "account": account, "content": content, "retry": retry});
@@ -98,6 +104,7 @@ async fn fill(world: &World) -> Result<(), String> {
         }
         insist(world, "PUT", &format!("/v1/templates/{template}"), Some(&body), 200).await?;
     }
+    rule(world).await?;
     let until = Instant::now() + PATIENCE;
     loop {
         let cluster = insist(world, "GET", "/v1/cluster", None, 200).await?;
@@ -116,6 +123,18 @@ async fn fill(world: &World) -> Result<(), String> {
         }
         sleep(PAUSE).await;
     }
+}
+
+/// The policies, each for one template.
+async fn rule(world: &World) -> Result<(), String> {
+    let often = json!({"windows": [{"window_ms": WINDOW_MS, "most": MOST}]});
+    let windows = json!([{"from": "11:00", "to": "12:02"}]);
+    let night = json!({"windows": windows, "time_zone": "UTC", "then": "defer"});
+    for (name, kind, spec) in [("often", "frequency", often), ("night", "quiet_hours", night)] {
+        let body = json!({"kind": kind, "spec": spec, "selector": {"templates": [name]}});
+        insist(world, "PUT", &format!("/v1/policies/{name}"), Some(&body), 200).await?;
+    }
+    Ok(())
 }
 
 /// Waits until nothing is pending, then reads everything.

@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) work_ms: u64,
     /// Entries between two snapshots of a group.
     pub(crate) snapshot_entries: u64,
+    /// Whether something waits for the end of quiet hours. They make a life three times as long.
+    pub(crate) quiet: bool,
 }
 
 impl Plan {
@@ -32,6 +34,7 @@ impl Plan {
             skew: faults && chance.random_ratio(1, 5),
             work_ms: chance.random_range(6_000..12_000),
             snapshot_entries: chance.random_range(20..120),
+            quiet: chance.random_ratio(1, 8),
         }
     }
 }

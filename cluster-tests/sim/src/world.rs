@@ -75,6 +75,10 @@ pub(crate) struct Book {
     /// The ids that the list of all deliveries showed at the end, as often as it did.
     pub(crate) listed: Vec<String>,
     pub(crate) stats: Value,
+    /// Deliveries that were sent while their address stood on the suppression list.
+    pub(crate) listed_out: Vec<String>,
+    /// Deliveries that were sent when their address had been taken off it.
+    pub(crate) listed_in: Vec<String>,
 }
 
 /// All of it.

@@ -1,4 +1,4 @@
-//! `keep NAME`: makes a small data directory with the binary beside it and packs it into `cluster-tests/upgrade/NAME.tar.gz`.
+//! `keep NAME`: makes a small data directory and a backup with the binary beside it, packed into `upgrade/NAME.tar.gz`.
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::fs::{self, File};
@@ -44,6 +44,8 @@ async fn keep(name: &str) -> Proof<String> {
     let extra = "[raft]\nsnapshot_entries = 100\n".to_owned();
     let mut cluster = Cluster::start(&Shape { extra, ..Shape::full(1, 2) }).await?;
     let mut facts = fill(&cluster).await?;
+    let backup = cluster.admin.send(Method::GET, &format!("{}/v1/backup", cluster.url(0)), &Value::Null).await?;
+    let backup = backup.expect_status(200)?.body;
     let status = cluster.nodes[0].stop(Duration::from_secs(30)).await?;
     ensure(status.success(), || format!("the node ended with {status}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).when("reading the clock")?;
@@ -51,7 +53,7 @@ async fn keep(name: &str) -> Proof<String> {
     let folder = root().join("cluster-tests/upgrade");
     fs::create_dir_all(&folder).when("making the folder")?;
     let path = folder.join(format!("{name}.tar.gz"));
-    pack(&cluster.dir().join("node-1/data"), &facts, &path)?;
+    pack(&cluster.dir().join("node-1/data"), &facts, &backup, &path)?;
     let bytes = fs::metadata(&path).when("looking at the result")?.len();
     Ok(format!("{} holds {bytes} bytes", path.display()))
 }
@@ -129,15 +131,17 @@ async fn send(cluster: &Cluster, body: &Value, key: Option<&str>) -> Proof<Value
     answer.map_err(|lost| Failure::new(lost.to_string()))?.expect_status(202)?.json()
 }
 
-fn pack(data: &Path, facts: &Value, to: &Path) -> Proof {
+fn pack(data: &Path, facts: &Value, backup: &[u8], to: &Path) -> Proof {
     let file = File::create(to).when("making the archive")?;
     let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::best()));
     let facts = serde_json::to_vec_pretty(facts).when("writing the facts")?;
-    let mut header = tar::Header::new_gnu();
-    header.set_size(facts.len() as u64);
-    header.set_mode(0o644);
-    header.set_cksum();
-    archive.append_data(&mut header, "facts.json", facts.as_slice()).when("packing the facts")?;
+    for (name, bytes) in [("facts.json", facts.as_slice()), ("a.backup", backup)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive.append_data(&mut header, name, bytes).when("packing a file")?;
+    }
     archive.append_dir_all("data", data).when("packing the data")?;
     let zipped = archive.into_inner().when("packing")?.finish().when("packing")?;
     zipped.sync_all().when("packing")

@@ -4,6 +4,7 @@
 
 mod docs;
 mod fences;
+mod shapes;
 mod sources;
 mod tree;
 

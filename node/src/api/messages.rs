@@ -6,18 +6,18 @@ use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidings_contract::{DeliveryId, MessageId, PartitionId, Time};
-use tidings_machine::partition::State as Standing;
-use utoipa::ToSchema;
+use tidings_machine::partition::{Finding, Judgement, Recipient, Ruling, State as Standing};
+use utoipa::{IntoParams, ToSchema};
 
 use super::asked::{Asked, id};
 use super::cancel::{Cancelled, cancel};
 use super::shapes::{Paging, limit};
 use crate::app::{App, Shared};
 use crate::auth::{Caller, Sender, Viewer};
-use crate::intake::{self, Batch, Taken};
+use crate::intake::{self, Batch, Rehearsed, Taken};
 use crate::look::{HeaderOf, OfMessage, Summary, Unreachable};
 use crate::problem::{Code, Problem, Rejected};
 use crate::strict::{Raw, decode};
@@ -62,7 +62,7 @@ impl From<Taken> for TakenShape {
 pub(crate) struct SubmissionShape {
     /// The template's name.
     template: String,
-    /// Addresses, or objects with `to` and `variables`; at most 10,000.
+    /// Addresses, or objects with `to`, `variables` and `time_zone`; at most 10,000.
     #[schema(value_type = Vec<Object>)]
     to: Vec<()>,
     /// The variables given for all recipients.
@@ -76,6 +76,10 @@ pub(crate) struct SubmissionShape {
     expires_at: Option<String>,
     /// `high`, `normal`, `low`.
     priority: Option<String>,
+    /// What policies select by; at most 16 of at most 64 bytes.
+    tags: Option<Vec<String>>,
+    /// The IANA time zone of recipients who give none of their own; it matters for quiet hours.
+    time_zone: Option<String>,
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
@@ -86,16 +90,101 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     if fits { Ok(Some(text)) } else { Err(wrong()) }
 }
 
+/// How a message is taken.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct How {
+    /// Only tells what would become of each recipient; nothing is kept.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What would become of a message.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RehearsedShape {
+    /// Always true.
+    dry_run: bool,
+    /// The template's version.
+    version: u32,
+    /// What would become of each recipient who can be sent to.
+    deliveries: Vec<JudgedShape>,
+    /// Who would be rejected.
+    rejected: Vec<Rejected>,
+}
+
+/// What would become of one recipient.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JudgedShape {
+    index: u16,
+    to: String,
+    /// `pending`, `suppressed` or `expired`.
+    #[schema(value_type = String)]
+    state: Standing,
+    /// When it would leave, if it would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    due: Option<Time>,
+    /// What each rule says, in the order in which they decide; the first that suppresses or expires it does.
+    rules: Vec<FindingShape>,
+}
+
+/// What one rule says.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FindingShape {
+    /// The rule: `<kind>/<policy>@<version>`, `suppression_list`, `expiry`, `content_dedup`.
+    rule: String,
+    /// `pass`, `suppress`, `defer`, `expire`.
+    ruling: &'static str,
+    /// What it saw.
+    detail: String,
+    /// When it would leave instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    until: Option<Time>,
+}
+
+impl From<Finding> for FindingShape {
+    fn from(Finding { title, ruling, detail }: Finding) -> Self {
+        let (ruling, until) = match ruling {
+            Ruling::Pass => ("pass", None),
+            Ruling::Suppress => ("suppress", None),
+            Ruling::Defer { until } => ("defer", Some(until)),
+            Ruling::Expire => ("expire", None),
+        };
+        Self { rule: title, ruling, detail, until }
+    }
+}
+
+impl From<Rehearsed> for RehearsedShape {
+    fn from(Rehearsed { version, deliveries, rejected }: Rehearsed) -> Self {
+        let judged = |(recipient, judgement): (Recipient, Judgement)| JudgedShape {
+            index: recipient.index,
+            to: recipient.to,
+            state: judgement.state,
+            due: (judgement.state == Standing::Pending).then_some(judgement.due),
+            rules: judgement.findings.into_iter().map(FindingShape::from).collect(),
+        };
+        Self { dry_run: true, version, deliveries: deliveries.into_iter().map(judged).collect(), rejected }
+    }
+}
+
 /// Takes a message. 202 is answered when a majority of replicas has it on disk.
 #[utoipa::path(post, path = "/v1/messages", tag = "send", request_body = SubmissionShape,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1–255 visible ASCII characters")),
-    responses((status = 202, body = TakenShape), (status = "default", body = crate::problem::Body)))]
+    params(How, ("Idempotency-Key" = Option<String>, Header, description = "1–255 visible ASCII characters")),
+    responses((status = 202, body = TakenShape), (status = 200, body = RehearsedShape),
+        (status = "default", body = crate::problem::Body)))]
 pub(crate) async fn post_message(
     State(app): State<Shared>,
     Sender(caller): Sender,
+    Asked(how): Asked<How>,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response, Problem> {
+    if how.dry_run {
+        let rehearsed = intake::rehearse(&app, &caller, &body).await?;
+        return Ok(Answer(RehearsedShape::from(rehearsed)).into_response());
+    }
     let key = idempotency_key(&headers)?;
     let taken = intake::submit(&app, &caller, &body, key).await?;
     let replayed = taken.replayed;

@@ -13,6 +13,7 @@ mod materials;
 mod messages;
 mod nodes;
 mod pages;
+mod policies;
 mod preview;
 mod process;
 mod providers;
@@ -20,6 +21,7 @@ mod redrive;
 mod sandbox;
 pub(crate) mod shapes;
 mod stats;
+mod suppressions;
 mod templates;
 
 use std::sync::Arc;
@@ -80,8 +82,17 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(materials::get_material_content))
         .routes(routes!(accounts::list_accounts))
         .routes(routes!(accounts::put_account, accounts::get_account, accounts::delete_account))
+        .routes(routes!(policies::list_policies))
+        .routes(routes!(policies::put_policy, policies::get_policy, policies::delete_policy))
+        .routes(routes!(policies::list_policy_versions))
+        .routes(routes!(policies::list_policy_kinds))
         .routes(routes!(keys::post_key, keys::list_keys))
         .routes(routes!(keys::delete_key))
+        .routes(routes!(
+            suppressions::post_suppression,
+            suppressions::list_suppressions,
+            suppressions::delete_suppression
+        ))
         .routes(routes!(audit::list_audit))
         .routes(routes!(providers::list_providers))
         .routes(routes!(sandbox::list_sandbox))

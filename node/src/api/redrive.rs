@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidings_contract::{DeliveryId, PartitionId, RecipientKind};
-use tidings_machine::partition::{Answer, Command, Ended, Policy, Recipient, Redrive, Sheet};
+use tidings_machine::partition::{Answer, Command, Ended, Policy, Recipient, Redrive, Rules, Sheet};
 
 use super::accounts::serves;
 use crate::app::Shared;
-use crate::intake::{Compiled, MAX_VARIABLES_BYTES, fingerprint_of};
+use crate::intake::{Compiled, MAX_VARIABLES_BYTES, fingerprint_of, rule_again};
 use crate::ledger::Setback;
 use crate::look::{DeadFilter, DeadRecords, Find, Unreachable};
 use crate::problem::{Code, Problem};
@@ -180,7 +180,20 @@ async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Red
         }
         _ => delivery.fingerprint,
     };
-    let recipient = Recipient { index: delivery.id.index(), to: delivery.to.clone(), variables, fingerprint };
+    let time_zone = delivery.time_zone.clone();
+    let mut recipient = Recipient {
+        index: delivery.id.index(),
+        to: delivery.to.clone(),
+        variables,
+        fingerprint,
+        time_zone,
+        ..Recipient::default()
+    };
+    // The rules in force now, not those of then.
+    new.rules = match &compiled {
+        Some(compiled) => rule_again(app, compiled, &new, &mut recipient).await?,
+        None => Rules::default(),
+    };
     Ok(Some(Redrive { delivery: delivery.id, by: order.by.clone(), sheet: Arc::new(new), recipient }))
 }
 

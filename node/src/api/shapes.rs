@@ -65,7 +65,7 @@ pub(crate) struct EventShape {
     #[schema(value_type = String)]
     at: Time,
     /// `accepted`, `scheduled`, `suppressed`, `begun`, `attempted`, `retry`, `cancel_requested`, `redrive_of`,
-    /// `redriven_as`, `ended`, `omitted`.
+    /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`.
     what: &'static str,
     /// Which attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ pub(crate) struct EventShape {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     due: Option<Time>,
-    /// The rule that decided against sending.
+    /// The rule that decided against sending, or to wait, or that masked words.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
     /// What the rule saw.
@@ -107,7 +107,7 @@ pub(crate) struct EventShape {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Why>)]
     reason: Option<Reason>,
-    /// How many events were left out.
+    /// How many events were left out, or in how many places words were masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
 }
@@ -137,7 +137,13 @@ impl From<Event> for EventShape {
             }
             What::RedrivenAs { delivery } => Self { delivery: Some(delivery.to_string()), ..named("redriven_as") },
             What::Ended { state, reason } => Self { state: Some(state), reason, ..named("ended") },
+            What::Deferred { rule, until, detail } => {
+                Self { rule: Some(rule), due: Some(until), detail: Some(detail), ..named("deferred") }
+            }
             What::Omitted { count } => Self { count: Some(count), ..named("omitted") },
+            What::Masked { attempt, rule, places } => {
+                Self { attempt: Some(attempt), rule: Some(rule), count: Some(places), ..named("masked") }
+            }
             _ => named("other"),
         }
     }

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidings_channels::{check_content, text_rules};
 use tidings_contract::{ChannelInfo, FieldError, MessageType, RecipientKind, Time};
-use tidings_machine::control::{self, Action, Dedup, Refusal, Rendering, TemplateSpec, TemplateVersion, TooLong};
-use tidings_machine::partition::{OnUnknown, RetryPolicy};
+use tidings_machine::control::{
+    self, Action, Dedup, Refusal, Rendering, TemplateSpec, TemplateVersion, TooLong, WordsChoice,
+};
+use tidings_machine::partition::{OnUnknown, RetryPolicy, WordRule};
 use utoipa::{IntoParams, ToSchema};
 
 use super::accounts::serves;
@@ -18,7 +20,8 @@ use super::asked::Asked;
 use super::refused;
 use crate::app::{App, Shared};
 use crate::auth::{Admin, Viewer};
-use crate::intake::{check_syntax, unknown_template};
+use crate::intake::{check_own, check_syntax, unknown_template};
+use crate::policies::Rule;
 use crate::problem::{Code, Problem};
 use crate::strict::Json;
 
@@ -68,6 +71,16 @@ pub(crate) struct Written {
     /// Parameters that every link in the texts gets, by name; the values may hold placeholders.
     #[serde(default)]
     track: BTreeMap<String, String>,
+    /// Rules of its own, by kind (`quiet_hours`, `dedup`, `frequency`, `allow`), each with a policy's spec. They hold beside
+    /// the policies, so they can only be stricter.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    rules: Map<String, Value>,
+    /// Which sensitive words are looked for: `policies` names policies of the kind `words`, those that select the message by
+    /// default; `mode` is `mask`, `reject` or `off`, what each policy says by default.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    words: WordsChoice,
 }
 
 /// When to try again.
@@ -121,11 +134,21 @@ pub(crate) struct TemplateShape {
     too_long: TooLong,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     track: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Option<Object>)]
+    rules: Value,
+    #[serde(skip_serializing_if = "is_default")]
+    #[schema(value_type = Option<Object>)]
+    words: WordsChoice,
     /// The variables it cannot do without.
     variables: Vec<String>,
     #[schema(value_type = String)]
     created_at: Time,
     created_by: String,
+}
+
+fn is_default(choice: &WordsChoice) -> bool {
+    *choice == WordsChoice::default()
 }
 
 fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> {
@@ -145,6 +168,8 @@ fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> 
         description: spec.description.clone(),
         too_long: spec.rendering.too_long,
         track: spec.rendering.track.clone(),
+        rules: serde_json::from_str(&spec.rules).unwrap_or_default(),
+        words: spec.words.clone(),
         variables: compiled.variables.clone(),
         created_at: *created_at,
         created_by: created_by.clone(),
@@ -159,6 +184,25 @@ pub(super) fn check_name(name: &str) -> Result<(), Problem> {
     if fits { Ok(()) } else { Err(Problem::field("name", "must be [a-z0-9][a-z0-9_.-]{0,63}")) }
 }
 
+/// Policies that are named must be in force now; one that is deleted later decides nothing.
+fn check_words(app: &App, choice: &WordsChoice) -> Vec<FieldError> {
+    let in_force = app.policies();
+    let known = |name: &String| {
+        in_force.all().any(|policy| {
+            matches!(policy.rule, Rule::Words(_)) && policy.edition().is_some_and(|(policy, _)| policy == name)
+        })
+    };
+    let unknown = choice.policies.iter().enumerate().filter(|(_, name)| !known(name));
+    let mut errors: Vec<FieldError> = unknown
+        .take(WordRule::MOST)
+        .map(|(n, _)| FieldError::new(format!("words.policies[{n}]"), "is no policy of the kind words"))
+        .collect();
+    if choice.policies.len() > WordRule::MOST {
+        errors.push(FieldError::new("words.policies", format!("holds more than {} policies", WordRule::MOST)));
+    }
+    errors
+}
+
 /// Checks everything about a template but its account.
 fn check(app: &App, written: &Written, retry: RetryPolicy) -> Result<(), Problem> {
     let Some(channel) = app.registry.channel(&written.channel) else {
@@ -170,6 +214,8 @@ fn check(app: &App, written: &Written, retry: RetryPolicy) -> Result<(), Problem
     check_syntax(channel.name, &content, &rendering).map_err(|e| Problem::fields(Code::TemplateSyntax, e))?;
     let mut errors = check_content(channel, &content);
     errors.extend(check_rendering(channel, &rendering));
+    errors.extend(check_own(&written.rules).err().into_iter().flatten());
+    errors.extend(check_words(app, &written.words));
     let mut wrong = |field: &str, detail: &str| errors.push(FieldError::new(field, detail));
     match (channel.recipient, &written.account) {
         (RecipientKind::Account, Some(_)) => wrong("account", "must be left out: the recipient is the account"),
@@ -245,6 +291,7 @@ pub(crate) async fn put_template(
             return Err(Problem::fields(Code::UnknownAccount, vec![FieldError::new("account", detail)]).in_body());
         }
     }
+    let rules = check_own(&written.rules).map_err(|errors| Problem::fields(Code::InvalidRequest, errors))?;
     let spec = TemplateSpec {
         channel: written.channel,
         account: written.account,
@@ -256,6 +303,8 @@ pub(crate) async fn put_template(
         expires_after_ms: written.expires_after_ms,
         description: written.description,
         rendering: Rendering { too_long: written.too_long, track: written.track },
+        rules,
+        words: written.words,
     };
     let action = Action::PutTemplate { name: name.clone(), spec: Box::new(spec) };
     match app.ledger.change(&caller.key_id, action).await? {

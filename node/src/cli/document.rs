@@ -12,12 +12,7 @@ use super::failure::Failure;
 pub(super) fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
     let shown = path.display();
     let wrong = |words: String| Failure::Usage(format!("{shown}: {words}"));
-    let mut text = String::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
-    } else {
-        text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    }
+    let text = text(path)?;
     let json = match path.extension().and_then(|ending| ending.to_str()) {
         Some("json") => true,
         Some("toml") => false,
@@ -29,6 +24,16 @@ pub(super) fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
         // The reader's full words quote the line, which may hold an account's secret.
         toml::from_str(&text).map_err(|error| wrong(format!("not TOML{}: {}", line(&text, &error), error.message())))
     }
+}
+
+/// Reads the text in `path`; `-` is standard input.
+pub(super) fn text(path: &Path) -> Result<String, Failure> {
+    let wrong = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));
+    if path != Path::new("-") {
+        return std::fs::read_to_string(path).map_err(wrong);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map(|_| text).map_err(wrong)
 }
 
 fn line(text: &str, error: &toml::de::Error) -> String {

@@ -58,6 +58,9 @@ fn words(out: &Out, event: &Value) -> String {
         "accepted" => "accepted: kept on the disks of a majority".to_owned(),
         "scheduled" => format!("waits for its time, {}", absolute(&get("/due"))),
         "suppressed" => format!("{} by the rule {}: {}", out.state("suppressed"), get("/rule"), get("/detail")),
+        "deferred" => {
+            format!("waits until {} by the rule {}: {}", absolute(&get("/due")), get("/rule"), get("/detail"))
+        }
         "begun" => format!("attempt {} claimed, with account {}", get("/attempt"), get("/account")),
         "attempted" => attempted(out, event),
         "retry" => match between(&get("/at"), &get("/due")) {
@@ -71,6 +74,7 @@ fn words(out: &Out, event: &Value) -> String {
             let reason = event.get("reason").map(why).filter(|why| !why.is_empty());
             format!("{}{}", out.state(&get("/state")), reason.map(|why| format!(": {why}")).unwrap_or_default())
         }
+        "masked" => format!("words masked in {} places by the rule {}", get("/count"), get("/rule")),
         "omitted" => format!("({} events left out here)", get("/count")),
         // A newer node may know events that this program does not: they are shown with all their fields.
         other => format!("{other} {}", rest(event)),

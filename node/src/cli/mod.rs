@@ -21,6 +21,7 @@ mod members;
 mod node;
 mod output;
 mod pairs;
+mod policy;
 mod preview;
 mod providers;
 mod restore;
@@ -29,6 +30,7 @@ mod send;
 mod serving;
 mod settling;
 mod signals;
+mod suppression;
 mod template;
 mod times;
 mod trace;
@@ -110,6 +112,12 @@ enum Command {
     /// Look after accounts: with whom it is sent
     #[command(subcommand)]
     Account(account::Account),
+    /// Look after policies: what must not go out, what must wait, and how often
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Look after the suppression list: addresses that nothing is sent to
+    #[command(subcommand)]
+    Suppression(suppression::Suppression),
     /// Look at dead letters and send them again
     #[command(subcommand)]
     Dlq(dlq::Dlq),
@@ -203,6 +211,8 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Template(template) => template.run(context).await,
         Command::Material(material) => material.run(context).await,
         Command::Account(account) => account.run(context).await,
+        Command::Policy(policy) => policy.run(context).await,
+        Command::Suppression(suppression) => suppression.run(context).await,
         Command::Dlq(dlq) => dlq.run(context).await,
         Command::Key(key) => key.run(context).await,
         Command::Cluster(cluster) => cluster.run(context).await,

@@ -13,6 +13,15 @@ use super::{Context, pairs, times, waiting};
 
 /// What a kept delivery looks like in the answer.
 const KEPT: &[Column] = &[("DELIVERY", "/id"), ("TO", "/to"), ("STATE", "/state")];
+/// What a dry run says, a rule a line.
+const JUDGED: &[Column] = &[
+    ("TO", "/delivery/to"),
+    ("STATE", "/delivery/state"),
+    ("DUE (UTC)", "/delivery/due"),
+    ("RULE", "/rule/rule"),
+    ("RULING", "/rule/ruling"),
+    ("DETAIL", "/rule/detail"),
+];
 /// What a rejected recipient looks like.
 const REJECTED: &[Column] = &[("INDEX", "/index"), ("REJECTED", "/to"), ("CODE", "/code"), ("DETAIL", "/detail")];
 /// What a delivery looks like after waiting.
@@ -60,6 +69,15 @@ pub(super) struct Send {
     /// Makes the command safe to repeat: the same key never sends twice
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// A tag, which policies select by; give it again for more
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// The recipients' IANA time zone, for quiet hours
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+    /// Only tell what each rule would do with each recipient; nothing is sent
+    #[arg(long, conflicts_with_all = ["wait", "idempotency_key"])]
+    dry_run: bool,
     /// Wait until every delivery has ended
     #[arg(long)]
     wait: bool,
@@ -79,6 +97,12 @@ impl Send {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let api = context.api()?;
         let body = self.body()?;
+        if self.dry_run {
+            let reply = api.ask(Ask::post(&["v1", "messages"], body).query("dry_run", Some(true))).await?;
+            let rejected = rows(&reply.value, "rejected").len();
+            context.out.answer(&reply, |value| rehearsed(&context.out, value))?;
+            return finish(rejected, 0);
+        }
         let key = self.idempotency_key.clone().unwrap_or_else(|| format!("cli-{:032x}", rand::random::<u128>()));
         let reply = api.ask(Ask::post(&["v1", "messages"], body).idempotent(&key)).await.map_err(|f| hint(f, &key))?;
         let rejected = rows(&reply.value, "rejected").len();
@@ -107,7 +131,11 @@ impl Send {
             ("send_at", self.send_at.clone()),
             ("expires_at", self.expires_at.clone()),
             ("priority", priority),
+            ("time_zone", self.time_zone.clone()),
         ];
+        if !self.tag.is_empty() {
+            body.insert("tags".to_owned(), json!(self.tag));
+        }
         body.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text?)))));
         Ok(Value::Object(body))
     }
@@ -160,6 +188,20 @@ fn hint(failure: Failure, key: &str) -> Failure {
 fn kept(out: &Out, value: &Value, replayed: bool) -> String {
     let table = out.table(rows(value, "deliveries"), KEPT, "No deliveries.");
     format!("{}\n{table}{}", headline(out, value, replayed), refused(out, value))
+}
+
+/// What each rule would do, a rule a line.
+fn rehearsed(out: &Out, value: &Value) -> String {
+    let mut lines = Vec::new();
+    for delivery in rows(value, "deliveries") {
+        let rules = rows(delivery, "rules");
+        let none = [Value::Null];
+        for rule in if rules.is_empty() { &none[..] } else { rules } {
+            lines.push(json!({"delivery": delivery, "rule": rule}));
+        }
+    }
+    let table = out.table(&lines, JUDGED, "No deliveries.");
+    format!("nothing was sent\n{table}{}", refused(out, value))
 }
 
 fn headline(out: &Out, value: &Value, replayed: bool) -> String {

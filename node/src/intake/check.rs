@@ -1,23 +1,34 @@
 //! Checks a submission against its template: what would be kept, and who is rejected for which reason.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use tidings_actors::render::Variables;
 use tidings_channels::check_recipient;
 use tidings_contract::{Lane, RecipientKind, Time};
-use tidings_machine::partition::{Policy, Recipient, Sheet};
+use tidings_machine::partition::{Policy, Recipient, Rules, Sheet};
 
 use super::request::{Submission, To};
 use super::templates::Compiled;
 use crate::app::{App, Limits};
+use crate::policies::time_zone;
 use crate::problem::{Code, Problem, Rejected};
 
 /// Most bytes of the variables given for all recipients, and of those given for one.
 pub(crate) const MAX_VARIABLES_BYTES: usize = 64 * 1024;
 /// Most bytes of the caller's own id.
 const MAX_BIZ_ID_BYTES: usize = 128;
+
+/// Most tags of a message.
+const MAX_TAGS: usize = 16;
+/// Most bytes of a tag.
+const MAX_TAG_BYTES: usize = 64;
+
+/// Whether a text can be a tag.
+pub(crate) fn is_tag(text: &str) -> bool {
+    (1..=MAX_TAG_BYTES).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+}
 
 /// A submission that was checked.
 #[derive(Debug)]
@@ -50,6 +61,17 @@ pub(crate) fn check_shape(submission: &Submission<'_>, limits: &Limits, now: Tim
     }
     if submission.variables.is_some_and(|v| v.get().len() > MAX_VARIABLES_BYTES) {
         return Err(Problem::field("variables", format!("are longer than {MAX_VARIABLES_BYTES} bytes")));
+    }
+    if submission.tags.len() > MAX_TAGS {
+        return Err(Problem::field("tags", format!("holds more than {MAX_TAGS} tags")));
+    }
+    if let Some(n) = submission.tags.iter().position(|tag| !is_tag(tag)) {
+        let detail = format!("must be 1 to {MAX_TAG_BYTES} bytes without blanks");
+        return Err(Problem::field(format!("tags[{n}]"), detail));
+    }
+    if let Some(zone) = submission.time_zone.as_deref().filter(|zone| time_zone(zone).is_none()) {
+        let shown: String = zone.chars().take(64).collect();
+        return Err(Problem::field("time_zone", format!("{shown:?} is no name of the IANA time zone database")));
     }
     if let Some(at) = submission.send_at {
         if at > now.after_ms(limits.max_delay_ms) {
@@ -88,6 +110,7 @@ pub(crate) fn check(
         // The limit of recipients is far below 65,536.
         count: submission.to.len() as u16,
     };
+    let mut zones = Zones { default: submission.time_zone.as_deref(), known: BTreeSet::new() };
     for (index, to) in submission.to.iter().enumerate() {
         let index = index as u16;
         let address = match address(to, index, compiled, &shared)? {
@@ -103,12 +126,38 @@ pub(crate) fn check(
             continue;
         }
         let variables = to.variables.map(|raw| raw.get().to_owned());
-        checked.recipients.push(Recipient { index, to: address, variables, fingerprint: None });
+        let time_zone = match zones.name(to) {
+            Ok(zone) => zone,
+            Err(zone) => {
+                let detail = format!("{zone:?} is no name of the IANA time zone database");
+                checked.reject(index, to, "unknown_time_zone", detail);
+                continue;
+            }
+        };
+        checked.recipients.push(Recipient { index, to: address, variables, time_zone, ..Recipient::default() });
     }
     if compiled.channel.recipient == RecipientKind::Account {
         checked.set_aside_unknown_accounts(app, compiled);
     }
     Ok(checked)
+}
+
+/// The time zones that were named, looked up once each.
+struct Zones<'a> {
+    default: Option<&'a str>,
+    known: BTreeSet<String>,
+}
+
+impl Zones<'_> {
+    /// The zone of a recipient, or the name that is none.
+    fn name(&mut self, to: &To<'_>) -> Result<Option<String>, String> {
+        let Some(name) = to.time_zone.as_deref().or(self.default) else { return Ok(None) };
+        if !self.known.contains(name) {
+            time_zone(name).ok_or_else(|| name.chars().take(64).collect::<String>())?;
+            self.known.insert(name.to_owned());
+        }
+        Ok(Some(name.to_owned()))
+    }
 }
 
 type Rejection = (&'static str, String);
@@ -160,6 +209,8 @@ fn sheet(submission: &Submission<'_>, compiled: &Compiled, key_id: &str, accepte
             on_unknown: spec.on_unknown,
             dedup_window_ms: spec.dedup.map(|dedup| dedup.window_ms),
         },
+        tags: submission.tags.clone(),
+        rules: Rules::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use super::check::{Checked, check};
 use super::fingerprints::fingerprint;
 use super::keep::{End, insist};
 use super::request::Submission;
+use super::rules::rule;
 use super::{Compiled, Plan};
 use crate::app::App;
 use crate::auth::Caller;
@@ -68,5 +69,6 @@ async fn repeat(app: &App, claiming: &Claiming<'_>, header: &Header) -> Result<P
     };
     let mut checked = check(app, claiming.submission, &compiled, &claiming.caller.key_id, header.accepted_at)?;
     fingerprint(app, &compiled, &mut checked).await?;
+    rule(app, &compiled, &mut checked, header.accepted_at).await?;
     Ok(Plan::new(header.message, header.accepted_at, claiming.partitions, checked))
 }

@@ -4,7 +4,9 @@ mod check;
 mod claim;
 mod fingerprints;
 mod keep;
+mod rehearse;
 mod request;
+mod rules;
 mod split;
 mod tally;
 mod templates;
@@ -18,13 +20,16 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::problem::{Code, Problem, Rejected};
-pub(crate) use check::MAX_VARIABLES_BYTES;
 use check::{Checked, check, check_shape};
+pub(crate) use check::{MAX_VARIABLES_BYTES, is_tag};
 use claim::{Claiming, claim};
 use fingerprints::fingerprint;
 pub(crate) use fingerprints::fingerprint_of;
 use keep::{End, keep};
+pub(crate) use rehearse::{Rehearsed, rehearse};
 pub(crate) use request::{Batch, Submission};
+use rules::rule;
+pub(crate) use rules::{check_own, rule_again};
 use split::{Part, census, split};
 use tally::Tally;
 pub(crate) use templates::{Compiled, Templates, check_syntax, unknown_template};
@@ -70,6 +75,7 @@ pub(crate) async fn submit(app: &App, caller: &Caller, body: &[u8], key: Option<
     let compiled = app.current_template(&submission.template).await?;
     let mut checked = check(app, &submission, &compiled, &caller.key_id, now)?;
     fingerprint(app, &compiled, &mut checked).await?;
+    rule(app, &compiled, &mut checked, now).await?;
     if checked.recipients.is_empty() {
         return Err(Problem::new(Code::NoValidRecipient, "no recipient can be sent to").with_rejected(checked.rejected));
     }

@@ -33,6 +33,12 @@ pub(crate) struct Submission<'a> {
     /// Instead of the lane that goes with the message type.
     #[serde(default)]
     pub priority: Option<Lane>,
+    /// What policies select by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The time zone of recipients who give none of their own.
+    #[serde(borrow, default)]
+    pub time_zone: Option<Cow<'a, str>>,
 }
 
 /// A recipient as it was submitted: a text, or an object with variables.
@@ -42,6 +48,8 @@ pub(crate) struct To<'a> {
     pub to: Cow<'a, str>,
     /// The variables given for this recipient.
     pub variables: Option<&'a RawValue>,
+    /// The recipient's time zone.
+    pub time_zone: Option<Cow<'a, str>>,
 }
 
 /// A batch of messages, each read on its own.
@@ -58,13 +66,14 @@ impl Batch<'_> {
     pub(crate) const MOST: usize = 100;
 }
 
-const FIELDS: &[&str] = &["to", "variables"];
+const FIELDS: &[&str] = &["to", "variables", "time_zone"];
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum Field {
     To,
     Variables,
+    TimeZone,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for To<'a> {
@@ -79,31 +88,34 @@ impl<'de> Visitor<'de> for ToVisitor {
     type Value = To<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address, or an object with `to` and `variables`")
+        f.write_str("an address, or an object with `to`, `variables` and `time_zone`")
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<To<'de>, E> {
-        Ok(To { to: Cow::Borrowed(text), variables: None })
+        Ok(To { to: Cow::Borrowed(text), variables: None, time_zone: None })
     }
 
     fn visit_str<E>(self, text: &str) -> Result<To<'de>, E> {
-        Ok(To { to: Cow::Owned(text.to_owned()), variables: None })
+        Ok(To { to: Cow::Owned(text.to_owned()), variables: None, time_zone: None })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<To<'de>, A::Error> {
         use serde::de::Error;
         let mut to: Option<CowText<'de>> = None;
         let mut variables = None;
+        let mut time_zone = None;
         while let Some(field) = map.next_key()? {
             match field {
                 Field::To if to.is_some() => return Err(A::Error::duplicate_field(FIELDS[0])),
                 Field::To => to = Some(map.next_value()?),
                 Field::Variables if variables.is_some() => return Err(A::Error::duplicate_field(FIELDS[1])),
                 Field::Variables => variables = Some(map.next_value::<Option<&'de RawValue>>()?),
+                Field::TimeZone if time_zone.is_some() => return Err(A::Error::duplicate_field(FIELDS[2])),
+                Field::TimeZone => time_zone = Some(map.next_value::<Option<CowText<'de>>>()?),
             }
         }
         let to = to.ok_or_else(|| A::Error::missing_field(FIELDS[0]))?.0;
-        Ok(To { to, variables: variables.flatten() })
+        Ok(To { to, variables: variables.flatten(), time_zone: time_zone.flatten().map(|zone| zone.0) })
     }
 }
 

@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn recipient(index: u16) -> Recipient {
-        Recipient { index, to: format!("to-{index}"), variables: None, fingerprint: None }
+        Recipient { index, to: format!("to-{index}"), ..Recipient::default() }
     }
 
     fn verdict(index: u16) -> Verdict {

@@ -12,7 +12,7 @@ use tidings_contract::PartitionId;
 
 use super::{
     ChunkOf, Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent,
-    Standing, Totals,
+    Rehearse, Standing, Suppressed, SuppressedAddress, Totals,
 };
 use crate::app::{App, Shared};
 
@@ -145,6 +145,9 @@ async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, Str
         Inbox::KIND => reply::<Inbox>(app, question).await,
         Leaderless::KIND => reply::<Leaderless>(app, question).await,
         ChunkOf::KIND => reply::<ChunkOf>(app, question).await,
+        Rehearse::KIND => reply::<Rehearse>(app, question).await,
+        Suppressed::KIND => reply::<Suppressed>(app, question).await,
+        SuppressedAddress::KIND => reply::<SuppressedAddress>(app, question).await,
         _ => Err(format!("unknown question {kind}; this node may be older than the one that asks")),
     }
 }

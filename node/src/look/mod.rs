@@ -13,6 +13,7 @@ mod material;
 mod message;
 mod node;
 mod page;
+mod rules;
 mod summary;
 
 pub(crate) use ask::{Question, Unreachable, answer_peers};
@@ -24,4 +25,5 @@ pub(crate) use material::ChunkOf;
 pub(crate) use message::OfMessage;
 pub(crate) use node::{GroupView, HandOver, Inbox, Seen, Standing, StandingView};
 pub(crate) use page::{Filter, Recent, cursor, merge, read_cursor};
+pub(crate) use rules::{Rehearse, Suppressed, SuppressedAddress};
 pub(crate) use summary::Summary;

@@ -44,6 +44,12 @@ pub(crate) struct Summary {
     /// The caller's own id of the business case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub biz_id: Option<String>,
+    /// The caller's tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The recipient's time zone, where the caller gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// When it was accepted.
     #[schema(value_type = String)]
     pub accepted_at: Time,
@@ -70,6 +76,8 @@ impl Summary {
             reason: delivery.reason.clone(),
             provider_id: delivery.provider_id.clone(),
             biz_id: sheet.biz_id.clone(),
+            tags: sheet.tags.clone(),
+            time_zone: delivery.time_zone.clone(),
             accepted_at: delivery.accepted_at(),
             ended_at: delivery.ended_at,
         }

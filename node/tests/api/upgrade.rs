@@ -1,4 +1,4 @@
-//! Data directories that older disk versions left are opened, whole, and go on.
+//! Data directories and backups that older disk versions left are opened, whole, and go on.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,12 +9,12 @@ use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use tidings_channels::Registry;
 use tidings_contract::{Clock, Secret, Time};
-use tidings_node::serve_with;
+use tidings_node::{restore, serve_with};
 
 use crate::lone::{Lone, config};
 
 /// The directories that are kept, the oldest first.
-const KEPT: [&str; 1] = ["v1"];
+const KEPT: [(&str, Left); 3] = [("v1", Left::Data), ("v2", Left::Data), ("v2", Left::Backup)];
 
 /// Goes on where the kept directory stopped, so that nothing in it is too old.
 #[derive(Debug)]
@@ -35,13 +35,26 @@ fn unpack(name: &str, into: &Path) -> Value {
     serde_json::from_slice(&facts).expect("the facts are JSON")
 }
 
+/// Where the program of today finds what an older one left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// In a data directory.
+    Data,
+    /// In a backup, which is restored first. Version 1 had none.
+    Backup,
+}
+
 /// Opens a kept directory with the program of today.
-async fn open(name: &str) -> (Lone, Value) {
+async fn open(name: &str, left: Left) -> (Lone, Value) {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let facts = unpack(name, dir.path());
     let text = |field: &str| facts[field].as_str().expect("a text").to_owned();
-    let mut config = config(1, dir.path().join("data"));
+    let data = if left == Left::Data { "data" } else { "restored" };
+    let mut config = config(1, dir.path().join(data));
     config.cluster.secret = Secret::new(text("secret"));
+    if left == Left::Backup {
+        restore(&config, &dir.path().join("a.backup"), |_, _| {}).await.expect("the old backup can be restored");
+    }
     let clock = Arc::new(Since(Time(facts["at_ms"].as_u64().expect("a time")), Instant::now()));
     let running = serve_with(config.clone(), clock, Registry::new()).await.expect("the old directory is opened");
     let node = Lone::of(running, config, text("key"), dir);
@@ -87,12 +100,14 @@ async fn goes_on(node: &Lone, facts: &Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kept_directory_opens_shows_everything_and_goes_on() {
-    for name in KEPT {
-        let (node, facts) = open(name).await;
+    for (name, left) in KEPT {
+        let (node, facts) = open(name, left).await;
         sees_everything(&node, &facts).await;
         goes_on(&node, &facts).await;
         let accepted = node.accepted().await;
-        assert_eq!(Some(accepted), facts["stats"]["accepted"].as_u64().map(|before| before + 2), "{name}");
+        assert_eq!(Some(accepted), facts["stats"]["accepted"].as_u64().map(|before| before + 2), "{name} {left:?}");
+        let node = node.restart().await;
+        assert_eq!(node.accepted().await, accepted, "{name} {left:?}");
         node.stop().await;
     }
 }

@@ -1,6 +1,7 @@
 //! Makes the disk of a new cluster's first node from a backup file.
 //!
-//! Everything is checked before anything is written. A disk on which a restore did not finish says so and is never
+//! Everything is checked before anything is written, and what a program of an older disk version wrote is brought to the
+//! form of today on the way. A disk on which a restore did not finish says so and is never
 //! opened as a node's.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use super::format::{Begin, End, Frame, Head, damaged};
 use crate::error::OpenError;
 use crate::founding::{FOUNDER, born_mark, peer_of};
 use crate::host::{Host, Hosted};
+use crate::older;
 use crate::options::Options;
 use crate::peers::Piece;
 use crate::store::{ArchiveStore, Disk, DiskLog, DiskOptions, RecordSink, SnapshotStore, check_version};
@@ -156,7 +158,7 @@ fn restore_blocking(
     let restoring = Restoring { runtime, disk: &disk, node: options.node, wish, head: &summary.head };
     let restored = restoring.all(from, &summary, &mut progress)?;
     restoring.found().map_err(failed)?;
-    runtime.block_on(disk.end_restore(summary.head.disk)).map_err(failed)?;
+    runtime.block_on(disk.end_restore()).map_err(failed)?;
     progress(2 * summary.bytes, 2 * summary.bytes);
     Ok(restored)
 }
@@ -244,7 +246,7 @@ impl Restoring<'_> {
         if begin.machine {
             let index = begin.next.checked_sub(1).ok_or_else(|| damaged("a snapshot of nothing"))?;
             let mut pieces = MachinePieces { records: &mut records, piece: Vec::new(), at: 0 };
-            host.restore(index, &mut pieces).map_err(io::Error::other)?;
+            host.adopt(index, older::machine(self.head.disk, &mut pieces).map_err(io::Error::other)?);
         }
         if let Some(archive) = archive {
             archive.begin_taking()?;
@@ -254,7 +256,7 @@ impl Restoring<'_> {
             match (records.next()?, archive) {
                 (Frame::Entry(_), _) => {}
                 (Frame::Piece(Piece::Archive(piece)), Some(archive)) => {
-                    archive.take(piece)?;
+                    archive.take(piece.brought_up(self.head.disk)?)?;
                     unsynced += 1;
                     if unsynced % UNSYNCED == 0 {
                         self.runtime.block_on(self.disk.settle())?;
@@ -266,8 +268,25 @@ impl Restoring<'_> {
             }
         };
         // The entries were written as they came; they follow upon the whole of the snapshot and of the archive.
-        apply_entries(from, begin, host)?;
+        self.apply_entries(from, begin, host)?;
         Ok(end)
+    }
+
+    fn apply_entries<M: Machine>(&self, from: (&Path, u64), begin: Begin, host: &Host<M>) -> io::Result<()> {
+        let mut records = Records::of(from.0, from.1)?;
+        let mut next = begin.next;
+        loop {
+            match records.next()? {
+                Frame::Entry(entry) if entry.index >= next => {
+                    let payload = older::payload::<M>(self.head.disk, &entry.payload).map_err(io::Error::other)?;
+                    host.apply(entry.index, &payload).map_err(io::Error::other)?;
+                    next = entry.index + 1;
+                }
+                Frame::Entry(entry) => return Err(damaged(format!("entry {} comes twice", entry.index))),
+                Frame::End(_) => return Ok(()),
+                _ => {}
+            }
+        }
     }
 
     /// Keeps a machine as the snapshot of a group with one member, in a term of its own: whoever owned it before does not.
@@ -300,22 +319,6 @@ impl Restoring<'_> {
         }
         self.runtime.block_on(self.disk.keep(FOUNDER.to_owned(), cluster.clone()))?;
         self.runtime.block_on(self.disk.keep("cluster".to_owned(), cluster))
-    }
-}
-
-fn apply_entries<M: Machine>(from: (&Path, u64), begin: Begin, host: &Host<M>) -> io::Result<()> {
-    let mut records = Records::of(from.0, from.1)?;
-    let mut next = begin.next;
-    loop {
-        match records.next()? {
-            Frame::Entry(entry) if entry.index >= next => {
-                host.apply(entry.index, &entry.payload).map_err(io::Error::other)?;
-                next = entry.index + 1;
-            }
-            Frame::Entry(entry) => return Err(damaged(format!("entry {} comes twice", entry.index))),
-            Frame::End(_) => return Ok(()),
-            _ => {}
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::archive::{ArchiveError, unreadable};
 use crate::base::sled;
 use crate::codec::{self, CodecError};
+use crate::older;
 
 /// Most milliseconds between the times of the first and the last key of a block. Part of the disk's format: look-ups
 /// rely on it.
@@ -172,16 +173,36 @@ impl Pending {
         let name = [&self.from.to_be_bytes()[..], &self.to.to_be_bytes(), &number.to_be_bytes()].concat();
         let mut value = Vec::with_capacity(rows.iter().map(|r| LENGTHS + r.key.len() + r.value.len()).sum());
         for row in rows {
-            // Keys have at most 22 bytes, and a block at most 64 KiB.
-            value.push(u8::try_from(row.key.len()).ok()?);
-            value.extend_from_slice(&u32::try_from(row.value.len()).ok()?.to_be_bytes());
-            value.extend_from_slice(self.part(&row.key));
-            value.extend_from_slice(self.part(&row.value));
+            add_row(&mut value, self.part(&row.key), self.part(&row.value))?;
         }
         let block = Written { day: first.day, key: [b"B", name.as_slice()].concat(), value };
         let key = [b"D", self.part(&first.key), &name].concat();
         Some([block, Written { day: first.day, key, value: self.part(&last.key).to_vec() }])
     }
+}
+
+/// Adds a record to a block. Keys have at most 22 bytes, and a block about 64 KiB; `None` if that is not so.
+fn add_row(block: &mut Vec<u8>, key: &[u8], value: &[u8]) -> Option<()> {
+    block.push(u8::try_from(key.len()).ok()?);
+    block.extend_from_slice(&u32::try_from(value.len()).ok()?.to_be_bytes());
+    block.extend_from_slice(key);
+    block.extend_from_slice(value);
+    Some(())
+}
+
+/// A row of a day's records as a program of disk version `version` wrote it, in the form of today: its key and its value.
+pub(super) fn brought_up(version: u32, key: &[u8], value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), CodecError> {
+    if key.first() != Some(&b'B') {
+        return older::record(version, key, value);
+    }
+    let damaged = || CodecError::new("a damaged block");
+    let mut block = Vec::with_capacity(value.len());
+    for row in (Rows { block: value.into(), at: 0 }) {
+        let (key, value) = row.map_err(|_| damaged())?;
+        let (key, value) = older::record(version, &key, &value)?;
+        add_row(&mut block, &key, &value).ok_or_else(damaged)?;
+    }
+    Ok((key.to_vec(), block))
 }
 
 /// The time a key carries behind its kind, in milliseconds.

@@ -6,7 +6,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{ArchiveStore, RecordSink};
-use super::archive_block::{Line, begins};
+use super::archive_block::{Line, begins, brought_up};
 use super::archive_index::run_of;
 use crate::base::sled;
 
@@ -29,6 +29,20 @@ pub(crate) struct ArchiveWalk<'a> {
     /// Day, whether its index, and the last key that was handed out.
     at: Vec<(u32, bool)>,
     after: Vec<u8>,
+}
+
+impl ArchivePiece {
+    /// The piece as today's program writes it, out of one of disk version `version`.
+    ///
+    /// # Errors
+    /// A row is damaged.
+    pub(crate) fn brought_up(mut self, version: u32) -> io::Result<Self> {
+        if !self.index {
+            let rows = self.rows.iter().map(|(key, value)| brought_up(version, key, value));
+            self.rows = rows.collect::<Result<_, _>>().map_err(io::Error::other)?;
+        }
+        Ok(self)
+    }
 }
 
 impl ArchiveStore {

@@ -37,6 +37,8 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         expires_at: None,
         key_id: "k".into(),
         policy,
+        tags: Vec::new(),
+        rules: Default::default(),
     };
     let message = MessageId::new(START.after_ms(number), PartitionId(3), number);
     let delivery = Delivery {
@@ -55,6 +57,9 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         reason: None,
         ended_at: Some(ended_at),
         events: vec![Event { at: ended_at, what: What::Ended { state: State::Delivered, reason: None } }],
+        time_zone: None,
+        zone: None,
+        marks: Vec::new(),
     };
     Ended { delivery, sheet: Arc::new(sheet) }
 }

@@ -161,10 +161,8 @@ impl Disk {
         self.keep(RESTORING.to_owned(), Vec::new()).await
     }
 
-    /// Everything that was to be restored is here, in the form of disk version `version`, from which the next opening
-    /// brings it up. Returns when all of it is durable.
-    pub(crate) async fn end_restore(&self, version: u32) -> std::io::Result<()> {
-        upgrade::write_version(&self.db, version).map_err(std::io::Error::other)?;
+    /// Everything that was to be restored is here. Returns when all of it is durable.
+    pub(crate) async fn end_restore(&self) -> std::io::Result<()> {
         self.settle().await?;
         self.meta.remove(RESTORING)?;
         self.settle().await

@@ -19,6 +19,7 @@ mod log;
 mod machine;
 #[cfg(test)]
 mod memory;
+mod rewrite;
 mod snapshot;
 #[cfg(test)]
 mod suite;

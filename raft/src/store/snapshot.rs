@@ -146,7 +146,7 @@ impl SnapshotStore {
     pub(crate) fn writer(&self) -> Result<ChunkWriter, sled::Error> {
         let generation = self.pin(self.disk.meta().generate_generation()?);
         let source = Source { tree: self.tree.clone(), generation };
-        Ok(ChunkWriter { source, size: Size::default(), hash: Xxh3::new(), piece: Vec::with_capacity(PIECE) })
+        Ok(ChunkWriter::new(source))
     }
 
     /// The current snapshot, if there is one.
@@ -261,6 +261,10 @@ pub(crate) struct ChunkWriter {
 }
 
 impl ChunkWriter {
+    fn new(source: Source) -> Self {
+        Self { source, size: Size::default(), hash: Xxh3::new(), piece: Vec::with_capacity(PIECE) }
+    }
+
     /// Stores what is left and returns the whole.
     pub(crate) fn finish(mut self) -> io::Result<SnapshotBody> {
         self.store()?;
@@ -302,6 +306,37 @@ fn piece_key(generation: u64, number: u32) -> [u8; 12] {
     key[..8].copy_from_slice(&generation.to_be_bytes());
     key[8..].copy_from_slice(&number.to_be_bytes());
     key
+}
+
+/// Writes what a snapshot holds once more, changed, as another generation in `tree`: `current` is what `meta` says about the
+/// old one, and what comes back is to be kept in its place; `None` if nothing changed. Blocks.
+pub(super) fn written_anew(
+    (meta, tree): (&sled::Tree, &sled::Tree),
+    current: &[u8],
+    change: impl FnOnce(&mut dyn Read, &mut dyn Write) -> Result<(), CodecError>,
+) -> io::Result<Option<Vec<u8>>> {
+    let old: Current = codec::decode(current).map_err(io::Error::other)?;
+    let source = |generation| Source { tree: tree.clone(), generation: Arc::new(generation) };
+    let body = SnapshotBody { source: Some(source(old.generation)), size: old.size };
+    body.verify()?;
+    let generation = meta.generate_generation()?;
+    let mut writer = ChunkWriter::new(source(generation));
+    change(&mut io::BufReader::new(body.reader()), &mut writer).map_err(io::Error::other)?;
+    let size = writer.finish()?.size;
+    let anew = Current { generation, size, meta: old.meta };
+    if size == old.size { Ok(None) } else { codec::encode(&anew).map(Some).map_err(io::Error::other) }
+}
+
+/// Keeps `bytes` as the current snapshot in the tree `name` and under that name.
+#[cfg(test)]
+pub(super) fn write_for_a_test(db: &sled::Db, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let (meta, tree) = (db.open_tree("meta")?, db.open_tree(name)?);
+    let generation = meta.generate_generation()?;
+    let mut writer = ChunkWriter::new(Source { tree, generation: Arc::new(generation) });
+    writer.write_all(bytes)?;
+    let current = Current { generation, size: writer.finish()?.size, meta: SnapshotMeta::default() };
+    meta.insert(name, codec::encode(&current).map_err(io::Error::other)?)?;
+    Ok(())
 }
 
 /// Numbers that grow over restarts.

@@ -3,20 +3,23 @@
 //! A step must do no harm when it is done twice: the version is written only when all of the step is durable, so a node
 //! that dies in the middle begins the step again.
 
+use super::rewrite;
 use crate::base::sled;
 use crate::error::OpenError;
 
 /// The layout this program reads and writes. Whoever changes it adds the step from the version before to [`STEPS`], and
 /// a data directory of that version to `cluster-tests/upgrade`.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Brings the database from one version to the next.
-pub(crate) type Step = fn(&sled::Db) -> Result<(), sled::Error>;
+pub(crate) type Step = fn(&sled::Db) -> Result<(), OpenError>;
 
 /// The steps there are, each with the version it begins at, in order and without a gap up to [`VERSION`].
 const STEPS: &[(u32, Step)] = &[
     // Archives without blocks are read as they are; only a program of version 1 could not read the blocks.
     (1, |_| Ok(())),
+    // Structs of the machines have more fields than they had.
+    (rewrite::FROM, rewrite::rewrite),
 ];
 
 /// Brings `db`, which has the version `found`, to [`VERSION`]. Blocks.
@@ -24,7 +27,8 @@ const STEPS: &[(u32, Step)] = &[
 /// # Errors
 /// `Version` for one of the future, `TooOld` where no step begins, `Database` when the disk fails.
 pub(crate) fn bring_up(db: &sled::Db, found: u32) -> Result<(), OpenError> {
-    climb(db, found, VERSION, STEPS)
+    climb(db, found, VERSION, STEPS)?;
+    rewrite::forget(db).map_err(Into::into)
 }
 
 /// Whether this program knows what to do with a disk of the version `found`.
@@ -82,16 +86,17 @@ mod tests {
         (dir, db)
     }
 
-    fn note(db: &sled::Db, step: &str) -> Result<(), sled::Error> {
+    fn note(db: &sled::Db, step: &str) -> Result<(), OpenError> {
         let done = db.get("done")?.map(|d| String::from_utf8_lossy(&d).into_owned()).unwrap_or_default();
-        db.insert("done", format!("{done}{step} ").into_bytes()).map(drop)
+        db.insert("done", format!("{done}{step} ").into_bytes())?;
+        Ok(())
     }
 
-    fn three_to_four(db: &sled::Db) -> Result<(), sled::Error> {
+    fn three_to_four(db: &sled::Db) -> Result<(), OpenError> {
         note(db, "3-4")
     }
 
-    fn four_to_five(db: &sled::Db) -> Result<(), sled::Error> {
+    fn four_to_five(db: &sled::Db) -> Result<(), OpenError> {
         note(db, "4-5")
     }
 
@@ -113,7 +118,7 @@ mod tests {
     fn a_step_that_fails_leaves_the_version_where_it_was() {
         let (_dir, db) = database();
         write_version(&db, 3).expect("written");
-        let broken: Step = |_| Err(sled::Error::Unsupported("no".into()));
+        let broken: Step = |_| Err(sled::Error::Unsupported("no".into()).into());
         assert!(climb(&db, 3, 5, &[(3, three_to_four), (4, broken)]).is_err());
         assert_eq!(version_of(&db).expect("read"), Some(4));
         climb(&db, 4, 5, LADDER).expect("the rest is made the next time");

@@ -165,13 +165,15 @@ pub fn sheet() -> Arc<Sheet> {
         expires_at: None,
         key_id: "k-1".into(),
         policy,
+        tags: Vec::new(),
+        rules: Default::default(),
     })
 }
 
 /// One message to one recipient of a partition.
 pub fn accept(partition: PartitionId, to: &str) -> (DeliveryId, Command) {
     let message = MessageId::new(START, partition, CHANCE.fetch_add(1, Ordering::Relaxed));
-    let recipient = Recipient { index: 0, to: to.into(), variables: None, fingerprint: None };
+    let recipient = Recipient { index: 0, to: to.into(), ..Recipient::default() };
     let accept = Accept {
         message,
         partition,
@@ -199,6 +201,7 @@ pub async fn deliver(node: &Node, partition: PartitionId, recipients: &[String])
         account: "main".into(),
         began: START,
         outcome: outcome(),
+        masked: Vec::new(),
     }));
     let answers = node.ledgers.propose(partition, commands).await.expect("it is kept");
     let refused: Vec<_> = answers.iter().filter(|a| matches!(a, PartitionAnswer::Refused(_))).collect();

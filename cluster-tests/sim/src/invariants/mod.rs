@@ -3,11 +3,14 @@
 mod counts;
 mod dedup;
 mod ends;
+pub(crate) mod frequency;
 mod history;
 mod kept;
 mod limits;
 mod owner;
+mod quiet;
 pub(crate) mod replicas;
+mod suppressions;
 mod told;
 
 use std::collections::BTreeMap;
@@ -33,6 +36,9 @@ pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, ti
     history::judge(world);
     dedup::judge(world);
     limits::judge(world);
+    frequency::judge(world);
+    suppressions::judge(world);
+    quiet::judge(world);
     told::judge(world);
 }
 

@@ -53,6 +53,9 @@ impl Control {
             Action::PreferLeader { partition, node } => self.prefer_leader(partition, node),
             Action::PutMaterial { id, material } => self.put_material(id, *material, by),
             Action::DeleteMaterial { id } => self.delete_material(&id),
+            Action::PutPolicy { name, spec } => self.put_policy(name, *spec, by),
+            Action::DeletePolicy { name } => self.delete_policy(&name),
+            Action::PutWords { words } => self.put_words(words),
         }
     }
 
@@ -82,5 +85,8 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::PreferLeader { partition, node } => ("prefer_leader", format!("{node} for {partition}")),
         Action::PutMaterial { id, .. } => ("put_material", id.clone()),
         Action::DeleteMaterial { id } => ("delete_material", id.clone()),
+        Action::PutPolicy { name, .. } => ("put_policy", name.clone()),
+        Action::DeletePolicy { name } => ("delete_policy", name.clone()),
+        Action::PutWords { .. } => ("put_words", String::new()),
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, PartitionId};
 
-use super::{ApiKey, Material, NodeInfo, Role, Sealed, TemplateSpec};
+use super::{ApiKey, Material, NodeInfo, PolicySpec, Role, Sealed, TemplateSpec};
 
 /// A change, and who asks for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,6 +116,23 @@ pub enum Action {
         /// The node.
         node: u64,
     },
+    /// Writes a new version of a policy; the same content as the newest version changes nothing.
+    PutPolicy {
+        /// Its name.
+        name: String,
+        /// What was written.
+        spec: Box<PolicySpec>,
+    },
+    /// Takes a policy out of force.
+    DeletePolicy {
+        /// Its name.
+        name: String,
+    },
+    /// Keeps a part of a word list for the policy that is put next.
+    PutWords {
+        /// The words, one a line.
+        words: String,
+    },
     /// Makes a material known whose bytes its home keeps already.
     PutMaterial {
         /// Its id: the SHA-256 of its bytes in hex.
@@ -136,7 +153,7 @@ pub enum Action {
 pub enum Answer {
     /// Done.
     Done,
-    /// The template now has this version, made now or before.
+    /// The template or the policy now has this version, made now or before.
     Version(u32),
     /// Nothing was changed.
     Refused(Refusal),

@@ -15,7 +15,7 @@ pub struct Departures {
     pub removed: BTreeMap<u64, Time>,
 }
 
-/// Reads what stands at the very end of a state; states of older programs end before it.
+/// Reads what stood at the very end of a state of disk version 2; those of version 1 end before it.
 ///
 /// A snapshot is compared with its checksum before it is read, so an end that comes early is that of an older program.
 pub(super) fn absent_is_empty<'de, T, D>(deserializer: D) -> Result<T, D::Error>

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
-use super::{Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, Material, NodeInfo, Template};
+use super::{
+    Account, Answer, ApiKey, AuditEntry, Cluster, Command, Departures, Material, NodeInfo, Policies, Template, WordPart,
+};
 use crate::{Machine, Output};
 
 /// Everything operators decide.
@@ -32,11 +34,17 @@ pub struct Control {
     pub audit: VecDeque<AuditEntry>,
     /// How many changes there have been.
     pub audit_seq: u64,
-    /// Nodes that leave and that left. States of older programs end before it, or before any field behind it.
+    /// Nodes that leave and that left. States of disk version 1 end before it.
     #[serde(default, deserialize_with = "super::departures::absent_is_empty")]
     pub departures: Departures,
+    /// The policies.
+    #[serde(default)]
+    pub policies: Policies,
+    /// The parts of word lists, by the hash of their text; see [`Control::words_of`].
+    #[serde(default)]
+    pub words: BTreeMap<u64, Arc<WordPart>>,
     /// The materials, by id.
-    #[serde(default, deserialize_with = "super::departures::absent_is_empty")]
+    #[serde(default)]
     pub materials: BTreeMap<String, Material>,
 }
 

@@ -29,6 +29,13 @@ pub struct TemplateSpec {
     pub expires_after_ms: Option<u64>,
     /// What it is for, for people.
     pub description: String,
+    /// Rules of its own beside those of the policies, so that they can only be stricter: a JSON object as text, from the
+    /// kind of a policy to its spec. Empty is none.
+    #[serde(default)]
+    pub rules: String,
+    /// Which sensitive words are looked for, where that is not as the policies say.
+    #[serde(default)]
+    pub words: WordsChoice,
     /// How its filled texts are finished.
     #[serde(default)]
     pub rendering: Rendering,
@@ -54,6 +61,28 @@ pub enum TooLong {
     Cut,
     /// It goes out as several messages, where the supplier can do that.
     Split,
+}
+
+/// What a template wants of the policies of the kind `words`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WordsChoice {
+    /// The policies whose words are looked for, whatever they select; empty for those that select the message.
+    pub policies: Vec<String>,
+    /// What becomes of words; `None` for what each policy says.
+    pub mode: Option<WordsMode>,
+}
+
+/// What becomes of words that are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WordsMode {
+    /// They become asterisks.
+    Mask,
+    /// The message is not sent.
+    Reject,
+    /// Nobody looks for any.
+    Off,
 }
 
 /// A recipient gets the same content once per window.

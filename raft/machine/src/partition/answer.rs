@@ -70,6 +70,10 @@ pub enum Refusal {
     NotDead,
     /// The closing does not hold: nobody asked to cancel, the time has not run out, nothing was claimed.
     Groundless,
+    /// There is no such entry on the suppression list.
+    NotSuppressed,
+    /// A rule says no to this redrive; the dead letter stays.
+    Suppressed,
 }
 
 /// What the leader's actors might want to do now. Losing one costs delay, never a message.

@@ -19,8 +19,8 @@ impl Partition {
             Command::Claim(claim) => self.claim(*claim, out),
             Command::Accept(accept) => self.accept(*accept, out),
             Command::Begin { delivery, attempt, epoch, account } => self.begin(delivery, attempt, epoch, account),
-            Command::Outcome { delivery, attempt, epoch, account, began, outcome } => {
-                self.outcome((delivery, attempt, epoch), account, began, outcome, out)
+            Command::Outcome { delivery, attempt, epoch, account, began, outcome, masked } => {
+                self.outcome((delivery, attempt, epoch), (account, masked), began, outcome, out)
             }
             Command::RequestCancel { delivery, by } => self.request_cancel(delivery, by, out),
             Command::Close { delivery, epoch, closing } => self.close(delivery, epoch, closing, out),
@@ -34,6 +34,9 @@ impl Partition {
                 out.records.push(Record::Dropped(material));
                 Ok(Answer::Done(State::Pending))
             }
+            Command::Suppress(wish) => self.suppress(*wish),
+            Command::Unsuppress { channel, address } => self.unsuppress(channel, address),
+            Command::Defer { delivery, epoch } => self.defer(delivery, epoch, out),
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))
@@ -68,6 +71,8 @@ impl Partition {
         self.keys.prune(self.now, most);
         self.dedup.prune(self.now, most);
         self.limiter.prune(self.now, most);
+        self.slots.prune(self.now, most);
+        self.suppressions.prune(self.now, most);
         self.tally.prune(self.now);
     }
 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use tidings_contract::{DeliveryId, Outcome, Reason, Time, planted};
 
+use super::judge::hushed;
 use super::state::Waiting;
-use super::{Answer, Delivery, Hint, OnUnknown, Partition, Record, Refusal, Sheet, State, What, retry};
+use super::{
+    Answer, Delivery, Hint, Masked, OnUnknown, Partition, Record, Refusal, Sheet, State, What, WordRule, retry,
+};
 use crate::Output;
 
 /// What becomes of a delivery after an attempt.
@@ -41,7 +44,7 @@ impl Partition {
     pub(super) fn outcome(
         &mut self,
         (id, attempt, epoch): (DeliveryId, u16, u64),
-        account: String,
+        (account, masked): (String, Vec<Masked>),
         began: Time,
         outcome: Outcome,
         out: &mut Output<Hint, Record>,
@@ -58,11 +61,13 @@ impl Partition {
         delivery.attempts = attempt;
         delivery.begun = None;
         let next = after(delivery, &sheet, self.now, &outcome);
+        for Masked { rule, places } in masked.into_iter().take(WordRule::MOST) {
+            delivery.note(self.now, What::Masked { attempt, rule, places });
+        }
         delivery.note(self.now, What::Attempted { attempt, account, node, began, outcome });
-        match next {
+        match hush(next, delivery, &sheet, self.now) {
             Next::Retry(due) => {
                 delivery.due = due;
-                delivery.note(self.now, What::Retry { due });
                 out.hints.push(Hint::Due { delivery: Arc::clone(&waiting.delivery), sheet });
                 Ok(Answer::Done(State::Pending))
             }
@@ -83,6 +88,19 @@ impl Partition {
         self.sheets.drop_one(&key);
         Ok(Answer::Done(self.end(Arc::unwrap_or_clone(delivery), &sheet, state, reason, out)))
     }
+}
+
+/// A further attempt does not fall into quiet hours: it waits for their end, or there is none.
+fn hush(next: Next, delivery: &mut Delivery, sheet: &Arc<Sheet>, now: Time) -> Next {
+    let Next::Retry(due) = next else { return next };
+    delivery.note(now, What::Retry { due });
+    let Some((what, moved)) = hushed(delivery, sheet, due) else { return Next::Retry(due) };
+    let reason = match &what {
+        What::Suppressed { detail, .. } => Some(Reason::new("quiet_hours", detail.clone())),
+        _ => None,
+    };
+    delivery.note(now, what);
+    moved.map_or(Next::End(State::Suppressed, reason), Next::Retry)
 }
 
 /// Counts the attempt and decides. Whoever asked to cancel gets it, unless the provider took the delivery.

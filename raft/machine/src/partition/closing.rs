@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidings_contract::{DeliveryId, Outcome, Reason};
 
+use super::judge::hushed;
 use super::{Answer, Closing, DeadLetter, Delivery, Ended, Hint, Partition, Record, Refusal, Sheet, State, What};
 use crate::Output;
 
@@ -41,7 +42,7 @@ impl Partition {
             Closing::Cancelled => waiting.delivery.cancel_requested,
             Closing::Expired => expires_at.is_some_and(|expires| self.now >= expires),
             Closing::Lost => begun.is_some(),
-            Closing::Impossible(_) => true,
+            Closing::Impossible(_) | Closing::Suppressed { .. } => true,
         };
         if !grounded {
             return Err(Refusal::Groundless);
@@ -56,11 +57,57 @@ impl Partition {
             Closing::Expired => (State::Expired, None),
             Closing::Lost => (State::Unknown, None),
             Closing::Impossible(reason) => (State::Failed, Some(reason)),
+            Closing::Suppressed { rule, detail } => {
+                let kind = rule.split('/').next().unwrap_or_default();
+                let reason = Reason::new(kind, detail.clone());
+                let delivery = &mut self.pending.get_mut(&id).ok_or(Refusal::NotPending)?.delivery;
+                Arc::make_mut(delivery).note(self.now, What::Suppressed { rule, detail });
+                (State::Suppressed, Some(reason))
+            }
         };
         self.finish(id, state, reason, out)
     }
 
-    /// Ends a delivery that is in no map any more: its last events, its dedup slot, the counts, the dead letters, the record.
+    /// The owner was about to make an attempt in quiet hours. One that was never attempted wants to leave at their end, so
+    /// its slots and its patience count from there.
+    pub(super) fn defer(
+        &mut self,
+        id: DeliveryId,
+        epoch: u64,
+        out: &mut Output<Hint, Record>,
+    ) -> Result<Answer, Refusal> {
+        self.fence(epoch)?;
+        let waiting = self.pending.get(&id).ok_or(Refusal::NotPending)?;
+        let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
+        let mut delivery = Arc::clone(&waiting.delivery);
+        if delivery.begun.is_some() || delivery.due > self.now {
+            return Err(Refusal::Groundless);
+        }
+        let (what, due) = hushed(&delivery, &sheet, self.now).ok_or(Refusal::Groundless)?;
+        let changed = Arc::make_mut(&mut delivery);
+        let reason = match &what {
+            What::Suppressed { detail, .. } => Some(Reason::new("quiet_hours", detail.clone())),
+            _ => None,
+        };
+        changed.note(self.now, what);
+        if let Some(due) = due {
+            changed.due = due;
+            if changed.attempts == 0 {
+                self.move_slots(changed, &sheet, due);
+            }
+        }
+        if let Some(waiting) = self.pending.get_mut(&id) {
+            waiting.delivery = Arc::clone(&delivery);
+        }
+        if due.is_none() {
+            drop(delivery);
+            return self.finish(id, State::Suppressed, reason, out);
+        }
+        out.hints.push(Hint::Due { delivery, sheet });
+        Ok(Answer::Done(State::Pending))
+    }
+
+    /// Ends a delivery that is in no map any more: its last events, its slots, the counts, the dead letters, the record.
     ///
     /// What was not taken, as far as its last attempt goes, is `Unknown` if an earlier attempt may have been taken.
     pub(super) fn end(
@@ -84,23 +131,13 @@ impl Partition {
         delivery.reason.clone_from(&reason);
         delivery.note(self.now, What::Ended { state, reason: reason.clone() });
         self.tally.ended(&sheet.template, delivery.accepted_at(), state);
-        self.settle_slot(&delivery, sheet);
+        self.settle_slots(&delivery, sheet);
         if let (State::Failed | State::Unknown, Some(reason)) = (state, reason) {
             self.bury(&delivery, sheet, reason);
         }
         out.hints.push(Hint::Ended { delivery: delivery.id, state });
-        out.records.push(Record::Ended(Box::new(Ended { delivery, sheet: Arc::clone(sheet) })));
+        out.records.push(Record::Ended(Box::new(Ended { delivery, sheet: sheet.ended() })));
         state
-    }
-
-    fn settle_slot(&mut self, delivery: &Delivery, sheet: &Sheet) {
-        let Some((fingerprint, window_ms)) = delivery.fingerprint.zip(sheet.policy.dedup_window_ms) else { return };
-        match delivery.state {
-            State::Delivered | State::Unknown => {
-                self.dedup.keep(fingerprint, delivery.first_due, delivery.id, window_ms, self.now);
-            }
-            _ => self.dedup.release(fingerprint, delivery.first_due, delivery.id),
-        }
     }
 
     fn bury(&mut self, delivery: &Delivery, sheet: &Sheet, reason: Reason) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Header, Sheet};
+use super::{Barred, Header, Masked, Sheet, SuppressionReason};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub enum Command {
         began: Time,
         /// What it came back with.
         outcome: Outcome,
+        /// Where words were masked in what was sent.
+        #[serde(default)]
+        masked: Vec<Masked>,
     },
     /// Somebody asks to cancel a delivery. Answered by `Done` (pending: the owner will close it) or `Refused`.
     RequestCancel {
@@ -72,6 +75,23 @@ pub enum Command {
     Lease(Lease),
     /// Only time passes: windows, keys and answers that ran out are forgotten. Answered by `Done`.
     Tick,
+    /// Puts an address on the suppression list; the same again changes nothing. Answered by `Done` or `Refused`.
+    Suppress(Box<Suppress>),
+    /// Takes an address off the suppression list. Answered by `Done` or `Refused`.
+    Unsuppress {
+        /// The channel, or `*`.
+        channel: String,
+        /// The address, normalised.
+        address: String,
+    },
+    /// The owner is about to make an attempt and sees that quiet hours have begun meanwhile: the delivery waits for their
+    /// end, or is dropped. Answered by `Done` or `Refused`.
+    Defer {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The epoch in which the owner looked.
+        epoch: u64,
+    },
     /// A piece of a material's bytes, to be kept at its home. Keeping it again changes nothing. Answered by `Done`.
     KeepChunk(Box<Chunk>),
     /// The bytes of a material are not needed any more. Answered by `Done`.
@@ -79,6 +99,21 @@ pub enum Command {
         /// The material.
         material: String,
     },
+}
+
+/// An address that nothing is to be sent to any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Suppress {
+    /// The channel, or `*` for every channel.
+    pub channel: String,
+    /// The address, normalised.
+    pub address: String,
+    /// Why.
+    pub reason: SuppressionReason,
+    /// Until just before when; `None` for ever.
+    pub until: Option<Time>,
+    /// The API key that asks.
+    pub by: String,
 }
 
 /// Who owns a partition's deliveries: one process of one node.
@@ -142,7 +177,7 @@ pub struct Accept {
 }
 
 /// One recipient of a part.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recipient {
     /// The index in the request.
     pub index: u16,
@@ -152,6 +187,18 @@ pub struct Recipient {
     pub variables: Option<String>,
     /// What content dedup compares, where the template asks for it.
     pub fingerprint: Option<u64>,
+    /// Its IANA time zone, where the caller gave one. The machine only keeps it.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// Which of the sheet's zones that is.
+    #[serde(default)]
+    pub zone: Option<u8>,
+    /// What each of the sheet's caps counts it under; `None` where there is nothing to compare.
+    #[serde(default)]
+    pub marks: Vec<Option<u64>>,
+    /// The lists that say no to it.
+    #[serde(default)]
+    pub barred: Vec<Barred>,
 }
 
 /// Why the owner closes a delivery that has no attempt in flight.
@@ -166,6 +213,13 @@ pub enum Closing {
     Lost,
     /// It cannot be sent: the account is gone, the template cannot be rendered.
     Impossible(tidings_contract::Reason),
+    /// A rule that needs the content decided against sending.
+    Suppressed {
+        /// The rule: `words/<policy>@<version>`.
+        rule: String,
+        /// What the rule saw.
+        detail: String,
+    },
 }
 
 /// A redrive of one dead letter.

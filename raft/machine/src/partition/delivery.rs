@@ -93,6 +93,15 @@ pub struct Delivery {
     pub ended_at: Option<Time>,
     /// Everything that happened to it, in order.
     pub events: Vec<Event>,
+    /// The recipient's IANA time zone, where the caller gave one.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// Which of the sheet's zones that is.
+    #[serde(default)]
+    pub zone: Option<u8>,
+    /// What each of the sheet's caps counts it under.
+    #[serde(default)]
+    pub marks: Vec<Option<u64>>,
 }
 
 impl Delivery {
@@ -157,6 +166,9 @@ mod tests {
             reason: None,
             ended_at: None,
             events: Vec::new(),
+            time_zone: None,
+            zone: None,
+            marks: Vec::new(),
         }
     }
 

@@ -28,7 +28,7 @@ pub enum What {
     },
     /// A rule decided against sending.
     Suppressed {
-        /// The rule: `content_dedup` …
+        /// The rule: `<kind>/<policy>@<version>`, `suppression_list` or `content_dedup`.
         rule: String,
         /// What the rule saw.
         detail: String,
@@ -86,5 +86,23 @@ pub enum What {
     Omitted {
         /// How many.
         count: u32,
+    },
+    /// A rule makes it wait.
+    Deferred {
+        /// The rule: `quiet_hours/<policy>@<version>`.
+        rule: String,
+        /// It leaves then.
+        until: Time,
+        /// What the rule saw.
+        detail: String,
+    },
+    /// Words were masked in what the attempt sent.
+    Masked {
+        /// Which attempt, from 1.
+        attempt: u16,
+        /// The rule: `words/<policy>@<version>`.
+        rule: String,
+        /// In how many places.
+        places: u32,
     },
 }

@@ -43,6 +43,12 @@ impl<K: Ord + Clone, V> Expiring<K, V> {
         self.entries.range(range).filter(move |(_, (_, until))| *until > now).map(|(key, (_, until))| (key, *until))
     }
 
+    /// The entries of a range that have not run out, with what they hold and the time at which they do.
+    pub(super) fn entries(&self, range: impl RangeBounds<K>, now: Time) -> impl Iterator<Item = (&K, &V, Time)> {
+        let all = self.entries.range(range);
+        all.filter(move |(_, (_, until))| *until > now).map(|(key, (value, until))| (key, value, *until))
+    }
+
     /// Keeps `value` until just before `until`, in place of what was there.
     pub(super) fn insert(&mut self, key: K, value: V, until: Time) {
         if let Some((_, old)) = self.entries.insert(key.clone(), (value, until)) {

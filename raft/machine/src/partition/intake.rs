@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{DeliveryId, Reason, Time, planted};
+use tidings_contract::{DeliveryId, Time, planted};
 
 use super::idempotency::PARTS_KEPT;
+use super::judge::{Case, set_due};
 use super::sheets::SheetKey;
 use super::state::Waiting;
 use super::{
-    Accept, Answer, Claim, Claimed, Delivery, Event, Hint, Partition, Recipient, Record, Refusal, Sheet, State,
-    Verdict, What,
+    Accept, Answer, Barred, Claim, Claimed, Delivery, Event, Hint, Judgement, Partition, Recipient, Record, Refusal,
+    Sheet, State, Verdict, What,
 };
 use crate::Output;
 
@@ -66,7 +67,8 @@ impl Partition {
             let state = if self.pending.contains_key(&delivery) {
                 State::Pending
             } else {
-                let state = self.admit(Delivery::accepted(delivery, recipient, self.now), key, &sheet, out);
+                let (accepted, barred) = Delivery::accepted(delivery, recipient, self.now);
+                let state = self.admit(accepted, &barred, key, &sheet, out);
                 carriers += u32::from(state == State::Pending);
                 state
             };
@@ -76,48 +78,33 @@ impl Partition {
         verdicts
     }
 
-    /// Decides on one accepted delivery: expired, suppressed or pending.
+    /// Decides on one accepted delivery: suppressed, expired or pending.
     fn admit(
         &mut self,
         mut delivery: Delivery,
+        barred: &[Barred],
         key: SheetKey,
         sheet: &Arc<Sheet>,
         out: &mut Output<Hint, Record>,
     ) -> State {
         self.tally.accepted(&sheet.template, self.now);
-        self.set_due(&mut delivery, sheet);
-        if sheet.expires_at.is_some_and(|expires| self.now >= expires) {
-            return self.end(delivery, sheet, State::Expired, None, out);
+        set_due(&mut delivery, sheet, self.now);
+        let case = Case { id: delivery.id, delivery: &delivery, barred, sheet, wished: false, thorough: false };
+        let judgement = self.judge(case);
+        let (state, reason) = (judgement.state, judgement.reason.clone());
+        if state == State::Pending {
+            self.enqueue(delivery, judgement, key, sheet, out);
+            return state;
         }
-        if let Some((reason, rule)) = self.suppression(&delivery, sheet) {
-            delivery.note(self.now, rule);
-            return self.end(delivery, sheet, State::Suppressed, Some(reason), out);
-        }
-        self.enqueue(delivery, key, sheet, out);
-        State::Pending
+        judgement.events().for_each(|what| delivery.note(self.now, what));
+        self.end(delivery, sheet, state, reason, out)
     }
 
-    /// The first attempt is due now, or when the message asks for it.
-    pub(super) fn set_due(&self, delivery: &mut Delivery, sheet: &Sheet) {
-        delivery.due = sheet.send_at.map_or(self.now, |send_at| send_at.max(self.now));
-        delivery.first_due = delivery.due;
-    }
-
-    fn suppression(&self, delivery: &Delivery, sheet: &Sheet) -> Option<(Reason, What)> {
-        let (fingerprint, window_ms) = delivery.fingerprint.zip(sheet.policy.dedup_window_ms)?;
-        let twin = self.dedup.twin(fingerprint, delivery.first_due, window_ms, self.now)?;
-        if planted("dedup_at_the_edge") && self.now < twin.message().time().after_ms(150) {
-            return None;
-        }
-        let detail = format!("{twin} brings the same content within {window_ms} ms");
-        let reason = Reason::new("content_dedup", detail.clone());
-        Some((reason, What::Suppressed { rule: "content_dedup".to_owned(), detail }))
-    }
-
-    /// Makes a delivery pending. Its sheet's carriers are counted by the caller.
+    /// Makes a delivery pending, to leave when the judgement says. Its sheet's carriers are counted by the caller.
     pub(super) fn enqueue(
         &mut self,
         mut delivery: Delivery,
+        judgement: Judgement,
         key: SheetKey,
         sheet: &Arc<Sheet>,
         out: &mut Output<Hint, Record>,
@@ -126,9 +113,9 @@ impl Partition {
             let due = delivery.due;
             delivery.note(self.now, What::Scheduled { due });
         }
-        if let (Some(fingerprint), Some(_)) = (delivery.fingerprint, sheet.policy.dedup_window_ms) {
-            self.dedup.take(fingerprint, delivery.first_due, delivery.id);
-        }
+        (delivery.due, delivery.first_due) = (judgement.due, judgement.due);
+        judgement.events().for_each(|what| delivery.note(self.now, what));
+        self.take_slots(&delivery, sheet);
         let delivery = Arc::new(delivery);
         out.hints.push(Hint::Due { delivery: Arc::clone(&delivery), sheet: Arc::clone(sheet) });
         self.pending.insert(delivery.id, Waiting { delivery, sheet: key });
@@ -136,13 +123,14 @@ impl Partition {
 }
 
 impl Delivery {
-    /// A delivery that was accepted just now.
-    pub(super) fn accepted(id: DeliveryId, recipient: Recipient, now: Time) -> Self {
-        Self {
+    /// A delivery that was accepted just now, and the lists that say no to it.
+    pub(super) fn accepted(id: DeliveryId, recipient: Recipient, now: Time) -> (Self, Vec<Barred>) {
+        let Recipient { index: _, to, variables, fingerprint, time_zone, zone, marks, barred } = recipient;
+        let accepted = Self {
             id,
-            to: recipient.to,
-            variables: recipient.variables,
-            fingerprint: recipient.fingerprint,
+            to,
+            variables,
+            fingerprint,
             state: State::Pending,
             due: now,
             first_due: now,
@@ -154,6 +142,10 @@ impl Delivery {
             reason: None,
             ended_at: None,
             events: vec![Event { at: now, what: What::Accepted }],
-        }
+            time_zone,
+            zone,
+            marks,
+        };
+        (accepted, barred)
     }
 }

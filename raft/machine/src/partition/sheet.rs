@@ -1,7 +1,11 @@
 //! What all deliveries of one message share, stored once.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tidings_contract::{Lane, MessageType, Time};
+
+use super::Rules;
 
 /// What all deliveries of one message (of one generation) share. Fixed when the message is accepted: a later change of
 /// the template or of a default does not reach messages that were already accepted.
@@ -31,6 +35,24 @@ pub struct Sheet {
     pub key_id: String,
     /// How to deliver it.
     pub policy: Policy,
+    /// The caller's tags, by which policies select.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The rules it was accepted under.
+    #[serde(default)]
+    pub rules: Rules,
+}
+
+impl Sheet {
+    /// The sheet as the archive keeps it: when which zone was quiet matters no more, and may be long.
+    pub(super) fn ended(self: &Arc<Self>) -> Arc<Self> {
+        if self.rules.zones.is_empty() {
+            return Arc::clone(self);
+        }
+        let mut ended = Self::clone(self);
+        ended.rules.zones.clear();
+        Arc::new(ended)
+    }
 }
 
 /// How a delivery is tried.

@@ -13,7 +13,9 @@ use super::dedup::Dedup;
 use super::idempotency::{Keys, Parts};
 use super::limiter::Limiter;
 use super::sheets::{SheetKey, Sheets};
-use super::{Answer, Command, Delivery, Hint, Limits, Owner, Record, Sheet, State};
+use super::slots::Slots;
+use super::suppressions::Suppressions;
+use super::{Answer, Command, Delivery, Hint, Limits, Owner, Record, Sheet, State, Suppression, SuppressionKey};
 use crate::{Machine, Output};
 
 /// Everything a partition holds in memory.
@@ -32,6 +34,10 @@ pub struct Partition {
     pub(super) limiter: Limiter,
     pub(super) dead: DeadLetters,
     pub(super) tally: Tally,
+    #[serde(default)]
+    pub(super) slots: Slots,
+    #[serde(default)]
+    pub(super) suppressions: Suppressions,
 }
 
 /// A pending delivery and which sheet it carries.
@@ -58,6 +64,10 @@ pub struct Sizes {
     pub limited_accounts: usize,
     /// Dead letters that can be redriven.
     pub dead_letters: usize,
+    /// Slots of caps.
+    pub cap_slots: usize,
+    /// Entries of the suppression list.
+    pub suppressions: usize,
 }
 
 /// A delivery that ended in `failed` or `unknown` and can be redriven; the whole of it is in the archive.
@@ -146,6 +156,19 @@ impl Partition {
             .flat_map(|(day, of)| of.iter().map(move |(template, counts)| (day, template.as_str(), counts)))
     }
 
+    /// One entry of the suppression list, unless it ran out.
+    pub fn suppression(&self, key: &SuppressionKey) -> Option<&Suppression> {
+        self.suppressions.get(key, self.now)
+    }
+
+    /// Entries of the suppression list after `after`, in the order of addresses and channels.
+    pub fn suppressions(
+        &self,
+        after: Option<SuppressionKey>,
+    ) -> Box<dyn Iterator<Item = (&SuppressionKey, &Suppression)> + '_> {
+        Box::new(self.suppressions.after(after, self.now))
+    }
+
     /// How much is held, for gauges.
     pub fn sizes(&self) -> Sizes {
         Sizes {
@@ -156,13 +179,16 @@ impl Partition {
             dedup_slots: self.dedup.len(),
             limited_accounts: self.limiter.len(),
             dead_letters: self.dead.len(),
+            cap_slots: self.slots.len(),
+            suppressions: self.suppressions.len(),
         }
     }
 
     /// When the next thing runs out that a `Tick` would forget; commands forget a few each on their own.
     pub fn next_expiry(&self) -> Option<Time> {
         let all = [self.parts.next(), self.keys.next(), self.dedup.next(), self.limiter.next(), self.tally.next()];
-        all.into_iter().flatten().min()
+        let rules = [self.slots.next(), self.suppressions.next()];
+        all.into_iter().chain(rules).flatten().min()
     }
 
     fn with_sheet(&self, waiting: &Waiting) -> Option<(Arc<Delivery>, Arc<Sheet>)> {

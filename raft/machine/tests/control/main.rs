@@ -4,13 +4,15 @@
 
 mod material;
 mod members;
+mod words;
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tidings_contract::{AccountLimit, MessageType, PartitionId, Time};
 use tidings_machine::control::{
-    Action, Answer, ApiKey, Command, Control, NodeInfo, Refusal, Rendering, Role, Sealed, Template, TemplateSpec,
+    Action, Answer, ApiKey, Command, Control, NodeInfo, Policies, Policy, PolicySpec, Refusal, Rendering, Role, Sealed,
+    Selector, Template, TemplateSpec, WordsChoice,
 };
 use tidings_machine::partition::{OnUnknown, RetryPolicy};
 use tidings_machine::{Machine, Output};
@@ -65,11 +67,19 @@ fn spec(content: &str, account: Option<&str>) -> TemplateSpec {
         expires_after_ms: None,
         description: String::new(),
         rendering: Rendering::default(),
+        rules: String::new(),
+        words: WordsChoice::default(),
     }
 }
 
 fn put_template(name: &str, content: &str, account: Option<&str>) -> Action {
     Action::PutTemplate { name: name.to_owned(), spec: Box::new(spec(content, account)) }
+}
+
+fn put_policy(name: &str, kind: &str, spec: &str) -> Action {
+    let (selector, description) = (Selector::default(), String::new());
+    let spec = PolicySpec { kind: kind.to_owned(), selector, spec: spec.to_owned(), description, parts: Vec::new() };
+    Action::PutPolicy { name: name.to_owned(), spec: Box::new(spec) }
 }
 
 fn put_account(name: &str) -> Action {
@@ -201,6 +211,75 @@ fn the_revision_of_an_account_grows_even_over_its_deletion() {
 }
 
 #[test]
+fn a_policy_has_versions_is_audited_and_keeps_its_kind_until_it_is_deleted() {
+    let mut control = founded();
+    let delete = || Action::DeletePolicy { name: "cap".to_owned() };
+    assert_eq!(ask(&mut control, 2_000, delete()), Answer::Refused(Refusal::NotFound));
+    assert_eq!(ask(&mut control, 2_001, put_policy("cap", "frequency", "a")), Answer::Version(1));
+    let (revision, audited) = (control.policies.revision, control.audit_seq);
+    assert_eq!(ask(&mut control, 2_002, put_policy("cap", "frequency", "a")), Answer::Version(1), "the same again");
+    assert_eq!((control.policies.revision, control.audit_seq), (revision, audited), "nothing was changed");
+    assert_eq!(ask(&mut control, 2_003, put_policy("cap", "frequency", "b")), Answer::Version(2));
+    assert!(control.policies.revision > revision);
+    let other = ask(&mut control, 2_004, put_policy("cap", "allow", "b"));
+    assert!(matches!(other, Answer::Refused(Refusal::Invalid(_))), "{other:?}");
+    assert_eq!(ask(&mut control, 2_005, delete()), Answer::Done);
+    assert_eq!(control.policies.in_force().count(), 0);
+    assert_eq!(ask(&mut control, 2_006, put_policy("cap", "allow", "b")), Answer::Version(3));
+    assert_eq!(control.policies.named["cap"].versions.len(), 3);
+    let story: Vec<_> =
+        control.audit.iter().skip(1).map(|entry| (entry.action.as_str(), entry.subject.as_str())).collect();
+    let puts = ("put_policy", "cap");
+    assert_eq!(story, [puts, puts, ("delete_policy", "cap"), puts]);
+}
+
+#[test]
+fn policies_their_versions_and_their_bytes_are_bounded() {
+    let mut control = founded();
+    for n in 0..50 {
+        ask(&mut control, 2_000, put_policy("cap", "frequency", &n.to_string()));
+    }
+    let kept: Vec<u32> = control.policies.named["cap"].versions.keys().copied().collect();
+    assert_eq!(kept, (31..=50).collect::<Vec<_>>());
+    assert_eq!(kept.len(), Policy::VERSIONS_KEPT);
+    let large = "x".repeat(Policies::MOST_BYTES / 4);
+    let answers: Vec<_> =
+        (0..4).map(|n| ask(&mut control, 2_000, put_policy(&format!("l{n}"), "words", &large))).collect();
+    assert_eq!(answers[2], Answer::Version(1));
+    assert_eq!(answers[3], Answer::Refused(Refusal::TooMany(Policies::MOST_BYTES as u64)));
+    for n in 0..Policies::MOST {
+        ask(&mut control, 2_000, put_policy(&format!("p{n}"), "frequency", ""));
+    }
+    assert_eq!(control.policies.named.len(), Policies::MOST);
+    assert_eq!(
+        ask(&mut control, 2_000, put_policy("one-more", "frequency", "")),
+        Answer::Refused(Refusal::TooMany(Policies::MOST as u64))
+    );
+}
+
+#[test]
+fn a_selector_selects_what_all_of_its_lists_select() {
+    let tags = |list: &[&str]| list.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+    let selector = Selector {
+        channels: tags(&["sms", "email"]),
+        message_types: vec![MessageType::Marketing],
+        templates: Vec::new(),
+        tags: tags(&["a", "b"]),
+    };
+    let cases = [
+        ("sms", MessageType::Marketing, tags(&["b", "z"]), true),
+        ("push", MessageType::Marketing, tags(&["b"]), false),
+        ("sms", MessageType::Notice, tags(&["b"]), false),
+        ("sms", MessageType::Marketing, tags(&["z"]), false),
+        ("sms", MessageType::Marketing, tags(&[]), false),
+    ];
+    for (channel, kind, tags, selected) in cases {
+        assert_eq!(selector.selects(channel, kind, "any", &tags), selected, "{channel} {kind:?} {tags:?}");
+    }
+    assert!(Selector::default().is_empty() && Selector::default().selects("x", MessageType::AuthCode, "y", &[]));
+}
+
+#[test]
 fn a_key_is_found_by_its_hash_until_it_is_revoked() {
     let mut control = founded();
     assert_eq!(ask(&mut control, 2_000, put_key("key_1", Role::Sender, 1)), Answer::Done);
@@ -265,6 +344,8 @@ fn random_action() -> impl Strategy<Value = Action> {
             hash
         )),
         name("key_").prop_map(|id| Action::RevokeKey { id }),
+        (name("p"), name("k"), name("s")).prop_map(|(name, kind, spec)| put_policy(&name, &kind, &spec)),
+        name("p").prop_map(|name| Action::DeletePolicy { name }),
     ]
 }
 

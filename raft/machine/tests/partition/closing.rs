@@ -1,7 +1,7 @@
 //! Ends that are not an attempt's: cancelled, expired, lost, impossible.
 
 use tidings_contract::{Outcome, Reason};
-use tidings_machine::partition::{Answer, Closing, Hint, Refusal, Sheet, State};
+use tidings_machine::partition::{Answer, Closing, Hint, Refusal, Sheet, State, What};
 
 use super::fixture::{Fixture, delivered, done, sheet, sheet_at_most_once, story};
 
@@ -96,4 +96,24 @@ fn asking_twice_is_asking_once_but_the_owner_is_told_again() {
     fixture.cancel(id);
     assert_eq!(story(&fixture.pending(id)), ["accepted", "cancel_requested"]);
     assert_eq!(fixture.hints.iter().filter(|hint| matches!(hint, Hint::CancelRequested(_))).count(), 2);
+}
+
+#[test]
+fn a_rule_that_saw_the_content_ends_a_delivery_and_is_named() {
+    for (doubt, state) in [(false, State::Suppressed), (true, State::Unknown)] {
+        let mut fixture = Fixture::owned();
+        let id = fixture.accept_one(1, sheet());
+        if doubt {
+            fixture.report(id, 1, Outcome::unknown("timeout", "no answer"));
+        }
+        let closing = Closing::Suppressed { rule: "words/bad@3".to_owned(), detail: "content.text".to_owned() };
+        assert_eq!(fixture.close(id, closing), done(state), "doubt {doubt}");
+        let ended = &fixture.ended(id).delivery;
+        let named = What::Suppressed { rule: "words/bad@3".to_owned(), detail: "content.text".to_owned() };
+        assert!(ended.events.iter().any(|event| event.what == named), "{:?}", ended.events);
+        assert_eq!(
+            ended.reason.as_ref().map(|reason| reason.code.as_str()),
+            Some(if doubt { "timeout" } else { "words" })
+        );
+    }
 }

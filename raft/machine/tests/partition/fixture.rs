@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_contract::{DeliveryId, Lane, MessageId, MessageType, Outcome, PartitionId, Time};
 use tidings_machine::partition::{
     Accept, Answer, Claim, Closing, Command, Delivery, Ended, Header, Hint, Limits, OnUnknown, Owner, Partition,
-    Policy, Recipient, Record, RetryPolicy, Sheet, State, Verdict, What,
+    Policy, Recipient, Record, RetryPolicy, Rules, Sheet, State, Verdict, What,
 };
 use tidings_machine::{Machine, Output};
 
@@ -113,7 +113,7 @@ pub(crate) fn bytes(machine: &Partition) -> Vec<u8> {
 
 /// A command that reports an outcome.
 pub(crate) fn outcome_of(delivery: DeliveryId, attempt: u16, epoch: u64, began: Time, outcome: Outcome) -> Command {
-    Command::Outcome { delivery, attempt, epoch, account: "main".to_owned(), began, outcome }
+    Command::Outcome { delivery, attempt, epoch, account: "main".to_owned(), began, outcome, masked: Vec::new() }
 }
 
 /// A result that says yes.
@@ -145,6 +145,8 @@ pub(crate) fn sheet() -> Sheet {
             on_unknown: OnUnknown::Retry,
             dedup_window_ms: None,
         },
+        tags: Vec::new(),
+        rules: Rules::default(),
     }
 }
 
@@ -160,7 +162,7 @@ pub(crate) fn sheet_at_most_once() -> Sheet {
 
 /// A recipient with a fingerprint.
 pub(crate) fn recipient(index: u16, fingerprint: u64) -> Recipient {
-    Recipient { index, to: format!("+86138001380{index:02}"), variables: None, fingerprint: Some(fingerprint) }
+    Recipient { index, to: format!("+86138001380{index:02}"), fingerprint: Some(fingerprint), ..Recipient::default() }
 }
 
 /// The only part of message `n`, for one recipient with fingerprint 77, repeatable for ten minutes.
@@ -209,6 +211,7 @@ pub(crate) fn story(delivery: &Delivery) -> Vec<&'static str> {
         What::RedriveOf { .. } => "redrive_of",
         What::RedrivenAs { .. } => "redriven_as",
         What::Ended { .. } => "ended",
+        What::Deferred { .. } => "deferred",
         _ => "other",
     };
     delivery.events.iter().map(|event| name(&event.what)).collect()

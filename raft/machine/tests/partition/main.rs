@@ -10,3 +10,5 @@ mod leases;
 mod ownership;
 mod properties;
 mod redrive;
+mod rule_properties;
+mod rules;

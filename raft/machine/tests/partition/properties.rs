@@ -7,24 +7,55 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
 use tidings_machine::partition::{
-    Accept, Answer, Closing, Command, Delivery, Lease, Limits, OnUnknown, Owner, Partition, Policy, Recipient, Record,
-    Redrive, Refusal, Sheet, State,
+    Accept, Answer, Barred, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL, Lease, Limits, OnUnknown, Owner,
+    Partition, Policy, Quiet, Recipient, Record, Redrive, Refusal, Rules, Sheet, Span, State, Suppress,
+    SuppressionReason, Window,
 };
 use tidings_machine::{Machine, Output};
 
-use super::fixture::{HERE, START, bytes, claim, message, outcome_of, sheet};
+use super::fixture::{HERE, START as DAY, bytes, claim, message, outcome_of, sheet};
 
+/// Where the histories begin: ten seconds before quiet hours do, which begin with a minute.
+pub(super) const START: u64 = DAY + 50_000;
 const WINDOW_MS: u64 = 5_000;
 
 /// One step of a random history: how far the clock jumps (it may seem to go back), whether the command is aimed at
 /// something that is there, and what is asked.
-type Step = (i64, bool, Command);
+pub(super) type Step = (i64, bool, Command);
+
+/// The cap of the random rules, so that counts of one history can be compared.
+pub(super) const CAP: Window = Window { window_ms: 4_000, most: 2 };
+
+/// Any of the rules, or none: a cap, quiet hours around the middle of the history that wait or drop, a list.
+fn random_rules() -> impl Strategy<Value = Rules> {
+    (any::<bool>(), proptest::option::of(any::<bool>()), any::<bool>()).prop_map(|(capped, quiet, listed)| {
+        let minute = u32::try_from(START / 60_000 + 1).expect("it fits");
+        Rules {
+            lists: listed.then(|| "discard/d@1".to_owned()).into_iter().collect(),
+            quiet: quiet.map(|drop| Quiet { title: "quiet_hours/q@1".to_owned(), drop }).into_iter().collect(),
+            zones: quiet
+                .map(|_| {
+                    vec![
+                        Span { from: minute, until: minute + 1, quiet: 0 },
+                        Span { from: minute + 3, until: minute + 4, quiet: 0 },
+                    ]
+                })
+                .into_iter()
+                .collect(),
+            caps: capped
+                .then(|| Cap { title: "frequency/f@1".to_owned(), kind: CapKind::Frequency, windows: vec![CAP] })
+                .into_iter()
+                .collect(),
+            words: Vec::new(),
+        }
+    })
+}
 
 fn random_sheet() -> impl Strategy<Value = Sheet> {
     let template = prop_oneof![Just("otp"), Just("news")];
     let offset = proptest::option::of(0u64..20_000);
-    (template, any::<bool>(), any::<bool>(), offset.clone(), offset).prop_map(
-        |(template, stop, window, send, expires)| {
+    (template, any::<bool>(), any::<bool>(), offset.clone(), offset, random_rules()).prop_map(
+        |(template, stop, window, send, expires, rules)| {
             let on_unknown = if stop { OnUnknown::Stop } else { OnUnknown::Retry };
             let dedup_window_ms = window.then_some(WINDOW_MS);
             Sheet {
@@ -32,6 +63,7 @@ fn random_sheet() -> impl Strategy<Value = Sheet> {
                 send_at: send.map(|ms| Time(START + ms)),
                 expires_at: expires.map(|ms| Time(START + 2 * ms)),
                 policy: Policy { on_unknown, dedup_window_ms, ..sheet().policy },
+                rules,
                 ..sheet()
             }
         },
@@ -46,16 +78,21 @@ fn random_id() -> impl Strategy<Value = DeliveryId> {
 }
 
 fn random_recipient(index: u16) -> impl Strategy<Value = Recipient> {
-    (proptest::option::of(0u64..3), 0u8..4).prop_map(move |(fingerprint, to)| Recipient {
+    let zone = prop_oneof![Just(None), Just(Some(0))];
+    let bar = proptest::bool::weighted(0.05);
+    (proptest::option::of(0u64..3), 0u8..4, zone, bar).prop_map(move |(fingerprint, to, zone, bar)| Recipient {
         index,
         to: format!("user-{to}"),
-        variables: None,
         fingerprint,
+        zone,
+        marks: vec![Some(u64::from(to))],
+        barred: bar.then(|| Barred { list: 0, detail: "no".to_owned() }).into_iter().collect(),
+        ..Recipient::default()
     })
 }
 
 /// Part 0 has the recipients 0 and 1, part 1 the recipients 2 and 3.
-fn random_accept() -> impl Strategy<Value = Accept> {
+pub(super) fn random_accept() -> impl Strategy<Value = Accept> {
     (0u64..6, 0u16..2, random_sheet(), random_recipient(0), random_recipient(1), 0u64..60_000).prop_map(
         |(n, part, sheet, first, second, by)| Accept {
             message: message(n),
@@ -85,7 +122,8 @@ fn random_command() -> impl Strategy<Value = Command> {
         Just(Closing::Cancelled),
         Just(Closing::Expired),
         Just(Closing::Lost),
-        Just(Closing::Impossible(Reason::new("render", "")))
+        Just(Closing::Impossible(Reason::new("render", ""))),
+        Just(Closing::Suppressed { rule: "words/bad@1".to_owned(), detail: String::new() })
     ];
     let account = || "main".to_owned();
     prop_oneof![
@@ -113,10 +151,21 @@ fn random_command() -> impl Strategy<Value = Command> {
             Command::Lease(Lease { account: account(), limit, want, node: 1 })
         }),
         1 => Just(Command::Tick),
+        1 => (0u8..4, any::<bool>(), proptest::option::of(0u64..30_000)).prop_map(|(to, all, until)| {
+            let channel = if all { EVERY_CHANNEL } else { "sms" }.to_owned();
+            let (address, until) = (format!("user-{to}"), until.map(|ms| Time(START + ms)));
+            let reason = SuppressionReason::Bounced;
+            Command::Suppress(Box::new(Suppress { channel, address, reason, until, by: "key".to_owned() }))
+        }),
+        2 => (0u8..4, any::<bool>()).prop_map(|(to, all)| {
+            let channel = if all { EVERY_CHANNEL } else { "sms" }.to_owned();
+            Command::Unsuppress { channel, address: format!("user-{to}") }
+        }),
+        2 => (random_id(), 0u64..6).prop_map(|(delivery, epoch)| Command::Defer { delivery, epoch }),
     ]
 }
 
-fn history() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn history() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec((-500i64..1_500, proptest::bool::weighted(0.8), random_command()), 1..200)
 }
 
@@ -131,6 +180,7 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
     if let Command::Begin { delivery, .. }
     | Command::Outcome { delivery, .. }
     | Command::RequestCancel { delivery, .. }
+    | Command::Defer { delivery, .. }
     | Command::Close { delivery, .. } = &mut command
     {
         let ids: Vec<DeliveryId> = machine.pending(None).map(|(one, _)| one.id).collect();
@@ -142,14 +192,19 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
         Command::Begin { delivery, attempt, epoch, .. } | Command::Outcome { delivery, attempt, epoch, .. } => {
             (*attempt, *epoch) = (next(delivery), owned);
         }
-        Command::Close { epoch, .. } => *epoch = owned,
+        Command::Close { epoch, .. } | Command::Defer { epoch, .. } => *epoch = owned,
         _ => {}
     }
     command
 }
 
 /// Applies a history, looking at the machine after each step.
-fn run(machine: &mut Partition, at: &mut i64, steps: &[Step], mut look: impl FnMut(&Partition, &Answer, &[Record])) {
+pub(super) fn run(
+    machine: &mut Partition,
+    at: &mut i64,
+    steps: &[Step],
+    mut look: impl FnMut(&Partition, &Answer, &[Record]),
+) {
     for (jump, aimed, command) in steps {
         *at += jump;
         let mut out = Output::default();
@@ -175,7 +230,15 @@ fn the_random_histories_reach_every_state_and_every_refusal() {
             }
         });
     }
-    let states = [State::Pending, State::Delivered, State::Failed, State::Unknown, State::Cancelled, State::Expired];
+    let states = [
+        State::Pending,
+        State::Delivered,
+        State::Failed,
+        State::Unknown,
+        State::Cancelled,
+        State::Expired,
+        State::Suppressed,
+    ];
     let refusals = [
         Refusal::Full,
         Refusal::TooLate,
@@ -184,6 +247,8 @@ fn the_random_histories_reach_every_state_and_every_refusal() {
         Refusal::NotPending,
         Refusal::NotDead,
         Refusal::Groundless,
+        Refusal::NotSuppressed,
+        Refusal::Suppressed,
     ];
     let all = states.map(Answer::Done).into_iter().chain(refusals.map(Answer::Refused));
     let missing: Vec<_> = all.filter(|answer| seen.get(&format!("{answer:?}")).is_none_or(|n| *n < 20)).collect();
@@ -247,7 +312,7 @@ proptest! {
                     State::Delivered => !says,
                     State::Failed => says && delivery.unknown_attempts == 0,
                     State::Unknown => says && delivery.unknown_attempts > 0,
-                    State::Suppressed => says && delivery.attempts == 0,
+                    State::Suppressed => says && delivery.unknown_attempts == 0,
                     _ => delivery.unknown_attempts == 0,
                 };
                 if !right {

@@ -1,0 +1,10 @@
+//! Sensitive words: dictionaries, and what they find in the content of one recipient. Pure; used by actors and by the edge.
+
+mod content;
+mod dictionary;
+mod folding;
+#[cfg(test)]
+mod tests;
+
+pub use content::{Found, find, mask};
+pub use dictionary::{Dictionary, MOST_BYTES, MOST_WORD_BYTES, MOST_WORDS, WordError, check_word};

@@ -1,0 +1,26 @@
+//! Quiet hours: nothing of the quiet template arrives before they end, whoever leads when it falls due.
+
+use std::collections::BTreeSet;
+
+use crate::operator::QUIET_UNTIL;
+use crate::world::{Verdict, World};
+
+const PROMISE: &str = "quiet hours";
+
+pub(super) fn judge(world: &World) {
+    // A clock that is a minute ahead ends them a minute early.
+    if world.plan.skew {
+        return;
+    }
+    let book = world.book.borrow();
+    let answers = book.sends.iter().filter(|send| send.template == "night").filter_map(|send| match &send.verdict {
+        Verdict::Accepted(answer) => answer["deliveries"].as_array(),
+        _ => None,
+    });
+    let night: BTreeSet<&str> = answers.flatten().filter_map(|delivery| delivery["id"].as_str()).collect();
+    for arrival in world.arrivals.lock().iter().filter(|arrival| night.contains(arrival.delivery.as_str())) {
+        if arrival.at < QUIET_UNTIL {
+            world.violated(PROMISE, format!("{} left in quiet hours: {arrival:?}", arrival.delivery));
+        }
+    }
+}

