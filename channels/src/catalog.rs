@@ -1,7 +1,16 @@
 //! The channels there are, and whether a template's content has the shape of its channel.
 
+pub(crate) mod chat;
+pub(crate) mod dingtalk;
+pub(crate) mod feishu;
+pub(crate) mod push;
+pub(crate) mod wechat;
+pub(crate) mod wecom;
+
 use serde_json::{Map, Value};
 use tidings_contract::{ChannelInfo, ContentField, FieldError, RecipientKind};
+
+use crate::message::{self, Field, Kind};
 
 const fn required(name: &'static str, doc: &'static str) -> ContentField {
     ContentField { name, required: true, doc }
@@ -13,28 +22,10 @@ const fn optional(name: &'static str, doc: &'static str) -> ContentField {
 
 /// Every channel that can be sent through today.
 pub static CHANNELS: &[ChannelInfo] = &[
-    ChannelInfo {
-        name: "dingtalk_robot",
-        doc: "A custom robot in a DingTalk group.",
-        recipient: RecipientKind::Account,
-        fields: &[
-            required("type", "The kind of message: text, link, markdown, actionCard or feedCard."),
-            optional("text", "The text; markdown in a markdown and an actionCard. Not in a feedCard."),
-            optional("title", "The title; needed by link, markdown and actionCard."),
-            optional("message_url", "Where a link leads; needed by link."),
-            optional("pic_url", "The picture of a link."),
-            optional("single_title", "The text of an actionCard's only button."),
-            optional("single_url", "Where that button leads."),
-            optional("btns", "The buttons of an actionCard: a list of {title, action_url}."),
-            optional("btn_orientation", "How buttons stand: 0 one below the other (default), 1 side by side."),
-            optional("links", "The rows of a feedCard: a list of {title, message_url, pic_url}."),
-            optional("at_mobiles", "A list of phone numbers to be mentioned; text and markdown only."),
-            optional("at_user_ids", "A list of user ids to be mentioned; text and markdown only."),
-            optional("at_all", "true mentions everyone; text and markdown only."),
-        ],
-        open: false,
-        example: r#"{"type": "markdown", "title": "Build", "text": "Build **{{ number }}** is ready.", "at_all": false}"#,
-    },
+    wechat::ALIPAY,
+    dingtalk::ROBOT,
+    dingtalk::WORK,
+    chat::DISCORD,
     ChannelInfo {
         name: "email",
         doc: "A mail.",
@@ -55,14 +46,26 @@ pub static CHANNELS: &[ChannelInfo] = &[
         open: false,
         example: r#"{"subject": "Welcome, {{ name }}", "html": "<p>Hello {{ name }}</p>", "text": "Hello {{ name }}"}"#,
     },
+    feishu::APP,
+    feishu::ROBOT,
+    push::PUSH,
+    chat::SLACK,
     ChannelInfo {
         name: "sms",
         doc: "A text message.",
         recipient: RecipientKind::Phone,
-        fields: &[required("text", "The text."), optional("url", "A link; put after the text.")],
+        fields: &[
+            optional("text", "The text. text, template_id or both must be there."),
+            optional("url", "A link; put after the text."),
+            optional("template_id", "The supplier's template, or a name that the account maps to one."),
+            optional("params", "What the template is filled with: a list, or an object by name."),
+            optional("sign_name", "The signature before the text, without brackets; default the account's."),
+        ],
         open: false,
-        example: r#"{"text": "Your code is {{ code }}."}"#,
+        example: r#"{"template_id": "otp", "params": {"code": "{{ code }}"}, "text": "Your code is {{ code }}."}"#,
     },
+    chat::TEAMS,
+    chat::TELEGRAM,
     ChannelInfo {
         name: "webhook",
         doc: "A signed HTTP POST (Standard Webhooks).",
@@ -71,7 +74,47 @@ pub static CHANNELS: &[ChannelInfo] = &[
         open: true,
         example: r#"{"type": "invoice.paid", "data": {"id": "{{ id }}"}}"#,
     },
+    wechat::MINI,
+    wechat::OFFICIAL,
+    wecom::APP,
+    wecom::ROBOT,
 ];
+
+/// The fields of a channel's message.
+enum Shape {
+    /// By type of message.
+    Kinds(&'static [Kind]),
+    /// The same for all.
+    Fields(&'static [Field]),
+    /// Texts and files.
+    Mail,
+    /// A text, or a template with its parameters.
+    Sms,
+    /// Anything.
+    Open,
+}
+
+fn shape(channel: &str) -> Shape {
+    match channel {
+        "alipay_mini" => Shape::Fields(wechat::ALIPAY_FIELDS),
+        "dingtalk_robot" => Shape::Kinds(dingtalk::ROBOT_KINDS),
+        "dingtalk_work" => Shape::Kinds(dingtalk::WORK_KINDS),
+        "discord" => Shape::Fields(chat::DISCORD_FIELDS),
+        "feishu_app" => Shape::Kinds(feishu::APP_KINDS),
+        "feishu_robot" => Shape::Kinds(feishu::ROBOT_KINDS),
+        "push" => Shape::Fields(push::FIELDS),
+        "slack" => Shape::Fields(chat::SLACK_FIELDS),
+        "teams" => Shape::Kinds(chat::TEAMS_KINDS),
+        "telegram" => Shape::Kinds(chat::TELEGRAM_KINDS),
+        "wechat_mini" => Shape::Fields(wechat::MINI_FIELDS),
+        "wechat_official" => Shape::Fields(wechat::OFFICIAL_FIELDS),
+        "wecom_app" => Shape::Kinds(wecom::APP_KINDS),
+        "wecom_robot" => Shape::Kinds(wecom::ROBOT_KINDS),
+        "email" => Shape::Mail,
+        "sms" => Shape::Sms,
+        _ => Shape::Open,
+    }
+}
 
 /// What is wrong with a template's `content`, field by field; empty when nothing is.
 ///
@@ -90,19 +133,36 @@ pub fn check_content(channel: &ChannelInfo, content: &Value) -> Vec<FieldError> 
             errors.push(missing(name, &format!("is not a field of {}; it has: {}", channel.name, known.join(", "))));
         }
     }
-    match channel.name {
-        "dingtalk_robot" => dingtalk(content, &mut errors),
-        "email" => {
-            errors.extend(crate::mail::check(content));
-            if !has(content, "html") && !has(content, "text") {
-                errors.push(missing("text", "html or text is required"));
-            }
+    match shape(channel.name) {
+        Shape::Kinds(kinds) => errors.extend(message::check(kinds, content)),
+        Shape::Fields(fields) => {
+            // What is required was looked for above already.
+            let found = message::check_fields(fields, &Value::Object(content.clone()), "content.");
+            errors.extend(found.into_iter().filter(|error| error.detail != message::MISSING));
         }
-        "sms" => texts(content, &mut errors),
-        _ => {}
+        Shape::Sms => sms(content, &mut errors),
+        Shape::Mail => errors.extend(crate::mail::check(content)),
+        Shape::Open => {}
+    }
+    if let Some((_, names)) = ONE_OF.iter().find(|(name, _)| *name == channel.name)
+        && !names.iter().any(|name| has(content, name))
+    {
+        errors.push(missing(names[0], &format!("{} is required", names.join(" or "))));
+    }
+    let card = matches!(content.get("type").and_then(Value::as_str), Some("actionCard" | "action_card"));
+    if card && channel.name.starts_with("dingtalk_") && !has(content, "btns") {
+        let lacking = ["single_title", "single_url"].into_iter().filter(|name| !has(content, name));
+        errors.extend(lacking.map(|name| missing(name, message::MISSING)));
     }
     errors
 }
+
+/// Channels whose content needs one of several fields.
+const ONE_OF: &[(&str, &[&str])] = &[
+    ("email", &["text", "html"]),
+    ("slack", &["text", "blocks", "attachments"]),
+    ("discord", &["text", "embeds", "components"]),
+];
 
 fn missing(name: &str, detail: &str) -> FieldError {
     FieldError::new(format!("content.{name}"), detail)
@@ -113,52 +173,24 @@ fn has(content: &Map<String, Value>, name: &str) -> bool {
     !matches!(content.get(name), None | Some(Value::Null)) && content.get(name).and_then(Value::as_str) != Some("")
 }
 
-/// Complains about every field that is not a text.
-fn texts(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
-    for (name, _) in content.iter().filter(|(_, value)| !value.is_string() && !value.is_null()) {
-        errors.push(missing(name, "must be a text"));
-    }
-}
-
-fn dingtalk(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
-    let needed: &[&str] = match content.get("type").and_then(Value::as_str) {
-        Some("text") => &["text"],
-        Some("link") => &["title", "text", "message_url"],
-        Some("markdown") => &["title", "text"],
-        Some("actionCard") if has(content, "btns") => &["title", "text"],
-        Some("actionCard") => &["title", "text", "single_title", "single_url"],
-        Some("feedCard") => &["links"],
-        None => return,
-        Some(_) => {
-            errors.push(missing("type", "must be text, link, markdown, actionCard or feedCard"));
-            return;
-        }
-    };
-    for name in needed.iter().filter(|name| !has(content, name)) {
-        errors.push(missing(name, "is required by this type"));
-    }
-    for name in ["at_mobiles", "at_user_ids", "btns", "links"] {
-        let items = match content.get(name) {
-            None | Some(Value::Null) => continue,
-            Some(Value::Array(items)) => items,
-            Some(_) => {
-                errors.push(missing(name, "must be a list"));
-                continue;
-            }
+fn sms(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
+    let plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+    for (name, value) in content.iter().filter(|(_, value)| !value.is_null()) {
+        let fits = match (name.as_str(), value) {
+            ("params", Value::Array(items)) => items.iter().all(plain),
+            ("params", Value::Object(items)) => items.values().all(plain),
+            ("params", _) => false,
+            (_, value) => value.is_string(),
         };
-        let fields: &[&str] = match name {
-            "btns" => &["title", "action_url"],
-            "links" => &["title", "message_url", "pic_url"],
-            _ => &[],
-        };
-        for (at, item) in items.iter().enumerate() {
-            if fields.is_empty() && !item.is_string() {
-                errors.push(missing(&format!("{name}[{at}]"), "must be a text"));
-            }
-            for field in fields.iter().filter(|field| !item.get(field).is_some_and(Value::is_string)) {
-                errors.push(missing(&format!("{name}[{at}].{field}"), "is required and must be a text"));
-            }
+        match (fits, name.as_str()) {
+            (true, _) => {}
+            (false, "params") => errors.push(missing(name, "must be a list or an object of texts")),
+            (false, _) => errors.push(missing(name, "must be a text")),
         }
+    }
+    if !has(content, "text") && !has(content, "template_id") {
+        // What is missing comes before what is too much.
+        errors.insert(0, missing("text", "text or template_id is required"));
     }
 }
 
@@ -174,12 +206,42 @@ mod tests {
     }
 
     #[test]
+    fn every_field_of_a_message_is_described_and_every_described_field_is_sent() {
+        use std::collections::BTreeSet;
+        for channel in CHANNELS {
+            let fields: Vec<&Field> = match shape(channel.name) {
+                Shape::Kinds(kinds) => kinds.iter().flat_map(|kind| kind.fields).collect(),
+                Shape::Fields(fields) => fields.iter().collect(),
+                Shape::Mail | Shape::Sms | Shape::Open => continue,
+            };
+            let sent: BTreeSet<_> = fields.iter().map(|field| field.ours).collect();
+            let described = channel.fields.iter().map(|field| field.name).filter(|name| *name != "type");
+            assert_eq!(sent, described.collect(), "{}", channel.name);
+        }
+    }
+
+    #[test]
+    fn every_type_of_message_is_named_in_the_description_of_its_channel() {
+        for channel in CHANNELS {
+            let Shape::Kinds(kinds) = shape(channel.name) else { continue };
+            let doc = channel.fields.iter().find(|field| field.name == "type").map_or("", |field| field.doc);
+            for kind in kinds {
+                assert!(doc.contains(kind.name), "{}: {} is not in: {doc}", channel.name, kind.name);
+            }
+        }
+    }
+
+    #[test]
     fn content_of_the_wrong_shape_is_named_field_by_field() {
         let cases = [
             ("sms", json!({"text": "hi", "url": "https://example.com"}), vec![]),
             ("sms", json!({}), vec!["content.text"]),
             ("sms", json!({"text": ""}), vec!["content.text"]),
             ("sms", json!({"text": 7}), vec!["content.text"]),
+            ("sms", json!({"template_id": "otp", "params": {"code": 7}}), vec![]),
+            ("sms", json!({"template_id": "otp", "params": ["a", true]}), vec![]),
+            ("sms", json!({"template_id": "otp", "params": {"code": {}}}), vec!["content.params"]),
+            ("sms", json!({"template_id": 7, "text": "x"}), vec!["content.template_id"]),
             ("sms", json!("hi"), vec!["content"]),
             ("sms", json!({"text": "hi", "txet": "hi"}), vec!["content.txet"]),
             ("email", json!({"subject": "s", "text": "t"}), vec![]),
@@ -196,6 +258,21 @@ mod tests {
                 json!({"type": "actionCard", "title": "t", "text": "x", "btns": [{"title": "a"}]}),
                 vec!["content.btns[0].action_url"],
             ),
+            ("slack", json!({"text": "x"}), vec![]),
+            ("slack", json!({"thread_ts": "1.2"}), vec!["content.text"]),
+            ("slack", json!({"blocks": "{{ blocks }}"}), vec![]),
+            ("discord", json!({"embeds": 7}), vec!["content.embeds"]),
+            ("wechat_mini", json!({"template_id": "T"}), vec!["content.data"]),
+            ("push", json!({"title": "T", "body": "B", "badge": "{{ n }}"}), vec![]),
+            ("push", json!({"title": "T", "badge": "x"}), vec!["content.body", "content.badge"]),
+            ("wecom_app", json!({"type": "news", "articles": [{}]}), vec!["content.articles[0].title"]),
+            ("wecom_robot", json!({"type": "template_card", "card": "x"}), vec!["content.card"]),
+            (
+                "dingtalk_work",
+                json!({"type": "action_card", "title": "T", "text": "x"}),
+                vec!["content.single_title", "content.single_url"],
+            ),
+            ("webhook", json!({"type": "actionCard"}), vec![]),
             (
                 "dingtalk_robot",
                 json!({"type": "text", "text": "x", "at_mobiles": [138]}),

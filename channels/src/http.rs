@@ -165,9 +165,20 @@ impl Client {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(options: ClientOptions) -> Result<Self, Failure> {
+        Self::build(options, false)
+    }
+
+    /// The same, but it speaks HTTP/2 and nothing else, for the suppliers that want it.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new_http2(options: ClientOptions) -> Result<Self, Failure> {
+        Self::build(options, true)
+    }
+
+    fn build(options: ClientOptions, http2: bool) -> Result<Self, Failure> {
         let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .http1_only()
+            .tls_backend_preconfigured(tls(http2)?)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
@@ -178,6 +189,7 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT.min(options.timeout / 2))
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_HOST);
+        builder = if http2 { builder.http2_prior_knowledge() } else { builder.http1_only() };
         if options.public_only {
             builder = builder.dns_resolver(PublicResolver);
         }
@@ -287,15 +299,15 @@ fn authorization(token: &Secret) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
-/// The TLS settings of all clients: the system's roots, ring, TLS 1.2 and 1.3, HTTP/1.1.
-fn tls() -> Result<ClientConfig, Failure> {
+/// The TLS settings of all clients: the system's roots, ring, TLS 1.2 and 1.3, one version of HTTP.
+fn tls(http2: bool) -> Result<ClientConfig, Failure> {
     static CONFIG: OnceLock<Result<ClientConfig, String>> = OnceLock::new();
     let made = CONFIG.get_or_init(|| {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
-        let mut config = match builder.clone().with_platform_verifier() {
+        let config = match builder.clone().with_platform_verifier() {
             Ok(builder) => builder.with_no_client_auth(),
             Err(error) => {
                 // A machine without root certificates can still call plain HTTP; HTTPS then fails as `tls`.
@@ -303,10 +315,11 @@ fn tls() -> Result<ClientConfig, Failure> {
                 builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
             }
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     });
-    made.clone().map_err(|words| Failure::NotSent { code: "tls", words })
+    let mut config = made.clone().map_err(|words| Failure::NotSent { code: "tls", words })?;
+    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    Ok(config)
 }
 
 /// The address in a URL whose host is a number. The resolver is never asked about those.

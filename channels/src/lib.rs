@@ -4,19 +4,30 @@ pub mod http;
 
 mod address;
 mod attachments;
+mod batch;
 mod catalog;
+mod codes;
+mod declared;
 mod dkim;
 mod inbox;
+mod json_api;
+mod keypairs;
 mod mail;
+mod message;
+mod multipart;
 mod providers;
 mod reading;
 mod recipient;
 mod registry;
 mod show;
+mod signing;
+mod sms;
 mod smtp;
 mod smtp_reply;
+mod stable_id;
 mod status;
 mod texts;
+mod wechat;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -24,9 +35,15 @@ pub mod testing;
 #[cfg(test)]
 mod conformance;
 
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod golden_keys;
+
 pub use catalog::{CHANNELS, check_content};
 pub use inbox::{InboxEntry, SandboxInbox};
 pub use recipient::check_recipient;
 pub use registry::Registry;
 pub use show::{Preview, ShownRequest, preview};
+pub use sms::{Encoding, SegmentRules, Segments, segments_of};
 pub use texts::text_rules;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tidings_contract::{FieldError, Secret, Settings};
+use url::Url;
 
 /// Reads settings one by one; the first wrong one does not hide the others.
 #[derive(Debug)]
@@ -84,6 +86,19 @@ impl<'a> Reading<'a> {
         Duration::from_millis(self.number("timeout_ms", default, 100, most))
     }
 
+    /// The setting as it was typed, if it is there.
+    pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.settings.plain.get(name)
+    }
+
+    /// The base address of a supplier's interface, without a slash at its end; `default` when it is not there.
+    ///
+    /// Secrets go there, so it must be https, except on this machine.
+    pub(crate) fn endpoint(&mut self, name: &str, default: &str) -> Option<Url> {
+        let text = if default.is_empty() { self.needed_text(name) } else { self.text(name).unwrap_or(default) };
+        self.known(name, "must be an https URL without a query", safe_url(text))
+    }
+
     /// Gives `value` back if it is there, and notes that the setting `name` is wrong if it is not.
     pub(crate) fn known<T>(&mut self, name: &str, detail: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
@@ -99,4 +114,13 @@ impl<'a> Reading<'a> {
             _ => Err(self.errors),
         }
     }
+}
+
+/// A URL that secrets may be sent to: https, or this machine; without query, fragment and user.
+pub(crate) fn safe_url(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| {
+        let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        bare && (url.scheme() == "https" || (url.scheme() == "http" && local))
+    })
 }

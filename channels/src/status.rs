@@ -6,7 +6,7 @@ use tidings_contract::{Blame, Outcome, Reason, Secret, Time};
 use crate::http::Answer;
 
 /// Longest time a receiver can make us wait, in milliseconds: an hour.
-const MOST_WAIT_MS: u64 = 3_600_000;
+pub(crate) const MOST_WAIT_MS: u64 = 3_600_000;
 
 /// Classes an answer by its status alone (RFC 9110 §15).
 ///
@@ -19,6 +19,18 @@ pub(crate) fn outcome_of_status(answer: &Answer, now: Time) -> Outcome {
         408 | 425 | 429 | 500..=599 => Outcome::Later { reason: reason(), after_ms: retry_after(answer, now) },
         401 | 403 => Outcome::Never { reason: reason(), blame: Blame::Account },
         _ => Outcome::Never { reason: reason(), blame: Blame::Recipient },
+    }
+}
+
+/// The same for a supplier's interface, whose address is the account's: what is not there or forbidden is the account's
+/// fault, and a request that is refused as such is the content's.
+pub(crate) fn outcome_of_api(answer: &Answer, now: Time) -> Outcome {
+    match outcome_of_status(answer, now) {
+        Outcome::Never { reason, .. } if matches!(answer.status, 400 | 413 | 415 | 422) => {
+            Outcome::Never { reason, blame: Blame::Content }
+        }
+        Outcome::Never { reason, .. } => Outcome::Never { reason, blame: Blame::Account },
+        other => other,
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tidings_contract::{Markup, TextRule};
 
 use super::escape;
-use super::fields::markup_of;
+use super::fields::{is_address, markup_of};
 use super::old::{GROWN, modernise};
 use super::variables::{Anything, Layers};
 use super::{RenderError, SyntaxError, Variables};
@@ -243,6 +243,8 @@ impl Builder {
                 let fields = map.into_iter();
                 let nodes = fields.map(|(name, field)| {
                     let inner = match markup(&name) {
+                        // Nobody reads markup in the address of something, and escapes would lead elsewhere.
+                        _ if is_address(&name) => Markup::Plain,
                         Markup::Plain if name == "html" => Markup::Html,
                         inner => inner,
                     };

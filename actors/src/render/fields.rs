@@ -18,6 +18,7 @@ const NOT_FOLLOWED: &[&str] = &[
     "src",
     "thumb",
     "data",
+    "params",
     "card",
     "blocks",
     "embeds",
@@ -42,6 +43,12 @@ pub(super) fn markup_of(field: &str, content: &Map<String, Value>, rules: &[Text
 pub(super) fn limited<'a>(field: &str, content: &Map<String, Value>, rules: &'a [TextRule]) -> Option<&'a TextRule> {
     let of_field = rules.iter().filter(|rule| rule.field == field && rule.limit.is_some());
     of_field.filter(|rule| rule.holds(|name| text(content, name))).find(|rule| rule.limit.is_some())
+}
+
+/// Whether a field is the address of something.
+pub(super) fn is_address(field: &str) -> bool {
+    let field = field.to_ascii_lowercase();
+    ["url", "href", "src", "link"].iter().any(|end| field.ends_with(end))
 }
 
 /// Whether links in a field lead the recipient somewhere.

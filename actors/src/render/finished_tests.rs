@@ -80,6 +80,10 @@ fn only_variables_are_escaped_and_only_where_the_markup_is_read() {
             json!({"type": "text", "card": [{"a": "{\"k\": \"say \\\"hi\\\"\"}", "b": true}]}),
         ),
         (
+            json!({"type": "text", "card": {"img_url": "https://a.example/{{ q }}"}}),
+            json!({"type": "text", "card": {"img_url": "https://a.example/say \"hi\""}}),
+        ),
+        (
             json!({"type": "text", "mode": "v2", "text": "{{ n }}!"}),
             json!({"type": "text", "mode": "v2", "text": "1\\.5!"}),
         ),

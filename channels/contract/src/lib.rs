@@ -23,6 +23,7 @@ pub use planted::plant;
 pub use planted::planted;
 pub use provider::{
     Call, Channel, Material, Materials, Provider, ProviderInfo, Receipt, ReceiptMark, Sent, Target, Token, Unsupported,
+    VendorTemplate,
 };
 pub use secret::Secret;
 pub use text::{LengthUnit, Markup, TextLimit, TextRule};

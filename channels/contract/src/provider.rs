@@ -101,6 +101,11 @@ pub trait Channel: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The same for suppliers that want a signature over the time: the host asks this one, at the wall time `at`.
+    async fn fetch_token_at(&self, _at: Time) -> Option<Result<Token, Reason>> {
+        self.fetch_token().await
+    }
+
     /// Takes a sent delivery back.
     ///
     /// # Errors
@@ -129,7 +134,45 @@ pub trait Channel: Send + Sync + fmt::Debug {
         Err(Unsupported("pull_receipts"))
     }
 
+    /// The same for suppliers whose requests are signed with the time; what the host calls.
+    ///
+    /// # Errors
+    /// See [`Channel::pull_receipts`].
+    async fn pull_receipts_at(
+        &self,
+        token: Option<&Secret>,
+        _at: Time,
+    ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        self.pull_receipts(token).await
+    }
+
+    /// Asks the supplier what became of these deliveries, which it took within the last day.
+    ///
+    /// # Errors
+    /// [`Unsupported`] where the supplier cannot be asked about single deliveries.
+    async fn ask_receipts(
+        &self,
+        _sent: &[Sent],
+        _token: Option<&Secret>,
+    ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        Err(Unsupported("ask_receipts"))
+    }
+
+    /// Lists the templates that the supplier has approved for this account, for people to pick from.
+    ///
+    /// # Errors
+    /// [`Unsupported`] where the supplier has no templates or does not tell.
+    async fn list_templates(
+        &self,
+        _at: Time,
+        _token: Option<&Secret>,
+    ) -> Result<Result<Vec<VendorTemplate>, Reason>, Unsupported> {
+        Err(Unsupported("list_templates"))
+    }
+
     /// Verifies and reads a callback of the supplier's.
+    ///
+    /// `headers` hold the names in lower case, and under `:path` the path and the query of the address that was called.
     ///
     /// # Errors
     /// [`Unsupported`] where the supplier never calls back.
@@ -140,6 +183,12 @@ pub trait Channel: Send + Sync + fmt::Debug {
         _at: Time,
     ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
         Err(Unsupported("read_callback"))
+    }
+
+    /// What the supplier wants to hear when its callback was kept: the media type and the body of a 200. Anything else
+    /// makes it call again.
+    fn callback_answer(&self) -> (&'static str, &'static str) {
+        ("text/plain", "")
     }
 }
 
@@ -155,6 +204,19 @@ pub struct Token {
 impl Token {
     /// The reason code with which a channel says that the token it was given is no longer good.
     pub const INVALID: &'static str = "token_invalid";
+}
+
+/// A template that a supplier has approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VendorTemplate {
+    /// The supplier's id of it.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its text, with placeholders in the supplier's form.
+    pub content: String,
+    /// What it may look like when it is filled; empty if the supplier does not say.
+    pub example: String,
 }
 
 /// A delivery that a supplier took, named the supplier's way.

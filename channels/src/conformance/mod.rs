@@ -9,7 +9,6 @@ mod smtp;
 mod subject;
 mod verdicts;
 
-#[allow(unused_imports, reason = "not every part is needed by a provider of today")]
 pub(crate) use subject::{Golden, Partial, Subject, TokenCase};
 use tidings_contract::{Blame, Outcome};
 

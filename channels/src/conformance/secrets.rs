@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Subject;
 use super::golden::secrets;
 use crate::Registry;
+use crate::golden::AT;
 use crate::providers::subjects;
 use crate::testing::{HttpReply, HttpServer, SmtpScript, SmtpServer, call, open};
 
@@ -106,7 +107,7 @@ async fn careless(subject: &Subject, printed: &mut String) -> Vec<(&'static str,
     ] {
         server.set(reply);
         printed.push_str(&format!("{account:?} {:?}\n", account.send(&call).await));
-        if let Some(fetched) = account.fetch_token().await {
+        if let Some(fetched) = account.fetch_token_at(AT).await {
             printed.push_str(&format!("{fetched:?}\n"));
         }
     }

@@ -4,6 +4,7 @@ use tidings_contract::Token;
 
 use super::{Subject, brief, brief_with_id};
 use crate::Registry;
+use crate::golden::AT;
 use crate::providers::subjects;
 use crate::testing::{HttpReply, HttpServer};
 
@@ -61,15 +62,15 @@ async fn tokens_are_fetched_and_a_spent_one_is_said_to_be() {
         let url = server.url("/in");
         let account = subject.account(&url);
         let Some(case) = subject.token.map(|case| case()) else {
-            assert!(account.fetch_token().await.is_none(), "{} wants a token", subject.provider);
+            assert!(account.fetch_token_at(AT).await.is_none(), "{} wants a token", subject.provider);
             continue;
         };
         server.set(case.fetched.clone());
-        let token = account.fetch_token().await.expect("it wants a token").expect("the answer holds one");
+        let token = account.fetch_token_at(AT).await.expect("it wants a token").expect("the answer holds one");
         assert_eq!((token.secret.expose(), token.expires_in), (case.token, case.expires_in), "{}", subject.provider);
         for reply in [HttpReply::text(200, "<html>"), HttpReply::status(503), HttpReply::Reset, HttpReply::Truncate] {
             server.set(reply.clone());
-            let fetched = account.fetch_token().await.expect("it wants a token");
+            let fetched = account.fetch_token_at(AT).await.expect("it wants a token");
             assert!(fetched.is_err(), "{} {reply:?} gave a token", subject.provider);
         }
         let call = subject.call(&url);

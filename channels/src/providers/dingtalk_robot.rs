@@ -1,27 +1,26 @@
 //! `dingtalk_robot`: posts to a custom robot of a DingTalk group.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::Sha256;
 use tidings_contract::{
-    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Secret, Setting, Settings, Target, Time,
+    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Secret, Settings, Target, Time,
 };
 
 use crate::SandboxInbox;
-use crate::http::{Answer, Client, ClientOptions, HeaderMap, HeaderValue, Method, USER_AGENT, Url, each, header};
+use crate::catalog::dingtalk::ROBOT_KINDS;
+use crate::http::{Answer, HeaderMap, Url, each};
+use crate::json_api::{
+    Api, ApiSettings, DEADLINE, ENDPOINT, TIMEOUT, Verdict, needed_secret, optional, optional_secret, read, refused,
+};
+use crate::message::build;
 use crate::reading::Reading;
-use crate::status::{outcome_of_status, without, words};
 
-const DEFAULT_URL: &str = "https://oapi.dingtalk.com/robot/send";
 /// A robot that sends more than 20 messages in a minute is shut out for ten (vendor's page on custom robots).
 const SHUT_OUT_MS: u64 = 600_000;
 
@@ -31,35 +30,25 @@ static INFO: ProviderInfo = ProviderInfo {
     doc: "Posts to a custom robot of a DingTalk group. Vendor's limit: 20 messages a minute for each robot.",
     source: "DingTalk open platform: Custom robot access; Security settings of custom robots",
     settings: &[
-        Setting {
-            name: "access_token",
-            required: true,
-            secret: true,
-            doc: "The access_token in the robot's webhook address, without the rest of the address.",
-        },
-        Setting {
-            name: "secret",
-            required: false,
-            secret: true,
-            doc: "The robot's signing secret (SEC…); not needed when the robot is guarded by keywords or addresses.",
-        },
-        Setting {
-            name: "url",
-            required: false,
-            secret: false,
-            doc: "The address without its query; default https://oapi.dingtalk.com/robot/send. Must be https unless \
-                  it is on this machine.",
-        },
-        Setting {
-            name: "timeout_ms",
-            required: false,
-            secret: false,
-            doc: "How long one call may take, in milliseconds, 100 to 20,000; default 10,000.",
-        },
+        needed_secret(
+            "access_token",
+            "The access_token in the robot's webhook address, without the rest of the address.",
+        ),
+        optional_secret(
+            "secret",
+            "The robot's signing secret (SEC…); not needed when the robot is guarded by keywords or addresses.",
+        ),
+        ENDPOINT,
+        optional(
+            "url",
+            "Older than endpoint: the address with its path and without its query; default \
+             https://oapi.dingtalk.com/robot/send.",
+        ),
+        TIMEOUT,
     ],
     example: r#"{"access_token": "0123456789abcdef", "secret": "SEC0123456789abcdef"}"#,
     max_recipients: 1,
-    deadline: Duration::from_secs(25),
+    deadline: DEADLINE,
 };
 
 pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
@@ -69,17 +58,12 @@ pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
 #[derive(Debug)]
 struct DingtalkRobot;
 
+#[derive(Debug)]
 struct Account {
-    client: Client,
-    url: Url,
+    api: Api,
+    path: &'static str,
     access_token: Secret,
     secret: Option<Secret>,
-}
-
-impl fmt::Debug for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account").field("url", &self.url.as_str()).finish_non_exhaustive()
-    }
 }
 
 impl Provider for DingtalkRobot {
@@ -89,61 +73,46 @@ impl Provider for DingtalkRobot {
 
     fn open(&self, _account: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
         let mut reading = Reading::new(settings);
-        let timeout = reading.timeout(10_000, 20_000);
-        let access_token = reading.needed_secret("access_token");
-        if access_token.is_some_and(|token| token.expose().contains([':', '/', '=', '&'])) {
+        let access_token = reading.needed_secret("access_token").cloned();
+        if access_token.as_ref().is_some_and(|token| token.expose().contains([':', '/', '=', '&'])) {
             reading.wrong("access_token", "must be what stands after access_token= and nothing else");
         }
         let secret = reading.secret("secret").cloned();
-        let url = Url::parse(reading.text("url").unwrap_or(DEFAULT_URL)).ok().filter(is_safe);
-        let url = reading.known("url", "must be an https URL without a query", url);
-        let (access_token, url) = reading.finish(access_token.cloned().zip(url))?;
-        let client = Client::new(ClientOptions::provider(timeout, false))
-            .map_err(|failure| vec![FieldError::new("settings", failure.to_string())])?;
-        Ok(Arc::new(Account { client, url, access_token, secret }))
+        let whole = settings.plain.contains_key("url");
+        let (name, path) = if whole { ("url", "") } else { (ENDPOINT.name, "/robot/send") };
+        let api = ApiSettings::read_at(&mut reading, name, "https://oapi.dingtalk.com");
+        let (access_token, api) = reading.finish(access_token.zip(api))?;
+        let api = api.open(std::iter::once(&access_token).chain(&secret))?;
+        Ok(Arc::new(Account { api, path, access_token, secret }))
     }
-}
-
-/// The token stands in the query, so it must not travel in the clear, except to this machine.
-fn is_safe(url: &Url) -> bool {
-    let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    url.query().is_none() && (url.scheme() == "https" || (url.scheme() == "http" && local))
 }
 
 #[async_trait]
 impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
-        each(call, |target| self.post(call.at, target)).await
+        each(call, |target| self.one(call.at, target)).await
     }
 }
 
 impl Account {
-    async fn post(&self, at: Time, target: &Target) -> Outcome {
+    async fn one(&self, at: Time, target: &Target) -> Outcome {
         let body = match body(&target.content) {
-            Ok(body) => Bytes::from(body.to_string()),
-            Err(detail) => return Outcome::never(Blame::Content, "content", detail),
+            Ok(body) => body,
+            Err(detail) => return refused(detail),
         };
-        let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        match self.client.call(Method::POST, self.signed(at), headers, body).await {
-            // Should the vendor ever repeat our own secrets, they go no further.
-            Ok(answer) => without(judge(&answer, at), std::iter::once(&self.access_token).chain(&self.secret)),
-            Err(failure) => failure.into(),
-        }
+        let sent = self.api.post(self.signed(at), HeaderMap::new(), &body).await;
+        self.api.settle(sent, None, |answer| judge(answer, at))
     }
 
     /// The address with the token, the time in milliseconds and the signature over both time and secret.
     fn signed(&self, at: Time) -> Url {
-        let mut url = self.url.clone();
-        let mut query = url.query_pairs_mut();
-        query.append_pair("access_token", self.access_token.expose());
-        if let Some(secret) = &self.secret {
-            query.append_pair("timestamp", &at.0.to_string());
-            query.append_pair("sign", &sign(secret, at));
+        let time = at.0.to_string();
+        let mut query = vec![("access_token", self.access_token.expose())];
+        let sign = self.secret.as_ref().map(|secret| sign(secret, at));
+        if let Some(sign) = &sign {
+            query.extend([("timestamp", time.as_str()), ("sign", sign.as_str())]);
         }
-        drop(query);
-        url
+        self.api.url(self.path, &query)
     }
 }
 
@@ -154,21 +123,10 @@ fn sign(secret: &Secret, at: Time) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// What every answer holds.
-#[derive(Deserialize)]
-struct Verdict {
-    errcode: i64,
-    #[serde(default)]
-    errmsg: String,
-}
-
 fn judge(answer: &Answer, at: Time) -> Outcome {
-    if !answer.is_success() {
-        return outcome_of_status(answer, at);
-    }
-    match answer.json::<Verdict>() {
+    match read::<Verdict>(answer, at) {
         Ok(verdict) => judge_code(verdict.errcode, verdict.errmsg),
-        Err(_) => Outcome::unknown("answer", words(answer)),
+        Err(outcome) => outcome,
     }
 }
 
@@ -197,75 +155,46 @@ fn judge_code(errcode: i64, errmsg: String) -> Outcome {
 
 /// The vendor's message out of our content.
 fn body(content: &Value) -> Result<Value, String> {
-    let text = |name: &str| {
-        let value = content.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        value.ok_or_else(|| format!("{name} is missing"))
-    };
-    let kind = text("type")?;
-    let mut part = Map::new();
-    match kind {
-        "text" => set(&mut part, "content", text("text")?),
-        "markdown" | "link" | "actionCard" => {
-            set(&mut part, "title", text("title")?);
-            set(&mut part, "text", text("text")?);
+    let (kind, mut part) = build(ROBOT_KINDS, content)?;
+    let mut at = json!({"atMobiles": [], "atUserIds": [], "isAtAll": false});
+    for name in ["atMobiles", "atUserIds", "isAtAll"] {
+        if let Some(who) = part.remove(name) {
+            at[name] = who;
         }
-        "feedCard" => {
-            part.insert("links".into(), rows(content, "links", &LINK)?);
-        }
-        _ => return Err(format!("{kind} is not a type of message")),
     }
-    match kind {
+    match kind.name {
         "link" => {
-            set(&mut part, "messageUrl", text("message_url")?);
-            set(&mut part, "picUrl", text("pic_url").unwrap_or_default());
+            part.entry("picUrl").or_insert_with(|| "".into());
         }
         "actionCard" => {
-            let across = matches!(content.get("btn_orientation"), Some(Value::Number(n)) if n.as_u64() == Some(1))
-                || text("btn_orientation").is_ok_and(|text| text == "1");
-            set(&mut part, "btnOrientation", if across { "1" } else { "0" });
-            if content.get("btns").is_some_and(|btns| !btns.is_null()) {
-                part.insert("btns".into(), rows(content, "btns", &BUTTON)?);
-            } else {
-                set(&mut part, "singleTitle", text("single_title")?);
-                set(&mut part, "singleURL", text("single_url")?);
+            part.entry("btnOrientation").or_insert_with(|| "0".into());
+            if part.contains_key("btns") {
+                part.retain(|name, _| !name.starts_with("single"));
+            } else if let Some((lacking, _)) = [("single_title", "singleTitle"), ("single_url", "singleURL")]
+                .iter()
+                .find(|(_, name)| !part.contains_key(*name))
+            {
+                return Err(format!("{lacking} is missing"));
             }
+        }
+        // Who does not stand in the text of a markdown is not mentioned by it.
+        "markdown" => {
+            let mut text = part["text"].as_str().unwrap_or_default().to_owned();
+            let who = ["atMobiles", "atUserIds"].iter().flat_map(|name| at[*name].as_array().into_iter().flatten());
+            for name in who.filter_map(Value::as_str) {
+                if !text.contains(&format!("@{name}")) {
+                    text.push_str(&format!(" @{name}"));
+                }
+            }
+            part.insert("text".to_owned(), text.into());
         }
         _ => {}
     }
-    let mut body = json!({ "msgtype": kind, kind: part });
-    if matches!(kind, "text" | "markdown") {
-        body["at"] = mentions(content);
+    let mut body = json!({ "msgtype": kind.vendors, kind.vendors: part });
+    if matches!(kind.name, "text" | "markdown") {
+        body["at"] = at;
     }
     Ok(body)
-}
-
-/// Our names and the vendor's, for the rows of a feedCard and the buttons of an actionCard.
-const LINK: [(&str, &str); 3] = [("title", "title"), ("message_url", "messageURL"), ("pic_url", "picURL")];
-const BUTTON: [(&str, &str); 2] = [("title", "title"), ("action_url", "actionURL")];
-
-fn set(part: &mut Map<String, Value>, name: &str, text: &str) {
-    part.insert(name.to_owned(), Value::from(text));
-}
-
-fn rows(content: &Value, name: &str, fields: &[(&str, &str)]) -> Result<Value, String> {
-    let items = content.get(name).and_then(Value::as_array).filter(|items| !items.is_empty());
-    let mut rows = Vec::new();
-    for item in items.ok_or_else(|| format!("{name} is missing"))? {
-        let mut row = Map::new();
-        for (ours, vendors) in fields {
-            let text = item.get(ours).and_then(Value::as_str).ok_or_else(|| format!("{name}: {ours} is missing"))?;
-            set(&mut row, vendors, text);
-        }
-        rows.push(Value::Object(row));
-    }
-    Ok(Value::Array(rows))
-}
-
-/// Who is mentioned. A placeholder that was filled makes `at_all` a text, so the text `true` counts too.
-fn mentions(content: &Value) -> Value {
-    let list = |name: &str| content.get(name).filter(|value| value.is_array()).cloned().unwrap_or_else(|| json!([]));
-    let all = content.get("at_all").is_some_and(|all| all == &json!(true) || all == &json!("true"));
-    json!({ "atMobiles": list("at_mobiles"), "atUserIds": list("at_user_ids"), "isAtAll": all })
 }
 
 #[cfg(test)]
@@ -281,6 +210,7 @@ pub(super) mod tests {
             settings: |url| json!({"access_token": "t0ken-1f", "secret": "SEC7c1d", "url": url, "timeout_ms": 3_000}),
             content: || json!({"type": "text", "text": "hi"}),
             taken: fine,
+            blame: "Account",
             complains: |words| HttpReply::json(200, &json!({"errcode": 300_001, "errmsg": words})),
             golden: || {
                 vec![Golden {
@@ -331,6 +261,12 @@ pub(super) mod tests {
                 json!({"type": "markdown", "title": "T", "text": "# x", "at_all": "true"}),
                 json!({"msgtype": "markdown", "markdown": {"title": "T", "text": "# x"},
                        "at": {"atMobiles": [], "atUserIds": [], "isAtAll": true}}),
+            ),
+            (
+                json!({"type": "markdown", "title": "T", "text": "x @u1", "at_user_ids": ["u1", "u2"],
+                       "at_mobiles": ["13800138000"]}),
+                json!({"msgtype": "markdown", "markdown": {"title": "T", "text": "x @u1 @13800138000 @u2"},
+                       "at": {"atMobiles": ["13800138000"], "atUserIds": ["u1", "u2"], "isAtAll": false}}),
             ),
             (
                 json!({"type": "actionCard", "title": "T", "text": "x", "single_title": "Go", "single_url": "u"}),
@@ -398,6 +334,15 @@ pub(super) mod tests {
             };
             assert_eq!(seen, expected, "{code} {message}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_account_with_an_endpoint_posts_below_it() {
+        let server = HttpServer::start(fine()).await.expect("a free port");
+        let settings = json!({"access_token": "t0ken", "endpoint": server.url("/double")});
+        let account = open(&Registry::new(), "dingtalk_robot", settings).expect("the settings are right");
+        account.send(&call(&["ops"], json!({"type": "text", "text": "hi"}))).await;
+        assert_eq!(server.requests()[0].target, "/double/robot/send?access_token=t0ken");
     }
 
     #[test]

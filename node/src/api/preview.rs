@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidings_actors::Accounts;
 use tidings_actors::render::Length;
-use tidings_channels::{ShownRequest, check_recipient, preview};
+use tidings_channels::{Segments, ShownRequest, check_recipient, preview, segments_of};
 use tidings_contract::{Call, DeliveryId, LengthUnit, MessageId, PartitionId, Reason, RecipientKind, Secret, Target};
 use utoipa::ToSchema;
 
@@ -41,6 +41,10 @@ pub(crate) struct Previewed {
     further: Vec<Value>,
     /// How long the texts are, where the supplier names a limit.
     lengths: Vec<LengthShape>,
+    /// Into how many text messages it is split, each of which is charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    segments: Option<Segments>,
     /// The account it would be sent with.
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
@@ -111,7 +115,9 @@ pub(crate) async fn preview_template(
     let mut contents = compiled.render(&asked.variables)?.into_iter();
     let content = contents.next().unwrap_or_default();
     let lengths = compiled.lengths(&content).into_iter().map(LengthShape::from).collect();
+    let is_sms = compiled.channel.name == "sms";
     let mut previewed = Previewed {
+        segments: segments_of(&content, to.as_deref()).filter(|_| is_sms),
         content,
         further: contents.collect(),
         lengths,

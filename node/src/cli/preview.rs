@@ -24,6 +24,10 @@ pub(super) fn shown(value: &Value, curl: bool) -> String {
         let text = |name: &str| flat(&length[name]);
         blocks.push(format!("{}: {} of {} {}", text("field"), text("length"), text("most"), text("unit")));
     }
+    if value["segments"].is_object() {
+        let text = |name: &str| flat(&value["segments"][name]);
+        blocks.push(format!("messages: {} ({} units of {})", text("segments"), text("units"), text("encoding")));
+    }
     if value["refused"].is_object() {
         let reason = &value["refused"];
         blocks.push(format!("The provider would send nothing: {}: {}", flat(&reason["code"]), flat(&reason["words"])));

@@ -1,0 +1,141 @@
+//! The documented codes of suppliers that have several providers here, and what each means for a delivery.
+
+use crate::json_api::Class::{Account, After, Content, Later, Recipient, Token};
+use crate::json_api::Codes;
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 3_600_000;
+
+/// WeCom (Global error codes, document 90313). A code that is not listed means that the message was not taken.
+pub(crate) const WECOM: Codes<i64> = Codes {
+    prefix: "errcode",
+    classes: &[
+        // Busy.
+        (Later, &[-1, 45_033, 50_015]),
+        // Too many calls in a minute.
+        (After(MINUTE_MS), &[45_009]),
+        // Token missing, invalid or expired.
+        (Token, &[40_014, 41_001, 42_001, 42_007, 42_009]),
+        // No such user, department or tag, or none that sees the application.
+        (Recipient, &[40_003, 40_031, 40_032, 40_066, 40_068, 43_004, 50_002, 60_003, 60_111, 81_013, 82_001]),
+        // Media, size, fields, format.
+        (
+            Content,
+            &[
+                40_004, 40_005, 40_006, 40_007, 40_008, 40_009, 40_011, 40_015, 40_016, 40_033, 40_035, 40_039, 40_058,
+                40_063, 41_006, 44_001, 44_002, 44_003, 44_004, 45_001, 45_002, 45_003, 45_004, 45_005, 45_006, 45_007,
+                45_008, 46_003, 47_001, 85_004, 301_015,
+            ],
+        ),
+        // Secret, company, application, address, rights; the robot is gone or stopped.
+        (
+            Account,
+            &[
+                40_001, 40_013, 40_056, 40_091, 41_002, 41_004, 41_011, 43_003, 48_002, 48_004, 50_001, 50_003, 60_011,
+                60_020, 85_005, 90_206, 93_000, 93_004, 93_008, 301_002, 301_005,
+            ],
+        ),
+    ],
+    other: Later,
+};
+
+/// DingTalk (Global error codes of the server interface; Sending work notices, error codes).
+pub(crate) const DINGTALK: Codes<i64> = Codes {
+    prefix: "errcode",
+    classes: &[
+        (Later, &[-1, 15, 1_430_003]),
+        // Too many calls in a minute.
+        (After(MINUTE_MS), &[88, 90_018, 90_002, 143_103, 143_104, 143_203, 143_204]),
+        // This person got all that may be sent in a day.
+        (After(HOUR_MS), &[143_105, 143_205]),
+        (Token, &[40_014, 41_001, 42_001]),
+        (Recipient, &[33_012, 34_008, 40_021, 50_002, 50_004, 60_003, 60_121, 1_430_000, 1_430_004]),
+        // Fields and media; the same text to the same person on one day; forbidden words.
+        (
+            Content,
+            &[
+                40_004, 40_005, 40_006, 40_007, 40_008, 40_009, 40_035, 41_006, 44_001, 45_002, 143_106, 143_206,
+                1_430_002,
+            ],
+        ),
+        (
+            Account,
+            &[33_001, 40_001, 40_013, 40_056, 40_078, 40_089, 41_011, 50_003, 52_013, 60_011, 60_020, 71_006, 71_007],
+        ),
+    ],
+    other: Later,
+};
+
+/// Feishu (Server error codes; Sending messages; Custom bot usage guide).
+pub(crate) const FEISHU: Codes<i64> = Codes {
+    prefix: "code",
+    classes: &[
+        (Later, &[1_500, 19_029, 11_233, 55_001, 230_049, 99_991_400]),
+        // The robot's limit is hit; whole and half hours are the worst.
+        (After(MINUTE_MS), &[11_232, 11_247, 230_020]),
+        (Token, &[99_991_661, 99_991_663, 99_991_664, 99_991_665, 99_991_668, 99_991_671, 99_991_677]),
+        // Not in the group, resigned, out of reach, other company, dissolved, stopped the bot.
+        (Recipient, &[230_002, 230_013, 230_018, 230_029, 230_034, 230_035, 230_038, 230_053, 232_009]),
+        (
+            Content,
+            &[
+                9_499, 11_246, 19_002, 19_024, 230_001, 230_017, 230_019, 230_022, 230_025, 230_028, 230_054, 230_055,
+                230_099, 234_002,
+            ],
+        ),
+        (
+            Account,
+            &[
+                10_003, 10_012, 10_014, 19_001, 19_021, 19_022, 19_023, 230_006, 230_027, 230_036, 99_991_401,
+                99_991_662, 99_991_672, 99_991_679,
+            ],
+        ),
+    ],
+    other: Later,
+};
+
+/// WeChat (Global return codes; template messages; subscribe messages).
+pub(crate) const WECHAT: Codes<i64> = Codes {
+    prefix: "errcode",
+    classes: &[
+        (Later, &[-1]),
+        (After(MINUTE_MS), &[45_011]),
+        // The day's quota is used up.
+        (After(HOUR_MS), &[45_009]),
+        (Token, &[40_001, 40_014, 41_001, 42_001, 42_007]),
+        // Not this account's user, not following, refused or took the subscription back.
+        (Recipient, &[40_003, 40_031, 43_004, 43_101, 43_104, 46_004, 50_002]),
+        (
+            Content,
+            &[
+                40_033, 40_035, 40_037, 40_097, 40_165, 40_248, 41_028, 41_029, 41_030, 43_002, 44_002, 47_001, 47_003,
+                45_002, 45_003, 45_005,
+            ],
+        ),
+        (
+            Account,
+            &[
+                40_002, 40_013, 40_125, 40_164, 40_243, 41_002, 41_004, 43_107, 43_108, 48_001, 48_004, 50_001, 61_024,
+                89_503, 89_507, 89_501,
+            ],
+        ),
+    ],
+    other: Later,
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_code_has_two_classes() {
+        for codes in [&WECOM, &DINGTALK, &FEISHU, &WECHAT] {
+            let mut seen = BTreeSet::new();
+            for code in codes.classes.iter().flat_map(|(_, codes)| *codes) {
+                assert!(seen.insert(code), "{} {code} is listed twice", codes.prefix);
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What is sent to DingTalk work notices, and what comes of their answers.
+
+use std::time::Duration;
+
+use super::*;
+use crate::conformance::{Golden, Partial, Subject, TokenCase};
+use crate::golden::{Trial, coded};
+use crate::testing::{HttpReply, HttpServer};
+
+pub(in crate::providers) fn subject() -> Option<Subject> {
+    Some(Subject {
+        provider: INFO.name,
+        settings: |url| json!({"app_key": "ding1", "app_secret": "s3cret-44b", "agent_id": 836_390_886, "endpoint": url, "timeout_ms": 3_000}),
+        content: || json!({"type": "text", "text": "hi"}),
+        taken: fine,
+        blame: "Account",
+        complains: |words| HttpReply::json(200, &json!({"errcode": 33_012, "errmsg": words})),
+        partial: || {
+            vec![Partial {
+                to: vec!["ann", "bob"],
+                reply: fine(),
+                expected: vec!["delivered 256271667526", "delivered 256271667526"],
+            }]
+        },
+        token: Some(|| TokenCase {
+            fetched: HttpReply::json(
+                200,
+                &json!({"errcode": 0, "errmsg": "ok", "access_token": "96fc7a7axxx", "expires_in": 7_200}),
+            ),
+            token: "96fc7a7axxx",
+            expires_in: Duration::from_secs(7_200),
+            expired: vec![
+                HttpReply::json(200, &json!({"errcode": 42_001, "errmsg": "expired"})),
+                HttpReply::json(200, &json!({"errcode": 40_014, "errmsg": "invalid"})),
+            ],
+        }),
+        golden: || {
+            vec![Golden {
+                name: "text",
+                page: "DingTalk open platform: Sending work notices",
+                to: &["ann", "bob"],
+                content: json!({"type": "text", "text": "hi"}),
+                masked: &[],
+            }]
+        },
+        ..Subject::HTTP
+    })
+}
+
+fn fine() -> HttpReply {
+    HttpReply::json(200, &json!({"errcode": 0, "task_id": 256_271_667_526_u64, "request_id": "4jzllmte0wau"}))
+}
+
+fn trial() -> Trial {
+    Trial {
+        provider: INFO.name,
+        settings: json!({"app_key": "ding1", "app_secret": "s3cret", "agent_id": 836_390_886}),
+        path: "",
+        token: Some("t0ken"),
+        secrets: &["t0ken", "s3cret"],
+    }
+}
+
+// DingTalk: Sending work notices; Message types of work notices, one case for each.
+#[tokio::test]
+async fn every_type_is_the_vendors_message() {
+    let msg = |kind: &str, part: Value| json!({"agent_id": 836_390_886, "userid_list": "ann", "msg": {"msgtype": kind, kind: part}});
+    let (head, body) = (
+        json!({"bgcolor": "FFBBBBBB", "text": "h"}),
+        json!({"title": "T",
+        "form": [{"key": "k", "value": "v"}], "rich": {"num": "15.6", "unit": "yuan"}, "content": "c",
+        "image": "@lAD", "file_count": "3", "author": "Li"}),
+    );
+    let status = json!({"status_value": "done", "status_bg": "0xFFF65E5E"});
+    let buttons = json!([{"title": "Yes", "action_url": "y"}, {"title": "No", "action_url": "n"}]);
+    let cases = [
+        (json!({"type": "text", "text": "hi"}), msg("text", json!({"content": "hi"}))),
+        (json!({"type": "image", "media_id": "@m"}), msg("image", json!({"media_id": "@m"}))),
+        (
+            json!({"type": "voice", "media_id": "@m", "duration": 10}),
+            msg("voice", json!({"media_id": "@m", "duration": "10"})),
+        ),
+        (json!({"type": "file", "media_id": "@m"}), msg("file", json!({"media_id": "@m"}))),
+        (
+            json!({"type": "link", "title": "T", "text": "x", "message_url": "u", "pic_url": "@lALO"}),
+            msg("link", json!({"title": "T", "text": "x", "messageUrl": "u", "picUrl": "@lALO"})),
+        ),
+        (
+            json!({"type": "markdown", "title": "T", "text": "# x"}),
+            msg("markdown", json!({"title": "T", "text": "# x"})),
+        ),
+        (
+            json!({"type": "action_card", "title": "T", "text": "x", "single_title": "Go", "single_url": "u"}),
+            msg("action_card", json!({"title": "T", "markdown": "x", "single_title": "Go", "single_url": "u"})),
+        ),
+        (
+            json!({"type": "action_card", "title": "T", "text": "x", "btn_orientation": 0, "btns": buttons}),
+            msg(
+                "action_card",
+                json!({"title": "T", "markdown": "x", "btn_orientation": "0", "btn_json_list": buttons}),
+            ),
+        ),
+        (
+            json!({"type": "oa", "message_url": "u", "pc_message_url": "p", "head": head, "body": body,
+                "status_bar": status}),
+            msg(
+                "oa",
+                json!({"message_url": "u", "pc_message_url": "p", "head": head, "body": body, "status_bar": status}),
+            ),
+        ),
+    ];
+    let headers = json!({"content-type": "application/json; charset=utf-8"});
+    trial().goldens("ann", &fine(), &format!("POST {SEND}?access_token=***"), &headers, cases).await;
+}
+
+#[tokio::test]
+async fn people_share_a_request_and_departments_and_everyone_have_one_of_their_own() {
+    let content = json!({"type": "text", "text": "hi"});
+    for (to, name, value) in [
+        (vec!["ann", "bob"], "userid_list", json!("ann,bob")),
+        (vec!["dept:7"], "dept_id_list", json!("7")),
+        (vec!["@all"], "to_all_user", json!(true)),
+    ] {
+        let (outcomes, requests) = trial().send(&to, &content, [fine()]).await;
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0]["body"][name], value);
+        let taken = Outcome::Delivered { provider_id: Some("256271667526".to_owned()) };
+        assert_eq!(outcomes, vec![taken; to.len()]);
+    }
+}
+
+#[tokio::test]
+async fn every_documented_code_has_its_class() {
+    let cases = [
+        (-1, "later errcode_-1"),
+        (88, "later errcode_88 60000"),
+        (90_018, "later errcode_90018 60000"),
+        (143_103, "later errcode_143103 60000"),
+        (143_104, "later errcode_143104 60000"),
+        (143_105, "later errcode_143105 3600000"),
+        (143_106, "never errcode_143106 Content"),
+        (1_430_002, "never errcode_1430002 Content"),
+        (1_430_003, "later errcode_1430003"),
+        (1_430_000, "never errcode_1430000 Recipient"),
+        (1_430_004, "never errcode_1430004 Recipient"),
+        (33_012, "never errcode_33012 Recipient"),
+        (40_014, "later token_invalid"),
+        (42_001, "later token_invalid"),
+        (60_020, "never errcode_60020 Account"),
+        (40_035, "never errcode_40035 Content"),
+        (999_999, "later errcode_999999"),
+    ];
+    let content = json!({"type": "text", "text": "hi"});
+    trial().classes("ann", &content, coded(200, "errcode", "errmsg", &cases)).await;
+    let (outcomes, requests) = Trial { token: None, ..trial() }.send(&["ann"], &content, []).await;
+    assert_eq!((outcomes, requests), (vec![no_token()], vec![]));
+}
+
+#[tokio::test]
+async fn what_became_of_a_notice_is_told_for_each_person_asked_about() {
+    let said = json!({"errcode": 0, "send_result": {"invalid_user_id_list": ["zoe"],
+        "forbidden_user_id_list": ["bob"], "failed_user_id_list": [], "read_user_id_list": ["ann"],
+        "unread_user_id_list": ["cid", "stranger"], "invalid_dept_id_list": [],
+        "forbidden_list": [{"code": "143105", "count": 500, "userid": "bob"}]}});
+    let server = HttpServer::start(HttpReply::json(200, &said)).await.expect("a free port");
+    let delivery = crate::testing::call(&["ann"], json!({})).targets[0].delivery;
+    let sent = ["ann", "bob", "cid", "zoe"].map(|to| Sent { delivery, to: to.into(), provider_id: "42".into() });
+    let token = Secret::new("t0ken");
+    let receipts = trial().account(&server).ask_receipts(&sent, Some(&token)).await;
+    let receipts = receipts.expect("it can be asked").expect("it answered");
+    let mut told: Vec<_> = receipts
+        .iter()
+        .map(|r| (r.to.as_deref().unwrap_or(""), r.mark, r.reason.as_ref().map_or("", |reason| reason.code.as_str())))
+        .collect();
+    told.sort_by_key(|(to, ..)| (*to).to_owned());
+    assert_eq!(
+        told,
+        [
+            ("ann", ReceiptMark::Read, ""),
+            ("bob", ReceiptMark::Bounced, "errcode_143105"),
+            ("cid", ReceiptMark::Received, ""),
+            ("zoe", ReceiptMark::Bounced, "invalid_user"),
+        ]
+    );
+    let requests = trial().requests(&server);
+    assert_eq!(requests.len(), 1, "one notice is asked about once");
+    assert_eq!(requests[0]["request"], format!("POST {RESULT}?access_token=***"));
+    assert_eq!(requests[0]["body"], json!({"agent_id": 836_390_886, "task_id": 42}));
+}
+
+#[tokio::test]
+async fn tokens_are_fetched_notices_taken_back_and_files_uploaded() {
+    let given = json!({"errcode": 0, "errmsg": "ok", "access_token": "96fc7a7axxx", "expires_in": 7_200});
+    let server = HttpServer::start(HttpReply::json(200, &given)).await.expect("a free port");
+    let account = trial().account(&server);
+    let token = account.fetch_token().await.expect("it has tokens").expect("it was given");
+    assert_eq!((token.secret.expose(), token.expires_in.as_secs()), ("96fc7a7axxx", 7_200));
+    server.set(HttpReply::json(200, &json!({"errcode": 0, "errmsg": "ok", "media_id": "@lADO", "type": "image"})));
+    let delivery = crate::testing::call(&["ann"], json!({})).targets[0].delivery;
+    let sent = Sent { delivery, to: "ann".to_owned(), provider_id: "42".to_owned() };
+    let outcome = account.recall(&sent, Some(&Secret::new("t0ken"))).await;
+    assert_eq!(outcome, Ok(Outcome::Delivered { provider_id: None }));
+    let material = Material { name: "a.png".into(), media_type: "image/png".into(), bytes: Arc::from(&b"png"[..]) };
+    assert_eq!(account.upload(&material, Some(&Secret::new("t0ken"))).await, Ok(Ok("@lADO".to_owned())));
+    let requests = trial().requests(&server);
+    assert_eq!(requests[0]["request"], "GET /gettoken?appkey=ding1&appsecret=***");
+    assert_eq!(requests[1]["request"], format!("POST {RECALL}?access_token=***"));
+    assert_eq!(requests[1]["body"], json!({"agent_id": 836_390_886, "msg_task_id": 42}));
+    assert_eq!(requests[2]["request"], "POST /media/upload?access_token=***");
+    assert!(requests[2]["body"].as_str().is_some_and(|body| body.contains("name=\"type\"\r\n\r\nimage\r\n")));
+}

@@ -1,0 +1,175 @@
+//! What is sent to Feishu applications, and what comes of their answers.
+
+use std::time::Duration;
+
+use super::*;
+use crate::conformance::{Golden, Subject, TokenCase};
+use crate::golden::{Trial, coded};
+use crate::testing::{HttpReply, HttpServer};
+
+pub(in crate::providers) fn subject() -> Option<Subject> {
+    Some(Subject {
+        provider: INFO.name,
+        settings: |url| json!({"app_id": "cli_1", "app_secret": "s3cret-44c", "endpoint": url, "timeout_ms": 3_000}),
+        content: || json!({"type": "text", "text": "hi"}),
+        taken: fine,
+        blame: "Account",
+        complains: |words| HttpReply::json(400, &json!({"code": 230_002, "msg": words})),
+        token: Some(|| TokenCase {
+            fetched: HttpReply::json(
+                200,
+                &json!({"code": 0, "msg": "ok", "tenant_access_token": "t-caecc734c2e3328a", "expire": 7_200}),
+            ),
+            token: "t-caecc734c2e3328a",
+            expires_in: Duration::from_secs(7_200),
+            expired: vec![
+                HttpReply::json(400, &json!({"code": 99_991_663, "msg": "invalid"})),
+                HttpReply::json(401, &json!({"code": 99_991_668, "msg": "invalid"})),
+            ],
+        }),
+        golden: || {
+            vec![Golden {
+                name: "text",
+                page: "Feishu open platform: Sending messages",
+                to: &["ou_7"],
+                content: json!({"type": "text", "text": "hi"}),
+                masked: &[],
+            }]
+        },
+        ..Subject::HTTP
+    })
+}
+
+fn fine() -> HttpReply {
+    HttpReply::json(200, &json!({"code": 0, "msg": "success", "data": {"message_id": "om_dc13"}}))
+}
+
+fn trial() -> Trial {
+    Trial {
+        provider: INFO.name,
+        settings: json!({"app_id": "cli_1", "app_secret": "s3cret"}),
+        path: "",
+        token: Some("t-0ken"),
+        secrets: &["t-0ken", "s3cret"],
+    }
+}
+
+// Feishu: Sending messages; Structure of the content of messages, one case for each type.
+#[tokio::test]
+async fn every_type_is_the_vendors_message() {
+    let line = json!([{"tag": "text", "text": "a"}, {"tag": "at", "user_id": "ou_1"}]);
+    let card = json!({"schema": "2.0", "body": {"elements": []}});
+    let cases = [
+        (json!({"type": "text", "text": "hi"}), "text", json!({"text": "hi"})),
+        (
+            json!({"type": "post", "title": "T", "paragraphs": [line, line]}),
+            "post",
+            json!({"zh_cn": {"title": "T", "content": [line, line]}}),
+        ),
+        (json!({"type": "image", "image_key": "k"}), "image", json!({"image_key": "k"})),
+        (json!({"type": "file", "file_key": "k"}), "file", json!({"file_key": "k"})),
+        (json!({"type": "audio", "file_key": "k"}), "audio", json!({"file_key": "k"})),
+        (
+            json!({"type": "media", "file_key": "k", "image_key": "i"}),
+            "media",
+            json!({"file_key": "k", "image_key": "i"}),
+        ),
+        (json!({"type": "sticker", "file_key": "k"}), "sticker", json!({"file_key": "k"})),
+        (json!({"type": "interactive", "card": card}), "interactive", card.clone()),
+        (json!({"type": "share_chat", "chat_id": "oc_1"}), "share_chat", json!({"chat_id": "oc_1"})),
+        (json!({"type": "share_user", "user_id": "ou_1"}), "share_user", json!({"user_id": "ou_1"})),
+    ];
+    let id = uuid(&crate::testing::call(&["ou_7"], json!({})).targets[0].delivery);
+    let headers = json!({"authorization": "Bearer ***", "content-type": "application/json; charset=utf-8"});
+    let cases = cases.map(|(given, kind, content)| {
+        let body = json!({"receive_id": "ou_7", "msg_type": kind, "content": content.to_string(), "uuid": id});
+        (given, body)
+    });
+    trial().goldens("ou_7", &fine(), &format!("POST {MESSAGES}?receive_id_type=open_id"), &headers, cases).await;
+}
+
+#[test]
+fn the_form_of_an_id_is_told_by_how_it_begins() {
+    let cases = [
+        ("ou_7d8a", "open_id"),
+        ("on_94a1", "union_id"),
+        ("oc_a0553", "chat_id"),
+        ("ann@example.com", "email"),
+        ("4gg57", "user_id"),
+    ];
+    for (to, expected) in cases {
+        assert_eq!(id_type(to), expected, "{to}");
+    }
+}
+
+#[tokio::test]
+async fn every_documented_code_has_its_class() {
+    let cases = [
+        (230_001, "never code_230001 Content"),
+        (230_002, "never code_230002 Recipient"),
+        (230_006, "never code_230006 Account"),
+        (230_013, "never code_230013 Recipient"),
+        (230_020, "later code_230020 60000"),
+        (230_022, "never code_230022 Content"),
+        (230_025, "never code_230025 Content"),
+        (230_027, "never code_230027 Account"),
+        (230_029, "never code_230029 Recipient"),
+        (230_053, "never code_230053 Recipient"),
+        (230_099, "never code_230099 Content"),
+        (99_991_663, "later token_invalid"),
+        (99_991_661, "later token_invalid"),
+        (99_991_672, "never code_99991672 Account"),
+        (99_991_400, "later code_99991400"),
+        (777, "later code_777"),
+    ];
+    let content = json!({"type": "text", "text": "hi"});
+    trial().classes("ou_7", &content, coded(400, "code", "msg", &cases)).await;
+    let id =
+        json!({"code": 230_001, "msg": "Your request contains an invalid request parameter, ext=invalid receive_id."});
+    let limited = HttpReply::json(429, &json!({"code": 99_991_400, "msg": "too many"}));
+    let cases = [
+        (HttpReply::json(400, &id), "never code_230001 Recipient"),
+        (limited.clone().with("x-ogw-ratelimit-reset", "9"), "later http_429 9000"),
+        (limited.with("Retry-After", "3"), "later http_429 3000"),
+        (HttpReply::json(200, &json!({"code": 0, "msg": "success"})), "unknown answer"),
+        (HttpReply::json(404, &json!({})), "never http_404 Account"),
+        (fine(), "delivered om_dc13"),
+    ];
+    trial().classes("ou_7", &content, cases).await;
+    let (outcomes, requests) = Trial { token: None, ..trial() }.send(&["ou_7"], &content, []).await;
+    assert_eq!((outcomes, requests), (vec![no_token()], vec![]));
+}
+
+#[tokio::test]
+async fn tokens_are_fetched_messages_taken_back_and_files_uploaded() {
+    let given = json!({"code": 0, "msg": "ok", "tenant_access_token": "t-caecc734c2e3328a62489fe0648c4b98779515d3",
+        "expire": 7_200});
+    let server = HttpServer::start(HttpReply::json(200, &given)).await.expect("a free port");
+    let account = trial().account(&server);
+    let token = account.fetch_token().await.expect("it has tokens").expect("it was given");
+    assert_eq!(token.secret.expose(), "t-caecc734c2e3328a62489fe0648c4b98779515d3");
+    assert_eq!(token.expires_in.as_secs(), 7_200);
+    let delivery = crate::testing::call(&["ou_7"], json!({})).targets[0].delivery;
+    let sent = Sent { delivery, to: "ou_7".to_owned(), provider_id: "om_dc13".to_owned() };
+    let ours = Secret::new("t-0ken");
+    server.set(HttpReply::json(200, &json!({"code": 0, "msg": "success", "data": {}})));
+    assert_eq!(account.recall(&sent, Some(&ours)).await, Ok(Outcome::Delivered { provider_id: None }));
+    let material = |name: &str, kind: &str| Material {
+        name: name.into(),
+        media_type: kind.into(),
+        bytes: Arc::from(&b"bytes"[..]),
+    };
+    server.set(HttpReply::json(200, &json!({"code": 0, "msg": "success", "data": {"image_key": "img_1"}})));
+    assert_eq!(account.upload(&material("a.png", "image/png"), Some(&ours)).await, Ok(Ok("img_1".to_owned())));
+    server.set(HttpReply::json(200, &json!({"code": 0, "msg": "success", "data": {"file_key": "file_1"}})));
+    let uploaded = account.upload(&material("a.PDF", "application/pdf"), Some(&ours)).await;
+    assert_eq!(uploaded, Ok(Ok("file_1".to_owned())));
+    let requests = trial().requests(&server);
+    assert_eq!(requests[0]["request"], "POST /open-apis/auth/v3/tenant_access_token/internal");
+    assert_eq!(requests[0]["body"], json!({"app_id": "cli_1", "app_secret": "***"}));
+    assert_eq!(requests[1]["request"], format!("DELETE {MESSAGES}/om_dc13"));
+    assert_eq!(requests[1]["headers"]["authorization"], "Bearer ***");
+    assert_eq!(requests[2]["request"], "POST /open-apis/im/v1/images");
+    assert_eq!(requests[3]["request"], "POST /open-apis/im/v1/files");
+    assert!(requests[3]["body"].as_str().is_some_and(|body| body.contains("name=\"file_type\"\r\n\r\npdf\r\n")));
+}

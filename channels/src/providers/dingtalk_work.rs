@@ -1,0 +1,273 @@
+//! `dingtalk_work`: sends work notices of a DingTalk application to people and departments.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tidings_contract::{
+    Call, Channel, FieldError, Material, Outcome, Provider, ProviderInfo, Reason, Receipt, ReceiptMark, Secret, Sent,
+    Settings, Target, Time, Token, Unsupported,
+};
+
+use crate::SandboxInbox;
+use crate::batch::{self, Group, groups};
+use crate::catalog::dingtalk::WORK_KINDS;
+use crate::codes::DINGTALK;
+use crate::http::{HeaderMap, Method, header};
+use crate::json_api::{
+    Api, ApiSettings, DEADLINE, ENDPOINT, GivenToken, TIMEOUT, Verdict, needed, needed_secret, no_token, refused,
+};
+use crate::message::build;
+use crate::multipart::form;
+use crate::reading::Reading;
+
+/// Most users of one call; the result of a call with more cannot be asked for.
+const MOST_USERS: usize = 100;
+const SEND: &str = "/topapi/message/corpconversation/asyncsend_v2";
+const RESULT: &str = "/topapi/message/corpconversation/getsendresult";
+const RECALL: &str = "/topapi/message/corpconversation/recall";
+
+static INFO: ProviderInfo = ProviderInfo {
+    name: "dingtalk_work",
+    channel: "dingtalk_work",
+    doc: "Sends work notices of a DingTalk application. Vendor's limits: 5,000 people a minute, 500 notices a day for each \
+          person, the same text to the same person once a day (a repeat is taken and not shown).",
+    source: "DingTalk open platform: Sending work notices; Message types of work notices; Getting the result of work \
+             notices; Taking work notices back; Getting an application's access token; Uploading media",
+    settings: &[
+        needed("app_key", "The application's key (ding…)."),
+        needed_secret("app_secret", "The application's secret."),
+        needed("agent_id", "The application's id, a whole number."),
+        ENDPOINT,
+        TIMEOUT,
+    ],
+    example: r#"{"app_key": "ding0123456789abcdef", "app_secret": "0123456789abcdef", "agent_id": 836390886}"#,
+    max_recipients: MOST_USERS,
+    deadline: DEADLINE,
+};
+
+pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
+    Arc::new(DingtalkWork)
+}
+
+#[derive(Debug)]
+struct DingtalkWork;
+
+#[derive(Debug)]
+struct Account {
+    api: Api,
+    app_key: String,
+    app_secret: Secret,
+    agent_id: u64,
+}
+
+impl Provider for DingtalkWork {
+    fn info(&self) -> &'static ProviderInfo {
+        &INFO
+    }
+
+    fn open(&self, _account: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
+        let mut reading = Reading::new(settings);
+        let app_key = reading.needed_text("app_key").to_owned();
+        let app_secret = reading.needed_secret("app_secret").cloned();
+        let agent_id = reading.known("agent_id", "must be a whole number", settings.number("agent_id"));
+        let api = ApiSettings::read(&mut reading, "https://oapi.dingtalk.com");
+        let ((app_secret, agent_id), api) = reading.finish(app_secret.zip(agent_id).zip(api))?;
+        Ok(Arc::new(Account { api: api.open([&app_secret])?, app_key, app_secret, agent_id }))
+    }
+}
+
+#[async_trait]
+impl Channel for Account {
+    async fn send(&self, call: &Call) -> Vec<Outcome> {
+        let Some(token) = &call.token else { return vec![no_token(); call.targets.len()] };
+        let alone = |target: &Target| target.to == "@all" || target.to.starts_with("dept:");
+        let groups = groups(call, MOST_USERS, alone);
+        batch::send(groups, self.api.timeout(), DEADLINE, |group| self.group(call.at, token, group)).await
+    }
+
+    async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
+        let query = [("appkey", self.app_key.as_str()), ("appsecret", self.app_secret.expose())];
+        let sent = self.api.call(Method::GET, self.api.url("/gettoken", &query), HeaderMap::new(), bytes::Bytes::new());
+        let read = |answer: &_| Verdict::accept::<GivenToken>(answer, Time(0), &DINGTALK);
+        Some(self.api.settle_token(sent.await, read).map(Token::from))
+    }
+
+    async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
+        let Some(token) = token else { return Ok(no_token()) };
+        let Ok(notice) = sent.provider_id.parse::<u64>() else { return Err(Unsupported("recall")) };
+        let body = json!({"agent_id": self.agent_id, "msg_task_id": notice});
+        let sent =
+            self.api.post(self.api.url(RECALL, &[("access_token", token.expose())]), HeaderMap::new(), &body).await;
+        Ok(self.api.settle(sent, Some(token), |answer| {
+            let said = Verdict::accept::<Verdict>(answer, Time(0), &DINGTALK);
+            said.map_or_else(|outcome| outcome, |_| Outcome::Delivered { provider_id: None })
+        }))
+    }
+
+    async fn upload(&self, material: &Material, token: Option<&Secret>) -> Result<Result<String, Reason>, Unsupported> {
+        let Some(token) = token else { return Ok(Err(Reason::new(Token::INVALID, "no access token was given"))) };
+        let kind = match material.media_type.split('/').next() {
+            Some("image") => "image",
+            Some("video") => "video",
+            Some("audio") => "voice",
+            _ => "file",
+        };
+        let url = self.api.url("/media/upload", &[("access_token", token.expose())]);
+        let (content_type, body) = form(&[("type", kind)], "media", material);
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
+        let sent = self.api.call(Method::POST, url, headers, body).await;
+        let read = |answer: &_| Verdict::accept::<Uploaded>(answer, Time(0), &DINGTALK);
+        Ok(self.api.settle_as(sent, Some(token), read).map(|uploaded| uploaded.media_id))
+    }
+
+    async fn ask_receipts(
+        &self,
+        sent: &[Sent],
+        token: Option<&Secret>,
+    ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        let Some(token) = token else { return Ok(Err(Reason::new(Token::INVALID, "no access token was given"))) };
+        let mut ids: Vec<&str> = sent.iter().map(|sent| sent.provider_id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut receipts = Vec::new();
+        for id in ids {
+            match self.result(id, token).await {
+                Ok(result) => receipts.extend(result.receipts(id)),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        let asked = |receipt: &Receipt| {
+            sent.iter().any(|sent| sent.provider_id == receipt.provider_id && receipt.to.as_ref() == Some(&sent.to))
+        };
+        receipts.retain(asked);
+        Ok(Ok(receipts))
+    }
+}
+
+/// What the answer to an upload holds.
+#[derive(Deserialize)]
+struct Uploaded {
+    media_id: String,
+}
+
+/// What the answer to a notice holds.
+#[derive(Deserialize)]
+struct Taken {
+    task_id: u64,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    send_result: SendResult,
+}
+
+/// What became of a notice, by user ids.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SendResult {
+    invalid_user_id_list: Vec<String>,
+    forbidden_user_id_list: Vec<String>,
+    failed_user_id_list: Vec<String>,
+    read_user_id_list: Vec<String>,
+    unread_user_id_list: Vec<String>,
+    forbidden_list: Vec<Forbidden>,
+}
+
+/// Why somebody did not get a notice.
+#[derive(Deserialize)]
+struct Forbidden {
+    code: String,
+    userid: String,
+}
+
+impl SendResult {
+    fn receipts(self, id: &str) -> Vec<Receipt> {
+        let why = |to: &str| {
+            let found = self.forbidden_list.iter().find(|forbidden| forbidden.userid == to);
+            found.map_or_else(|| "forbidden".to_owned(), |forbidden| format!("errcode_{}", forbidden.code))
+        };
+        let lists: [(&Vec<String>, ReceiptMark, Option<&str>); 5] = [
+            (&self.read_user_id_list, ReceiptMark::Read, None),
+            (&self.unread_user_id_list, ReceiptMark::Received, None),
+            (&self.invalid_user_id_list, ReceiptMark::Bounced, Some("invalid_user")),
+            (&self.failed_user_id_list, ReceiptMark::Bounced, Some("failed")),
+            (&self.forbidden_user_id_list, ReceiptMark::Bounced, Some("")),
+        ];
+        let mut receipts = Vec::new();
+        for (names, mark, code) in lists {
+            receipts.extend(names.iter().map(|to| Receipt {
+                provider_id: id.to_owned(),
+                to: Some(to.clone()),
+                mark,
+                reason: code.map(|code| Reason::new(if code.is_empty() { why(to) } else { code.to_owned() }, "")),
+                at: None,
+            }));
+        }
+        receipts
+    }
+}
+
+impl Account {
+    async fn result(&self, id: &str, token: &Secret) -> Result<SendResult, Reason> {
+        let Ok(notice) = id.parse::<u64>() else { return Ok(SendResult::default()) };
+        let body = json!({"agent_id": self.agent_id, "task_id": notice});
+        let sent =
+            self.api.post(self.api.url(RESULT, &[("access_token", token.expose())]), HeaderMap::new(), &body).await;
+        let read = |answer: &_| Verdict::accept::<Asked>(answer, Time(0), &DINGTALK);
+        self.api.settle_as(sent, Some(token), read).map(|asked| asked.send_result)
+    }
+
+    async fn group(&self, at: Time, token: &Secret, group: Group<'_>) -> Vec<Outcome> {
+        let count = group.targets.len();
+        let body = match self.body(group.content, &group.targets) {
+            Ok(body) => body,
+            Err(detail) => return vec![refused(detail); count],
+        };
+        let sent =
+            self.api.post(self.api.url(SEND, &[("access_token", token.expose())]), HeaderMap::new(), &body).await;
+        let outcome =
+            self.api.settle(sent, Some(token), |answer| match Verdict::accept::<Taken>(answer, at, &DINGTALK) {
+                Ok(taken) => Outcome::Delivered { provider_id: Some(taken.task_id.to_string()) },
+                Err(outcome) => outcome,
+            });
+        // The vendor takes or refuses the whole; who really got it is told by receipts.
+        vec![outcome; count]
+    }
+
+    /// The vendor's message out of our content, to all of `targets`.
+    fn body(&self, content: &Value, targets: &[&Target]) -> Result<Value, String> {
+        let (kind, mut part) = build(WORK_KINDS, content)?;
+        if kind.name == "action_card" {
+            let single = part.contains_key("single_title") && part.contains_key("single_url");
+            if part.contains_key("btn_json_list") {
+                part.entry("btn_orientation").or_insert_with(|| "1".into());
+                part.retain(|name, _| !name.starts_with("single"));
+            } else if !single {
+                let lacking = if part.contains_key("single_title") { "single_url" } else { "single_title" };
+                return Err(format!("{lacking} is missing"));
+            }
+        }
+        if let Some(duration) = part.get_mut("duration") {
+            // The vendor wants its number as a text.
+            *duration = duration.to_string().into();
+        }
+        let mut body = json!({"agent_id": self.agent_id, "msg": {"msgtype": kind.vendors, kind.vendors: part}});
+        match targets[0].to.as_str() {
+            "@all" => body["to_all_user"] = true.into(),
+            to => match to.strip_prefix("dept:") {
+                Some(dept) => body["dept_id_list"] = dept.into(),
+                None => {
+                    let users: Vec<_> = targets.iter().map(|target| target.to.as_str()).collect();
+                    body["userid_list"] = users.join(",").into();
+                }
+            },
+        }
+        Ok(body)
+    }
+}
+
+#[cfg(test)]
+#[path = "../provider_tests/dingtalk_work.rs"]
+pub(super) mod tests;

@@ -1,0 +1,226 @@
+//! `wecom_app`: sends messages of a WeCom application to people, departments and tags.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tidings_contract::{
+    Blame, Call, Channel, FieldError, Material, Outcome, Provider, ProviderInfo, Reason, Secret, Sent, Settings,
+    Target, Time, Token, Unsupported,
+};
+
+use crate::SandboxInbox;
+use crate::batch::{self, Group, groups};
+use crate::catalog::wecom::APP_KINDS;
+use crate::codes::WECOM;
+use crate::http::{Answer, HeaderMap, Method, header};
+use crate::json_api::{
+    Api, ApiSettings, DEADLINE, ENDPOINT, GivenToken, TIMEOUT, Verdict, needed, needed_secret, no_token, refused,
+};
+use crate::message::build;
+use crate::multipart::form;
+use crate::reading::Reading;
+
+/// Most users of one call (document 90236).
+const MOST_USERS: usize = 1_000;
+
+static INFO: ProviderInfo = ProviderInfo {
+    name: "wecom_app",
+    channel: "wecom_app",
+    doc: "Sends messages of a WeCom application. Vendor's limits: 30 messages a minute and 1,000 an hour for each person.",
+    source: "WeCom developer centre: Sending application messages (90236); Taking application messages back (94867); \
+             Access tokens (91039); Uploading temporary media (90253); Global error codes (90313)",
+    settings: &[
+        needed("corp_id", "The company's id (ww…)."),
+        needed_secret("corp_secret", "The application's secret."),
+        needed("agent_id", "The application's id, a whole number."),
+        ENDPOINT,
+        TIMEOUT,
+    ],
+    example: r#"{"corp_id": "ww0123456789abcdef", "corp_secret": "0123456789abcdef", "agent_id": 1000002}"#,
+    max_recipients: MOST_USERS,
+    deadline: DEADLINE,
+};
+
+pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
+    Arc::new(WecomApp)
+}
+
+#[derive(Debug)]
+struct WecomApp;
+
+#[derive(Debug)]
+struct Account {
+    api: Api,
+    corp_id: String,
+    corp_secret: Secret,
+    agent_id: u64,
+}
+
+impl Provider for WecomApp {
+    fn info(&self) -> &'static ProviderInfo {
+        &INFO
+    }
+
+    fn open(&self, _account: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
+        let mut reading = Reading::new(settings);
+        let corp_id = reading.needed_text("corp_id").to_owned();
+        let corp_secret = reading.needed_secret("corp_secret").cloned();
+        let agent_id = reading.known("agent_id", "must be a whole number", settings.number("agent_id"));
+        let api = ApiSettings::read(&mut reading, "https://qyapi.weixin.qq.com");
+        let ((corp_secret, agent_id), api) = reading.finish(corp_secret.zip(agent_id).zip(api))?;
+        Ok(Arc::new(Account { api: api.open([&corp_secret])?, corp_id, corp_secret, agent_id }))
+    }
+}
+
+#[async_trait]
+impl Channel for Account {
+    async fn send(&self, call: &Call) -> Vec<Outcome> {
+        let Some(token) = &call.token else { return vec![no_token(); call.targets.len()] };
+        let groups = groups(call, MOST_USERS, |target| Whom::of(&target.to) != Whom::User);
+        batch::send(groups, self.api.timeout(), DEADLINE, |group| self.group(call.at, token, group)).await
+    }
+
+    async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
+        let query = [("corpid", self.corp_id.as_str()), ("corpsecret", self.corp_secret.expose())];
+        let url = self.api.url("/cgi-bin/gettoken", &query);
+        let sent = self.api.call(Method::GET, url, HeaderMap::new(), bytes::Bytes::new()).await;
+        let read = |answer: &_| Verdict::accept::<GivenToken>(answer, Time(0), &WECOM);
+        Some(self.api.settle_token(sent, read).map(Token::from))
+    }
+
+    async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
+        let Some(token) = token else { return Ok(no_token()) };
+        let url = self.api.url("/cgi-bin/message/recall", &[("access_token", token.expose())]);
+        let sent = self.api.post(url, HeaderMap::new(), &json!({"msgid": sent.provider_id})).await;
+        Ok(self.api.settle(sent, Some(token), |answer| {
+            let said = Verdict::accept::<Verdict>(answer, Time(0), &WECOM);
+            said.map_or_else(|outcome| outcome, |_| Outcome::Delivered { provider_id: None })
+        }))
+    }
+
+    async fn upload(&self, material: &Material, token: Option<&Secret>) -> Result<Result<String, Reason>, Unsupported> {
+        let Some(token) = token else { return Ok(Err(Reason::new(Token::INVALID, "no access token was given"))) };
+        let kind = match material.media_type.split('/').next() {
+            Some("image") => "image",
+            Some("video") => "video",
+            _ if material.media_type == "audio/amr" => "voice",
+            _ => "file",
+        };
+        let url = self.api.url("/cgi-bin/media/upload", &[("access_token", token.expose()), ("type", kind)]);
+        let (content_type, body) = form(&[], "media", material);
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
+        let sent = self.api.call(Method::POST, url, headers, body).await;
+        let read = |answer: &_| Verdict::accept::<Uploaded>(answer, Time(0), &WECOM);
+        Ok(self.api.settle_as(sent, Some(token), read).map(|uploaded| uploaded.media_id))
+    }
+}
+
+/// What the answer to an upload holds.
+#[derive(Deserialize)]
+struct Uploaded {
+    media_id: String,
+}
+
+/// What kind of recipient a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom<'a> {
+    User,
+    Everyone,
+    Party(&'a str),
+    Tag(&'a str),
+}
+
+impl<'a> Whom<'a> {
+    fn of(to: &'a str) -> Self {
+        match (to, to.strip_prefix("party:"), to.strip_prefix("tag:")) {
+            ("@all", ..) => Self::Everyone,
+            (_, Some(id), _) => Self::Party(id),
+            (_, _, Some(id)) => Self::Tag(id),
+            _ => Self::User,
+        }
+    }
+}
+
+/// What an answer holds beside the verdict: names joined by `|`, user ids in lower case.
+#[derive(Debug, Default, Deserialize)]
+struct Said {
+    #[serde(default)]
+    invaliduser: String,
+    #[serde(default)]
+    invalidparty: String,
+    #[serde(default)]
+    invalidtag: String,
+    #[serde(default)]
+    unlicenseduser: String,
+    msgid: Option<String>,
+}
+
+impl Account {
+    async fn group(&self, at: Time, token: &Secret, group: Group<'_>) -> Vec<Outcome> {
+        let (content, targets) = (group.content.clone(), group.targets.clone());
+        let body = match self.body(&content, &targets) {
+            Ok(body) => body,
+            Err(detail) => return vec![refused(detail); targets.len()],
+        };
+        let url = self.api.url("/cgi-bin/message/send", &[("access_token", token.expose())]);
+        match self.api.post(url, HeaderMap::new(), &body).await {
+            Ok(answer) => {
+                let outcomes = judge(&answer, at, &targets);
+                outcomes.into_iter().map(|outcome| self.api.clean(outcome, Some(token))).collect()
+            }
+            Err(failure) => vec![failure.into(); targets.len()],
+        }
+    }
+
+    /// The vendor's message out of our content, to all of `targets`.
+    fn body(&self, content: &Value, targets: &[&Target]) -> Result<Value, String> {
+        let (kind, mut part) = build(APP_KINDS, content)?;
+        let mut body = json!({"msgtype": kind.vendors, "agentid": self.agent_id});
+        for name in ["safe", "enable_id_trans"] {
+            if let Some(value) = part.remove(name) {
+                body[name] = value;
+            }
+        }
+        body[kind.vendors] =
+            if kind.vendors == "template_card" { part.remove("card").unwrap_or_default() } else { part.into() };
+        match Whom::of(&targets[0].to) {
+            Whom::Party(id) => body["toparty"] = id.into(),
+            Whom::Tag(id) => body["totag"] = id.into(),
+            Whom::User | Whom::Everyone => {
+                let users: Vec<_> = targets.iter().map(|target| target.to.as_str()).collect();
+                body["touser"] = users.join("|").into();
+            }
+        }
+        Ok(body)
+    }
+}
+
+/// One outcome per target: those that the vendor names as invalid did not get it, all others did.
+fn judge(answer: &Answer, at: Time, targets: &[&Target]) -> Vec<Outcome> {
+    let said = match Verdict::accept::<Said>(answer, at, &WECOM) {
+        Ok(said) => said,
+        Err(outcome) => return vec![outcome; targets.len()],
+    };
+    let names = |list: &str, to: &str| list.split('|').any(|name| !name.is_empty() && name.eq_ignore_ascii_case(to));
+    let one = |target: &&Target| {
+        let (bad, to) = match Whom::of(&target.to) {
+            Whom::Party(id) => (&said.invalidparty, id),
+            Whom::Tag(id) => (&said.invalidtag, id),
+            Whom::User | Whom::Everyone => (&said.invaliduser, target.to.as_str()),
+        };
+        if names(bad, to) {
+            return Outcome::never(Blame::Recipient, "invaliduser", "unknown, or does not see the application");
+        }
+        if names(&said.unlicenseduser, to) {
+            return Outcome::never(Blame::Account, "unlicenseduser", "has no licence for the interface");
+        }
+        Outcome::Delivered { provider_id: said.msgid.clone() }
+    };
+    targets.iter().map(one).collect()
+}
+
+#[cfg(test)]
+#[path = "../provider_tests/wecom_app.rs"]
+pub(super) mod tests;
