@@ -44,6 +44,11 @@ impl Compiled {
         filled.map_err(|unfit| Problem::fields(Code::InvalidRequest, vec![unfit.into()]))
     }
 
+    /// The content with every placeholder filled, before links and lengths are seen to; `None` if that cannot be done.
+    pub(crate) fn filled(&self, variables: &Map<String, Value>) -> Option<Value> {
+        self.content.content().render(variables, &Map::new()).ok()
+    }
+
     /// How long the texts of a filled content are, where the supplier names a limit.
     pub(crate) fn lengths(&self, content: &Value) -> Vec<render::Length> {
         self.content.lengths(content)
