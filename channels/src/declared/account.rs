@@ -162,6 +162,7 @@ impl Account {
                 at: Time(0),
                 targets: Vec::new(),
                 token: None,
+                materials: None,
             },
         );
         let body = write(call.format, &call.body.fill(&values).map_err(wrong)?).map_err(wrong)?;

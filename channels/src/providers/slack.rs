@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tidings_contract::{
     Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Secret, Sent, Settings, Target, Time, Unsupported,
 };
