@@ -1,5 +1,7 @@
 //! What is sent to Slack, and what comes of their answers.
 
+use serde_json::Value;
+
 use super::*;
 use crate::conformance::{Golden, Subject};
 use crate::golden::Trial;
