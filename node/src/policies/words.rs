@@ -9,8 +9,9 @@ use tidings_contract::{FieldError, stable_hash};
 use tidings_machine::control::{WordsChoice, WordsMode};
 use tidings_machine::partition::WordRule;
 
+use super::current::InForce;
 use super::reading::{Wrong, read};
-use super::{Active, InForce, Kind, Rule};
+use super::{Active, Kind, Rule};
 
 pub(super) const KIND: Kind = Kind {
     name: NAME,
