@@ -130,7 +130,8 @@ pub(crate) struct TemplateShape {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_after_ms: Option<u64>,
     description: String,
-    #[schema(value_type = String)]
+    #[serde(skip_serializing_if = "is_default")]
+    #[schema(value_type = Option<String>)]
     too_long: TooLong,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     track: BTreeMap<String, String>,

@@ -53,7 +53,8 @@ async fn a_text_that_is_too_long_goes_the_way_that_its_template_chose() {
     for (way, requests, state) in [("refuse", 0, "failed"), ("cut", 1, "delivered"), ("split", 2, "delivered")] {
         let spec =
             json!({"channel": "dingtalk_robot", "too_long": way, "content": {"type": "text", "text": "{{ x }}"}});
-        assert_eq!(node.template("long", spec).await["too_long"], way);
+        let shown = node.template("long", spec).await["too_long"].clone();
+        assert_eq!(shown, if way == "refuse" { json!(null) } else { json!(way) });
         let before = server.count();
         let sent = node.send(json!({"template": "long", "to": ["ops"], "variables": {"x": long}})).await;
         let trace = node.ended(sent["deliveries"][0]["id"].as_str().expect("an id")).await;
@@ -148,6 +149,6 @@ async fn a_mail_is_shown_whole_and_arrives_as_shown() {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    assert_eq!(bare(&mail), bare(body), "but for ids and time it is the same mail");
+    assert_eq!(bare(mail.trim_end()), bare(body.trim_end()), "but for ids and time it is the same mail");
     node.stop().await;
 }
