@@ -148,8 +148,8 @@ pub(crate) struct TemplateShape {
     created_by: String,
 }
 
-fn is_default(choice: &WordsChoice) -> bool {
-    *choice == WordsChoice::default()
+fn is_default<T: Default + PartialEq>(choice: &T) -> bool {
+    *choice == T::default()
 }
 
 fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> {
