@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidings_contract::{Call, Channel, DeliveryId, MessageId, MessageType, Outcome, PartitionId, Target, Time};
+use tidings_contract::{Call, DeliveryId, MessageId, MessageType, Outcome, PartitionId, Target, Time};
 
 use super::{busy, delivered};
 use crate::parts::{Rendered, send};
