@@ -194,7 +194,7 @@ pub(crate) async fn delete_material(
     // Nobody finds the bytes any more; if their home cannot be asked now, they only take room.
     let drop_bytes = vec![Command::DropMaterial { material: id.clone() }];
     if let Err(why) = app.ledger.propose(app.material_home(&id), drop_bytes).await {
-        tracing::warn!(id, ?why, "the bytes of a removed material stay for now");
+        tracing::warn!(id, ?why, "the bytes of a removed material are left behind");
     }
     Ok(StatusCode::NO_CONTENT)
 }

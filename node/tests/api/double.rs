@@ -97,6 +97,10 @@ impl Channel for Account {
         })
     }
 
+    fn callback_answer(&self) -> (&'static str, &'static str) {
+        ("application/json", r#"{"code":0,"result":0}"#)
+    }
+
     fn read_callback(
         &self,
         headers: &[(String, String)],

@@ -12,6 +12,7 @@ mod intake;
 mod leases;
 mod ownership;
 mod properties;
+mod random_outside;
 mod recalls;
 mod receipts;
 mod redrive;

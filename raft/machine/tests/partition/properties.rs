@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, ReceiptMark, Time};
-use tidings_machine::control::Sealed;
+use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Time};
 use tidings_machine::partition::{
-    Accept, Answer, Barred, Borrow, CALLBACK_TEMPLATE, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL, Expect,
-    GiveBack, Happening, Lease, Limits, Mark, OnUnknown, Owner, Partition, Policy, Quiet, RecallCommand,
-    ReceiptCommand, Recipient, Record, Redrive, Refusal, Rules, SentAs, Sheet, Span, State, Suppress,
-    SuppressionReason, TokenCommand, Want, Window,
+    Accept, Answer, Barred, Borrow, CALLBACK_TEMPLATE, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL,
+    GiveBack, Happening, Lease, Limits, OnUnknown, Owner, Partition, Policy, Quiet, Recipient, Record, Redrive,
+    Refusal, Rules, Sheet, Span, State, Suppress, SuppressionReason, Window,
 };
 use tidings_machine::{Machine, Output};
 
 use super::callbacks::callback;
 use super::fixture::{HERE, START as DAY, bytes, claim, message, outcome_of, sheet};
+use super::random_outside::{random_recall, random_receipt, random_token};
 
 /// Where the histories begin: ten seconds before quiet hours do, which begin with a minute.
 pub(super) const START: u64 = DAY + 50_000;
@@ -56,60 +55,6 @@ fn random_rules() -> impl Strategy<Value = Rules> {
     )
 }
 
-fn random_token() -> impl Strategy<Value = TokenCommand> {
-    let account = || "main".to_owned();
-    let reason = || Reason::new("500", "");
-    prop_oneof![
-        4 => (1u64..3, 1u64..3).prop_map(move |(revision, node)| {
-            TokenCommand::Claim { account: account(), revision, by: Owner { node, boot: 1 } }
-        }),
-        2 => (1u64..3, 1u64..20_000).prop_map(move |(revision, good_ms)| {
-            TokenCommand::Put { account: account(), revision, lease: 0, sealed: Sealed(vec![7]), good_ms }
-        }),
-        1 => (1u64..3).prop_map(move |revision| {
-            TokenCommand::Failed { account: account(), revision, lease: 0, reason: reason() }
-        }),
-        1 => (1u64..3).prop_map(move |revision| TokenCommand::Drop { account: account(), revision, number: 0 }),
-    ]
-}
-
-fn random_receipt() -> impl Strategy<Value = ReceiptCommand> {
-    let mark = prop_oneof![Just(ReceiptMark::Received), Just(ReceiptMark::Bounced), Just(ReceiptMark::Read)];
-    prop_oneof![
-        (random_id(), 0u8..4, 0u64..20_000).prop_map(|(delivery, id, ms)| {
-            let (account, provider_id, to) = ("main".to_owned(), format!("p-{id}"), "user-1".to_owned());
-            let until = Time(START + ms);
-            ReceiptCommand::Expect(Box::new(Expect { delivery, account, provider_id, to, until }))
-        }),
-        (0u8..4, mark, proptest::option::of(0u64..20_000)).prop_map(|(id, mark, park)| {
-            let (account, provider_id) = ("main".to_owned(), format!("p-{id}"));
-            let park_until = park.map(|ms| Time(START + ms));
-            let mark = Mark { account, provider_id, to: None, mark, reason: None, at: None, park_until };
-            ReceiptCommand::Mark(Box::new(mark))
-        }),
-    ]
-}
-
-fn random_recall() -> impl Strategy<Value = RecallCommand> {
-    prop_oneof![
-        (random_id(), 0u64..60_000).prop_map(|(delivery, by)| {
-            let sent = SentAs {
-                account: "main".to_owned(),
-                to: "user-1".to_owned(),
-                provider_id: "p-1".to_owned(),
-                template: "otp".to_owned(),
-                accepted_at: Time(START),
-                subject: None,
-            };
-            let accept_by = Time(START + by);
-            RecallCommand::Want(Box::new(Want { delivery, by: "key".to_owned(), accept_by, sent }))
-        }),
-        (random_id(), 0u64..6, 1u16..4, random_outcome()).prop_map(|(delivery, epoch, attempt, outcome)| {
-            RecallCommand::Outcome { delivery, epoch, attempt, outcome }
-        }),
-    ]
-}
-
 fn random_sheet() -> impl Strategy<Value = Sheet> {
     let template = prop_oneof![Just("otp"), Just("news")];
     let offset = proptest::option::of(0u64..20_000);
@@ -133,7 +78,7 @@ fn random_sheet() -> impl Strategy<Value = Sheet> {
     )
 }
 
-fn random_id() -> impl Strategy<Value = DeliveryId> {
+pub(super) fn random_id() -> impl Strategy<Value = DeliveryId> {
     (0u64..6, 0u16..4, 0u8..2).prop_map(|(n, index, generation)| {
         let id = DeliveryId::new(message(n), index, HERE);
         if generation == 0 { id } else { id.next_generation().expect("there is one") }
@@ -170,7 +115,7 @@ pub(super) fn random_accept() -> impl Strategy<Value = Accept> {
     )
 }
 
-fn random_outcome() -> impl Strategy<Value = Outcome> {
+pub(super) fn random_outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         2 => Just(Outcome::Delivered { provider_id: None }),
         3 => Just(Outcome::later("503", "busy")),
