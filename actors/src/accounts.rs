@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{Channel, ProviderInfo, Reason};
-use tidings_machine::control::Account;
+use tidings_contract::{Channel, ProviderInfo, Reason, Secret};
+use tidings_machine::control::{Account, Sealed};
 
 /// An account ready to send.
 #[derive(Clone, Debug)]
@@ -21,4 +21,16 @@ pub trait Accounts: Send + Sync + 'static {
     /// # Errors
     /// Why it cannot be opened, in words that may stand in a trace.
     fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason>;
+
+    /// Seals an access token of an account for the disks of the cluster.
+    ///
+    /// # Errors
+    /// Why it cannot be sealed.
+    fn seal_token(&self, name: &str, token: &Secret) -> Result<Sealed, Reason>;
+
+    /// Opens what [`Accounts::seal_token`] sealed for the account.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    fn unseal_token(&self, name: &str, sealed: &Sealed) -> Result<Secret, Reason>;
 }

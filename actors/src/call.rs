@@ -8,8 +8,10 @@ use tidings_contract::{Call, Outcome, Reason, Target, Time, planted};
 use tokio::time::{Instant, timeout};
 
 use crate::opened::Ready;
+use crate::receipts::expect;
 use crate::recorder::came_back;
 use crate::switchboard::Switchboard;
+use crate::tokens::judge;
 use crate::work::Letter;
 
 /// Letters whose call is under way. Dropped before the outcomes are known, it records that nobody can tell.
@@ -17,6 +19,8 @@ struct UnderWay {
     board: Arc<Switchboard>,
     letters: Vec<Letter>,
     began: Time,
+    /// Whether the supplier reports later what became of what it took.
+    reports: bool,
 }
 
 impl UnderWay {
@@ -24,6 +28,9 @@ impl UnderWay {
         for letter in self.letters.drain(..) {
             let outcome = outcomes.next();
             let outcome = outcome.unwrap_or_else(|| unknown("no_outcome", "the provider gave too few outcomes"));
+            if self.reports {
+                expect(&self.board, &letter, &outcome);
+            }
             came_back(&self.board, letter, self.began, outcome);
         }
     }
@@ -38,17 +45,29 @@ impl Drop for UnderWay {
 /// Sends letters of one account, template version and message type, and has what became of them recorded.
 pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<Letter>) {
     let began = board.now();
-    let request = request(&letters, began);
-    let mut under_way = UnderWay { board, letters, began };
+    let of = letters.first().map(|letter| (Arc::clone(&letter.account_name), letter.account.revision));
+    let token = of.as_ref().filter(|_| account.wants_token);
+    let token = token.and_then(|(name, revision)| board.tokens.get(name, *revision, began));
+    let request = Call { token: token.as_ref().map(|token| token.secret.clone()), ..request(&letters, began) };
+    let mut under_way = UnderWay { board, letters, began, reports: account.reports };
+    if account.wants_token && token.is_none() {
+        // It ended between the sender's look and this one.
+        let outcomes = all(&under_way, &Outcome::later("token_expired", "the access token ended just before the call"));
+        under_way.end(outcomes.into_iter());
+        return;
+    }
     let start = Instant::now();
     let sending = AssertUnwindSafe(account.opened.channel.send(&request)).catch_unwind();
     let own = under_way.letters.iter().filter_map(|letter| letter.timeout).min();
     let deadline = own.unwrap_or(account.opened.info.deadline).min(account.opened.info.deadline);
-    let outcomes = match timeout(deadline, sending).await {
+    let mut outcomes = match timeout(deadline, sending).await {
         Ok(Ok(outcomes)) => outcomes,
         Ok(Err(_)) => all(&under_way, &unknown("panic", "the provider panicked")),
         Err(_) => all(&under_way, &unknown("timeout", "the provider did not answer within its deadline")),
     };
+    if let Some((name, _)) = &of {
+        judge(&under_way.board, name, token.as_ref(), &mut outcomes);
+    }
     account.meters.call(start.elapsed());
     outcomes.iter().for_each(|outcome| account.meters.attempt(outcome));
     under_way.end(outcomes.into_iter());

@@ -27,6 +27,22 @@ pub(crate) fn alert(account: &str, code: &str) {
     metrics::counter!("tidings_route_alerts_total", &labels).increment(1);
 }
 
+/// A fetch of an access token came back.
+pub(crate) fn token_fetched(provider: &'static str, came: bool) {
+    let result = if came { "fetched" } else { "failed" };
+    metrics::counter!("tidings_token_fetches_total", "provider" => provider, "result" => result).increment(1);
+}
+
+/// Receipts came: how many, and what became of them.
+pub(crate) fn receipts(result: &'static str, count: u64) {
+    metrics::counter!("tidings_receipts_total", "result" => result).increment(count);
+}
+
+/// A provider was asked to take a delivery back.
+pub(crate) fn recall_asked(provider: &'static str, class: &'static str) {
+    metrics::counter!("tidings_recalls_total", "provider" => provider, "class" => class).increment(1);
+}
+
 /// How long after it was due a delivery is taken up, in seconds.
 pub(crate) fn lag() -> Histogram {
     metrics::histogram!("tidings_dispatch_lag_seconds")

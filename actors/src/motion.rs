@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::dedup::{Ask, DedupMsg, FingerprintError, FingerprintItem, Fingerprints, Places};
+use crate::receipts::{CallbackError, called_back};
 use crate::recorder::all_recorded;
 use crate::render::Variables;
 use crate::supervisor::{NAME, Supervisor, SupervisorMsg};
@@ -157,6 +158,20 @@ impl Motion {
         let ask = Ask { template: template.to_owned(), version, shared, items, reply, places };
         self.board.dedup.send(DedupMsg::Ask(Box::new(ask)));
         answer.await.unwrap_or(Err(FingerprintError::Lost))
+    }
+
+    /// Verifies, reads and keeps a callback of an account's supplier. Gives the media type and the body of what the supplier
+    /// wants to hear.
+    ///
+    /// # Errors
+    /// See [`CallbackError`].
+    pub async fn called_back(
+        &self,
+        account: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Result<(&'static str, &'static str), CallbackError> {
+        called_back(&self.board, account, headers, body).await
     }
 
     /// Every actor as it stands, by name.

@@ -31,6 +31,8 @@ pub(crate) enum Entry {
     Begin(Box<Letter>),
     /// Quiet hours have begun before the delivery had its turn.
     Defer { ticket: Ticket },
+    /// Something to be kept beside the next entry; nobody waits for the answer.
+    Aside(Box<Command>),
 }
 
 impl Entry {
@@ -50,6 +52,7 @@ impl Entry {
                 Command::Close { delivery: ticket.delivery(), epoch: ticket.epoch(), closing: closing.clone() }
             }
             Self::Defer { ticket } => Command::Defer { delivery: ticket.delivery(), epoch: ticket.epoch() },
+            Self::Aside(command) => Command::clone(command),
             Self::Begin(letter) => Command::Begin {
                 delivery: letter.work.ticket.delivery(),
                 attempt: letter.attempt(),

@@ -134,6 +134,7 @@ impl Recording {
                     // Another attempt is due, or the state has moved on without us: it tells what to do.
                     _ => ticket.look_again(),
                 },
+                Entry::Aside(_) => {}
                 Entry::Begin(letter) => match answer {
                     Answer::Done(State::Pending) => begun.push(*letter),
                     Answer::Refused(Refusal::WrongAttempt) if self.claimed(&letter) => begun.push(*letter),

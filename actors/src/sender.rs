@@ -23,6 +23,7 @@ use crate::recorder::came_back;
 use crate::slot::Slots;
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
+use crate::tokens::TokensMsg;
 use crate::work::Letter;
 
 /// What a sender is told.
@@ -123,7 +124,7 @@ impl Sending {
             self.waiting.retain(|letter| letter.begun);
         }
         self.let_go();
-        let mut lapsed = Vec::new();
+        let (mut lapsed, mut tokenless) = (Vec::new(), Vec::new());
         let (size, _) = self.board.bounds(self.pool);
         while let Some(letter) = self.next(size) {
             let now = self.board.now();
@@ -137,6 +138,9 @@ impl Sending {
             } else if !letter.may_go(now) {
                 let calling = letter.calling.filter(|_| letter.begun);
                 lapsed.push(Letter { slot: None, calling, ..letter });
+            } else if self.lacks_token(&letter, now) {
+                let calling = letter.calling.filter(|_| letter.begun);
+                tokenless.push(Letter { slot: None, calling, ..letter });
             } else {
                 let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
                 let letter = Letter { slot, ..letter };
@@ -150,6 +154,9 @@ impl Sending {
         }
         if !lapsed.is_empty() {
             self.board.rate_limiter.send(RateLimiterMsg::Letters(lapsed));
+        }
+        if !tokenless.is_empty() {
+            self.board.tokens_actor.send(TokensMsg::Letters(tokenless));
         }
         let in_use = self.slots.in_use();
         self.gauge.set(self.waiting.len(), in_use);
@@ -172,6 +179,12 @@ impl Sending {
         let chosen_in = letter.via.as_ref().map_or(0, |via| via.breaker);
         let guarded = letter.work.sheet.leg(letter.work.delivery.leg()).way.is_some();
         guarded && !letter.begun && breaker.epoch > chosen_in && matches!(breaker.standing(now), Standing::Open(_))
+    }
+
+    /// Whether its account wants an access token and none is known here. It is fetched before the attempt is claimed.
+    fn lacks_token(&mut self, letter: &Letter, now: tidings_contract::Time) -> bool {
+        let wants = self.accounts.wants_token(&self.board, letter);
+        wants && self.board.tokens.get(&letter.account_name, letter.account.revision, now).is_none()
     }
 
     /// The next letter that has a place, or can have one.

@@ -33,6 +33,10 @@ pub struct Settings {
     pub tick_every: Duration,
     /// How long outcomes are offered while nobody takes them and this node does not lead, before they are given up.
     pub give_up_outcomes: Duration,
+    /// How often the suppliers that have to be asked for receipts are asked.
+    pub pull_every: Duration,
+    /// How long receipts of a delivery are expected after it was taken.
+    pub receipts_for: Duration,
     /// How long calls under way may take to end when the process stops.
     pub stop_within: Duration,
 }
@@ -53,6 +57,8 @@ impl Default for Settings {
             check_every: Duration::from_secs(15),
             tick_every: Duration::from_secs(60),
             give_up_outcomes: Duration::from_secs(60),
+            pull_every: Duration::from_secs(10),
+            receipts_for: Duration::from_secs(3 * 86_400),
             stop_within: Duration::from_secs(10),
         }
     }

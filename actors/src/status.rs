@@ -10,7 +10,7 @@ use ractor::ActorCell;
 /// One actor, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActorStatus {
-    /// Its name: `supervisor`, `template`, `dedup`, `rate_limiter`, `sender/<channel>/<message type>`, `dispatcher/p0`,
+    /// Its name: `supervisor`, `template`, `dedup`, `rate_limiter`, `tokens`, `recalls`, `receipts`, `sender/<channel>/<message type>`, `dispatcher/p0`,
     /// `recorder/p0`, `timers/p0`.
     pub name: String,
     /// How often it was restarted in this process.

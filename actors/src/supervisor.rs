@@ -17,11 +17,14 @@ use crate::dispatcher::Dispatcher;
 use crate::meters;
 use crate::pool::PoolId;
 use crate::rate_limiter::RateLimiter;
+use crate::recalls::Recalls;
+use crate::receipts::Receipts;
 use crate::recorder::Recorder;
 use crate::sender::Sender;
 use crate::switchboard::Switchboard;
 use crate::template::Template;
 use crate::timers::Timers;
+use crate::tokens::Tokens;
 use crate::work::Letter;
 
 /// The name under which the supervisor itself is seen.
@@ -49,6 +52,9 @@ pub(crate) enum Kind {
     Dedup,
     RateLimiter,
     Breakers,
+    Tokens,
+    Recalls,
+    Receipts,
     Sender(PoolId),
     Recorder(PartitionId),
     Dispatcher(PartitionId),
@@ -99,7 +105,16 @@ impl Actor for Supervisor {
         let mut state = Supervising {
             board,
             children: HashMap::new(),
-            wanted: [Kind::Template, Kind::Dedup, Kind::RateLimiter, Kind::Breakers].into(),
+            wanted: [
+                Kind::Template,
+                Kind::Dedup,
+                Kind::RateLimiter,
+                Kind::Breakers,
+                Kind::Tokens,
+                Kind::Recalls,
+                Kind::Receipts,
+            ]
+            .into(),
             strikes: HashMap::new(),
             leading: BTreeMap::new(),
             waiting,
@@ -223,6 +238,9 @@ impl Supervising {
             Kind::Dedup => Actor::spawn_linked(None, Dedup, (board, gauge), me).await?.0.get_cell(),
             Kind::RateLimiter => Actor::spawn_linked(None, RateLimiter, (board, gauge), me).await?.0.get_cell(),
             Kind::Breakers => Actor::spawn_linked(None, BreakersOfNode, (board, gauge), me).await?.0.get_cell(),
+            Kind::Tokens => Actor::spawn_linked(None, Tokens, (board, gauge), me).await?.0.get_cell(),
+            Kind::Recalls => Actor::spawn_linked(None, Recalls, (board, gauge), me).await?.0.get_cell(),
+            Kind::Receipts => Actor::spawn_linked(None, Receipts, (board, gauge), me).await?.0.get_cell(),
             Kind::Sender(pool) => Actor::spawn_linked(None, Sender, (board, pool, gauge), me).await?.0.get_cell(),
             Kind::Recorder(partition) => {
                 let desk = board.desk(partition);
@@ -246,6 +264,9 @@ impl Supervising {
             Kind::Dedup => "dedup".to_owned(),
             Kind::RateLimiter => "rate_limiter".to_owned(),
             Kind::Breakers => "breakers".to_owned(),
+            Kind::Tokens => "tokens".to_owned(),
+            Kind::Recalls => "recalls".to_owned(),
+            Kind::Receipts => "receipts".to_owned(),
             Kind::Sender(pool) => {
                 self.board.pools.get(pool).map_or_else(|| "sender".to_owned(), |pool| format!("sender/{pool}"))
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use ractor::{ActorRef, MessagingErr};
 use tidings_contract::{PartitionId, Time};
 use tidings_machine::control::Account;
@@ -18,6 +18,7 @@ use crate::dispatcher::DispatcherMsg;
 use crate::health::Healths;
 use crate::in_force::{Cached, InForce};
 use crate::limited::{Held, Subject};
+use crate::opened::OpenAccounts;
 use crate::outbox::Entry;
 use crate::pool::{PoolId, Pools};
 use crate::rate_limiter::RateLimiterMsg;
@@ -26,6 +27,8 @@ use crate::sender::SenderMsg;
 use crate::status::Register;
 use crate::supervisor::SupervisorMsg;
 use crate::template::TemplateMsg;
+use crate::token_cache::TokenCache;
+use crate::tokens::TokensMsg;
 use crate::work::{Letter, Work};
 use crate::{Parts, Settings};
 
@@ -41,6 +44,11 @@ pub(crate) struct Switchboard {
     pub(crate) breakers: Post<BreakersMsg>,
     /// How the accounts stand.
     pub(crate) healths: Healths,
+    pub(crate) tokens_actor: Post<TokensMsg>,
+    /// The access tokens this process knows.
+    pub(crate) tokens: TokenCache,
+    /// Accounts whose suppliers call back.
+    pub(crate) called_back: Mutex<OpenAccounts>,
     /// Recipients whose fingerprints wait.
     pub(crate) fingerprints: AtomicUsize,
     /// Most provider calls of a pool at once; may change at any time.
@@ -71,6 +79,9 @@ impl Switchboard {
             rate_limiter: Post::default(),
             breakers: Post::default(),
             healths: Healths::default(),
+            tokens_actor: Post::default(),
+            tokens: TokenCache::default(),
+            called_back: Mutex::default(),
             fingerprints: AtomicUsize::new(0),
             pool_size: AtomicUsize::new(pool_size),
             in_motion: AtomicUsize::new(in_motion),

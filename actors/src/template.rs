@@ -11,6 +11,7 @@ use tidings_machine::control::Account;
 use tidings_machine::partition::{Closing, Sheet};
 use tokio::sync::watch;
 
+use crate::callback;
 use crate::choosing::{Held, choose_account};
 use crate::outbox::Entry;
 use crate::rate_limiter::RateLimiterMsg;
@@ -132,8 +133,9 @@ impl Actor for Template {
             return Ok(());
         }
         state.gauge.set(works.len(), 0);
+        let (callbacks, works): (Vec<Work>, Vec<Work>) = works.into_iter().partition(callback::is_one);
         state.refresh(&works);
-        let mut letters = Vec::with_capacity(works.len());
+        let mut letters: Vec<Letter> = callbacks.into_iter().filter_map(callback::letter).collect();
         let mut limited = Vec::new();
         for work in works {
             match state.letter(work) {

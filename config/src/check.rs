@@ -152,6 +152,8 @@ impl Config {
         checks.within("breaker.consecutive", breaker.consecutive, 0..=1_000_000);
         checks.within("breaker.open_ms", breaker.open_ms, 100..=3_600_000);
         checks.within("breaker.longest_open_ms", breaker.longest_open_ms, breaker.open_ms..=86_400_000);
+        checks.within("receipts.pull_every_ms", self.receipts.pull_every_ms, 1_000..=3_600_000);
+        checks.within("receipts.expected_hours", self.receipts.expected_hours, 1..=720);
     }
 
     fn check_log(&self, checks: &mut Checks) {

@@ -9,4 +9,4 @@ mod schema;
 pub use live::{Change, LIVE};
 pub use load::DEFAULT_TOML;
 pub use mistake::{Mistake, Mistakes};
-pub use schema::{Cluster, Config, Disk, Dispatch, Intake, Log, LogFormat, Node, Raft, Retry};
+pub use schema::{Cluster, Config, Disk, Dispatch, Intake, Log, LogFormat, Node, Raft, Receipts, Retry};

@@ -30,6 +30,8 @@ pub struct Config {
     pub retry: Retry,
     /// When breakers of accounts open that say nothing themselves.
     pub breaker: Breaker,
+    /// What suppliers report later.
+    pub receipts: Receipts,
     /// What the process says about itself.
     pub log: Log,
 }
@@ -183,6 +185,16 @@ pub struct Breaker {
     pub open_ms: u64,
     /// How long it stays open at most, in milliseconds.
     pub longest_open_ms: u64,
+}
+
+/// What suppliers report later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipts {
+    /// How often suppliers that have to be asked are asked, in milliseconds.
+    pub pull_every_ms: u64,
+    /// How long receipts of a delivery are expected after it was taken, in hours.
+    pub expected_hours: u64,
 }
 
 /// What the process says about itself.

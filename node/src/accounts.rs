@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tidings_actors::{Accounts, Opened};
 use tidings_channels::Registry;
-use tidings_contract::{FieldError, Provider, Reason, Settings};
-use tidings_machine::control::Account;
+use tidings_contract::{FieldError, Provider, Reason, Secret, Settings};
+use tidings_machine::control::{Account, Sealed};
+use tidings_machine::partition::CALLBACK_TEMPLATE;
 
 use crate::seal::Sealer;
+
+/// Under which name a token stands in what is sealed.
+const TOKEN: &str = "token";
 
 /// The accounts of the cluster, opened with this node's registry and sealer.
 #[derive(Clone, Debug)]
@@ -29,9 +33,11 @@ impl SealedAccounts {
         })?;
         let plain: BTreeMap<String, Value> = serde_json::from_str(&account.settings)
             .map_err(|_| wrong("account_settings", format!("the settings of account {name} cannot be read")))?;
+        // Those of callbacks are sealed under one name: their accounts are made where they are used.
+        let callback = name.strip_prefix(CALLBACK_TEMPLATE).is_some_and(|rest| rest.starts_with('/'));
         let secret = self
             .sealer
-            .unseal(name, &account.sealed)
+            .unseal(if callback { CALLBACK_TEMPLATE } else { name }, &account.sealed)
             .map_err(|error| wrong("account_sealed", format!("account {name}: {error}")))?;
         Ok((provider.as_ref(), Settings { plain, secret }))
     }
@@ -44,6 +50,24 @@ impl Accounts for SealedAccounts {
             provider.open(name, &settings).map_err(|errors| Reason::new("account_settings", words(&errors)))?;
         Ok(Opened { channel, info: provider.info() })
     }
+
+    fn seal_token(&self, name: &str, token: &Secret) -> Result<Sealed, Reason> {
+        let sealed = self.sealer.seal(&token_of(name), &BTreeMap::from([(TOKEN.to_owned(), token.clone())]));
+        sealed.map_err(|error| Reason::new("token_sealed", error.to_string()))
+    }
+
+    fn unseal_token(&self, name: &str, sealed: &Sealed) -> Result<Secret, Reason> {
+        let mut open = self
+            .sealer
+            .unseal(&token_of(name), sealed)
+            .map_err(|error| Reason::new("token_sealed", format!("account {name}: {error}")))?;
+        open.remove(TOKEN).ok_or_else(|| Reason::new("token_sealed", "there is no token in what was sealed"))
+    }
+}
+
+/// What the token of an account is sealed under: no account has a name with a slash.
+fn token_of(account: &str) -> String {
+    format!("{TOKEN}/{account}")
 }
 
 fn words(errors: &[FieldError]) -> String {

@@ -75,5 +75,11 @@ pub(crate) fn gauge(app: &App) {
         metrics::gauge!("tidings_dedup_slots", &labels).set(sizes.dedup_slots as f64);
         metrics::gauge!("tidings_cap_slots", &labels).set(sizes.cap_slots as f64);
         metrics::gauge!("tidings_suppressions", &labels).set(sizes.suppressions as f64);
+        let Some(outside) = app.ledger.partition(partition, |p| p.outside_sizes()) else { continue };
+        metrics::gauge!("tidings_access_tokens", &labels).set(outside.tokens as f64);
+        metrics::gauge!("tidings_receipts_expected", &labels).set(outside.expected as f64);
+        metrics::gauge!("tidings_receipts_parked", &labels).set(outside.parked as f64);
+        metrics::gauge!("tidings_recalls_open", &labels).set(outside.recalls as f64);
+        metrics::gauge!("tidings_callbacks_pending", &labels).set(outside.callbacks as f64);
     }
 }

@@ -70,6 +70,8 @@ codes! {
     Unauthorized = "unauthorized", 401, "The API key is missing, unknown or revoked", "Send Authorization: Bearer <key> with a valid key.";
     /// The key may not do this.
     Forbidden = "forbidden", 403, "The API key may not do this", "Use a key with the role named in detail.";
+    /// A supplier's callback that is not the supplier's.
+    CallbackRefused = "callback_refused", 401, "The callback is not the supplier's, or cannot be read", "Check the secrets of the account's callbacks; detail names what does not fit.";
     /// No such thing.
     NotFound = "not_found", 404, "There is no such thing", "Check the path and the id.";
     /// No such template.

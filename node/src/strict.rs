@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -28,16 +29,22 @@ impl FromRequest<Shared> for Raw {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
         check_media_type(request.headers())?;
-        let limit = app.limits().max_body_bytes;
-        let body = Limited::new(request.into_body(), limit).collect();
-        match tokio::time::timeout(ARRIVAL, body).await {
-            Ok(Ok(body)) => Ok(Self(body.to_bytes())),
-            Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-                Err(Problem::new(Code::BodyTooLarge, format!("the body is larger than {limit} bytes")))
-            }
-            Ok(Err(error)) => Err(Problem::new(Code::BadJson, format!("the body broke off: {error}"))),
-            Err(_) => Err(Problem::new(Code::SlowBody, format!("the body took longer than {} s", ARRIVAL.as_secs()))),
+        arrive(request.into_body(), app.limits().max_body_bytes).await.map(Self)
+    }
+}
+
+/// The bytes of a body, if it is no larger than `limit` and comes in time.
+///
+/// # Errors
+/// `body_too_large`, `slow_body`, or `bad_json` when it breaks off.
+pub(crate) async fn arrive(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(ARRIVAL, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Problem::new(Code::BodyTooLarge, format!("the body is larger than {limit} bytes")))
         }
+        Ok(Err(error)) => Err(Problem::new(Code::BadJson, format!("the body broke off: {error}"))),
+        Err(_) => Err(Problem::new(Code::SlowBody, format!("the body took longer than {} s", ARRIVAL.as_secs()))),
     }
 }
 

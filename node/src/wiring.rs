@@ -43,6 +43,8 @@ pub(crate) fn actors(config: &Config) -> tidings_actors::Settings {
     tidings_actors::Settings {
         pool_size: config.dispatch.pool_size,
         in_motion: config.dispatch.max_outstanding,
+        pull_every: Duration::from_millis(config.receipts.pull_every_ms),
+        receipts_for: Duration::from_secs(config.receipts.expected_hours.saturating_mul(3_600)),
         ..tidings_actors::Settings::default()
     }
 }

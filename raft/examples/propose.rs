@@ -42,6 +42,7 @@ fn sheet() -> Arc<Sheet> {
         way: None,
         legs: Vec::new(),
         failover_on_unknown: false,
+        callback: None,
     })
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use tidings_contract::{Clock, DeliveryId, PartitionId};
 use tidings_machine::control::{self, Control};
-use tidings_machine::partition::{Answer, Command, Ended, Hint, Limits, Owner, Partition, Record};
+use tidings_machine::partition::{Answer, Command, Ended, Hint, Limits, Owner, Partition, Record, What};
 use tidings_machine::{Machine, Output};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -112,10 +112,21 @@ impl FakeLedger {
 
     fn keep(state: &mut MutexGuard<'_, State>, partition: PartitionId, out: Output<Hint, Record>) {
         for record in out.records {
-            if let Record::Ended(ended) = record {
-                let id = ended.delivery.id;
-                let before = state.ended.insert(id, *ended);
-                assert!(before.is_none(), "{id} ended twice");
+            match record {
+                Record::Ended(ended) => {
+                    let id = ended.delivery.id;
+                    let before = state.ended.insert(id, *ended);
+                    assert!(before.is_none(), "{id} ended twice");
+                }
+                Record::Amend { delivery, event } => {
+                    if let Some(ended) = state.ended.get_mut(&delivery) {
+                        if let What::Ended { state, .. } = event.what {
+                            ended.delivery.state = state;
+                        }
+                        ended.delivery.events.push(event);
+                    }
+                }
+                _ => {}
             }
         }
         if !out.hints.is_empty() && !state.deaf {

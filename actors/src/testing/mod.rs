@@ -8,5 +8,5 @@ mod world;
 
 pub use clock::TokioClock;
 pub use ledger::{FakeLedger, Fault};
-pub use provider::{FakeAccounts, FakeChannel, MANY, ONE, Seen, Step};
+pub use provider::{Abilities, FakeAccounts, FakeChannel, MANY, ONE, Seen, Step};
 pub use world::{Spec, World};

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tidings_contract::{Call, Channel, DeliveryId, Outcome, ProviderInfo, Reason, Target, Time};
-use tidings_machine::control::Account;
+use tidings_contract::{
+    Call, Channel, DeliveryId, Outcome, ProviderInfo, Reason, Receipt, Secret, Sent, Target, Time, Token, Unsupported,
+};
+use tidings_machine::control::{Account, Sealed};
 use tokio::time::sleep;
 
 use crate::{Accounts, Opened};
@@ -84,6 +87,8 @@ pub struct FakeChannel {
     violations: Mutex<Vec<String>>,
     /// What an account gives for everything, instead of what the script says.
     broken: Mutex<HashMap<String, Outcome>>,
+    abilities: Mutex<Option<Arc<dyn Abilities>>>,
+    tokens: Mutex<Vec<(DeliveryId, Option<String>)>>,
     quiet: bool,
 }
 
@@ -96,6 +101,8 @@ impl FakeChannel {
             under_way: Mutex::default(),
             violations: Mutex::default(),
             broken: Mutex::default(),
+            abilities: Mutex::default(),
+            tokens: Mutex::default(),
             quiet: false,
         }
     }
@@ -119,6 +126,20 @@ impl FakeChannel {
         };
     }
 
+    /// Can do from now on what `abilities` can.
+    pub fn able(&self, abilities: Arc<dyn Abilities>) {
+        *self.abilities.lock() = Some(abilities);
+    }
+
+    fn abilities(&self) -> Option<Arc<dyn Abilities>> {
+        self.abilities.lock().clone()
+    }
+
+    /// The access token that came with each attempt, in order.
+    pub fn tokens(&self) -> Vec<(DeliveryId, Option<String>)> {
+        self.tokens.lock().clone()
+    }
+
     /// Everything it saw, in order.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().clone()
@@ -132,6 +153,8 @@ impl FakeChannel {
     fn begin(&self, account: &str, call: &Call) -> usize {
         let mut seen = self.seen.lock();
         let first = seen.len();
+        let token = call.token.as_ref().map(|token| token.expose().to_owned());
+        self.tokens.lock().extend(call.targets.iter().map(|target| (target.delivery, token.clone())));
         for target in &call.targets {
             if !self.under_way.lock().insert(target.delivery) {
                 self.violations.lock().push(format!("{} is attempted twice at a time", target.delivery));
@@ -203,11 +226,64 @@ impl FakeChannel {
         }
         outcomes
     }
+
+    async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
+        let abilities = self.abilities()?;
+        abilities.fetch_token().await
+    }
+
+    async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
+        self.abilities().ok_or(Unsupported("recall"))?.recall(sent, token)
+    }
+
+    async fn pull_receipts(&self, _token: Option<&Secret>) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        let abilities = self.abilities().filter(|abilities| abilities.pulls()).ok_or(Unsupported("pull_receipts"))?;
+        // The way there; a question that is withdrawn before it arrives is none.
+        sleep(Duration::from_millis(1)).await;
+        Ok(abilities.pull_receipts())
+    }
+
+    fn read_callback(
+        &self,
+        _headers: &[(String, String)],
+        body: &[u8],
+        _at: Time,
+    ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        self.abilities().ok_or(Unsupported("read_callback"))?.read_callback(body)
+    }
 }
 
 impl std::fmt::Debug for FakeChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("FakeChannel")
+    }
+}
+
+/// An account of the provider with more abilities than sending: what each does is up to a test.
+pub trait Abilities: Send + Sync + std::fmt::Debug {
+    /// See [`Channel::fetch_token`].
+    fn fetch_token(&self) -> BoxFuture<'_, Option<Result<Token, Reason>>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    /// See [`Channel::recall`].
+    fn recall(&self, _sent: &Sent, _token: Option<&Secret>) -> Result<Outcome, Unsupported> {
+        Err(Unsupported("recall"))
+    }
+
+    /// Whether there is [`Abilities::pull_receipts`].
+    fn pulls(&self) -> bool {
+        false
+    }
+
+    /// See [`Channel::pull_receipts`].
+    fn pull_receipts(&self) -> Result<Vec<Receipt>, Reason> {
+        Ok(Vec::new())
+    }
+
+    /// See [`Channel::read_callback`].
+    fn read_callback(&self, _body: &[u8]) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        Err(Unsupported("read_callback"))
     }
 }
 
@@ -219,9 +295,19 @@ impl Accounts for FakeAccounts {
     fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason> {
         let channel: Arc<dyn Channel> = Arc::new(Named(name.to_owned(), Arc::clone(&self.0)));
         match account.provider.as_str() {
-            "fake/one" => Ok(Opened { channel, info: &ONE }),
+            "fake/one" | "webhook" => Ok(Opened { channel, info: &ONE }),
             "fake/many" => Ok(Opened { channel, info: &MANY }),
             other => Err(Reason::new("no_provider", format!("there is no provider `{other}`"))),
         }
+    }
+
+    fn seal_token(&self, name: &str, token: &Secret) -> Result<Sealed, Reason> {
+        Ok(Sealed(format!("sealed for {name}: {}", token.expose()).into_bytes()))
+    }
+
+    fn unseal_token(&self, name: &str, sealed: &Sealed) -> Result<Secret, Reason> {
+        let text = String::from_utf8_lossy(&sealed.0).into_owned();
+        let open = text.strip_prefix(&format!("sealed for {name}: ")).map(Secret::new);
+        open.ok_or_else(|| Reason::new("sealed", "for another account"))
     }
 }

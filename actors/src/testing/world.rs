@@ -13,8 +13,8 @@ use tidings_machine::control::{
     WordPart,
 };
 use tidings_machine::partition::{
-    Accept, Answer, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet, State, Way,
-    Wishes,
+    Accept, Answer, Callback, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet,
+    State, Way, Wishes,
 };
 use tokio::time::sleep;
 
@@ -56,6 +56,8 @@ pub struct Spec {
     pub fallback: Vec<Option<String>>,
     /// Whether to fail over after an attempt that may have been taken.
     pub failover_on_unknown: bool,
+    /// Who is told what becomes of it.
+    pub callback: Option<Box<Callback>>,
 }
 
 impl Default for Spec {
@@ -77,6 +79,7 @@ impl Default for Spec {
             legs: Vec::new(),
             fallback: Vec::new(),
             failover_on_unknown: false,
+            callback: None,
         }
     }
 }
@@ -101,6 +104,7 @@ impl Spec {
             way: self.way.clone(),
             legs: self.legs.clone(),
             failover_on_unknown: self.failover_on_unknown,
+            callback: self.callback.clone(),
         }
     }
 }
@@ -329,6 +333,7 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         fallback: None,
         failover_on_unknown: false,
         wishes: None,
+        callback: None,
     };
     let version = TemplateVersion { version: 1, spec, created_at: Time(0), created_by: "key".to_owned() };
     let template = Template { latest: 1, versions: [(1, Arc::new(version))].into(), deleted: false };

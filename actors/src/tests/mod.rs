@@ -1,5 +1,6 @@
 //! What the motion promises, on paused time over the real machine.
 
+mod after_the_end;
 mod calm;
 mod deaths;
 mod ends;
@@ -11,6 +12,7 @@ mod policies;
 mod pools;
 mod quiet;
 mod routes;
+mod tokens;
 mod words;
 
 use std::collections::BTreeMap;

@@ -98,6 +98,8 @@ async fn every_actor_can_be_seen() {
         "dispatcher/p0",
         "dispatcher/p1",
         "rate_limiter",
+        "recalls",
+        "receipts",
         "recorder/p0",
         "recorder/p1",
         "sender/sms/notice",
@@ -105,6 +107,7 @@ async fn every_actor_can_be_seen() {
         "template",
         "timers/p0",
         "timers/p1",
+        "tokens",
     ];
     assert_eq!(names, wanted);
     let sender = seen.iter().find(|actor| actor.name.starts_with("sender")).expect("it is there");

@@ -100,6 +100,11 @@ impl DeliveryId {
         Some(next)
     }
 
+    /// The least id there is: where a walk over all of them begins.
+    pub const LEAST: Self = Self([0; 21]);
+    /// The greatest id there is.
+    pub const GREATEST: Self = Self([0xff; 21]);
+
     /// The bytes; their order is the order of time, then of the index.
     pub fn bytes(&self) -> &[u8] {
         &self.0

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{DeliveryId, FieldError, MessageType, Outcome, Reason, Secret, Setting, Settings, Time};
@@ -82,7 +82,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// [`Outcome::Unknown`]; what certainly never reached the supplier is [`Outcome::Later`].
     async fn send(&self, call: &Call) -> Vec<Outcome>;
 
-    /// How to fetch an access token, for suppliers that want one. `None`: no token is needed.
+    /// How to fetch an access token, for suppliers that want one. `None`: no token is needed; that is said at once, before
+    /// anything is awaited, because the host asks every account it opens and withdraws the question if it is not.
     ///
     /// An outcome whose reason code is [`Token::INVALID`] makes the host drop the token and fetch another.
     async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
@@ -114,7 +115,9 @@ pub trait Channel: Send + Sync + fmt::Debug {
         Err(Unsupported("upload"))
     }
 
-    /// Asks the supplier for receipts it has since the last call.
+    /// Asks the supplier for receipts it has since the last call. That there is no such thing is said before anything is
+    /// awaited, and receipts are given only after something was: the host asks every account it opens and withdraws the
+    /// question.
     ///
     /// # Errors
     /// [`Unsupported`] where the supplier calls back instead, or reports nothing.
@@ -160,7 +163,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
 
     /// Verifies and reads a callback of the supplier's.
     ///
-    /// `headers` hold the names in lower case, and under `:path` the path and the query of the address that was called.
+    /// Beside the headers of the request, whose names are in lower case, the host gives `:method` and `:path`, which has
+    /// the query string. Whether there are callbacks at all must not depend on what is given.
     ///
     /// # Errors
     /// [`Unsupported`] where the supplier never calls back.
@@ -245,7 +249,8 @@ pub struct Receipt {
 }
 
 /// What can happen to a delivery after the supplier took it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReceiptMark {
     /// It reached the device or the mailbox.
     Received,
@@ -255,6 +260,18 @@ pub enum ReceiptMark {
     Read,
     /// A link in it was followed.
     Clicked,
+}
+
+impl ReceiptMark {
+    /// The name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Bounced => "bounced",
+            Self::Read => "read",
+            Self::Clicked => "clicked",
+        }
+    }
 }
 
 /// The supplier has no such thing; names what was asked.

@@ -9,14 +9,14 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, failover, grow, history, idempotency, isolation, kills, limits, memory, replace,
-    rolling, smtp, vendors, webhook, weights,
+    Scale, all_down, any_node, backup, callbacks, failover, grow, history, idempotency, isolation, kills, limits,
+    memory, replace, rolling, smtp, vendors, webhook, weights,
 };
 use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
 use tokio::net::TcpListener;
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "kills",
     "freeze",
     "all-down",
@@ -30,6 +30,7 @@ const NAMES: [&str; 18] = [
     "smtp",
     "vendors",
     "webhook",
+    "callbacks",
     "memory",
     "limits",
     "isolation",
@@ -91,6 +92,7 @@ async fn run(name: &str) -> Proof<Report> {
         "smtp" => smtp::run(200).await,
         "vendors" => vendors::run().await,
         "webhook" => webhook::run(500).await,
+        "callbacks" => callbacks::run(Scale { kills: 2, ..scale(8_000) }).await,
         "memory" => memory::run().await,
         "limits" => limits::run(500, 2).await,
         "isolation" => isolation::run(100_000).await,

@@ -20,16 +20,7 @@ const EXCUSED: &[(&str, &str)] = &[("sandbox", "sends nothing: it is the inbox o
 
 /// MUST BE EMPTY: providers whose access tokens no node fetches yet. Their deliveries have to come back as
 /// `token_invalid`; as soon as one of them is delivered, this proof fails until it is taken off this list.
-const WAITING_FOR_TOKENS: &[&str] = &[
-    "custom_http",
-    "dingtalk_work",
-    "feishu_app",
-    "push/fcm",
-    "push/getui",
-    "wechat_mini",
-    "wechat_official",
-    "wecom_app",
-];
+const WAITING_FOR_TOKENS: &[&str] = &[];
 
 /// What `GET /v1/providers` says.
 #[derive(Debug, Deserialize)]
@@ -162,17 +153,24 @@ async fn types(cluster: &Cluster, channel: &ChannelShape) -> Proof<Vec<String>> 
     Ok(names.split(", ").map(str::to_owned).collect())
 }
 
-/// Puts every account and every template, tells the double, and waits until all nodes know all of them.
+/// Tells the double whom it plays, puts every account and every template, and waits until all nodes know all of them.
 async fn teach(cluster: &Cluster, built_in: &BuiltIn, entries: &[Entry], double: &Double) -> Proof {
+    let provider = |entry: &Entry| {
+        let found = built_in.providers.iter().find(|provider| provider.name == entry.provider);
+        found.when("finding a provider")
+    };
     let mut roles: BTreeMap<String, Role> = BTreeMap::new();
     for entry in entries {
-        let provider = built_in.providers.iter().find(|provider| provider.name == entry.provider);
-        let provider = provider.when("finding a provider")?;
-        let known: Vec<_> = provider.settings.iter().map(|setting| setting.name.clone()).collect();
-        let role = entry.role(&provider.example, &known, double);
-        put(cluster, "accounts", &entry.name, &json!({"provider": role.provider, "settings": role.settings})).await?;
-        roles.insert(entry.name.clone(), role);
-        let channel = entry.channel.as_ref().unwrap_or(&provider.channel);
+        let known: Vec<_> = provider(entry)?.settings.iter().map(|setting| setting.name.clone()).collect();
+        roles.insert(entry.name.clone(), entry.role(&provider(entry)?.example, &known, double));
+    }
+    // An account's receipts are asked for as soon as it is put.
+    Double::cast(cluster.dir(), &roles)?;
+    for (name, Role { provider, settings }) in &roles {
+        put(cluster, "accounts", name, &json!({"provider": provider, "settings": settings})).await?;
+    }
+    for entry in entries {
+        let channel = entry.channel.as_ref().unwrap_or(&provider(entry)?.channel);
         let robot = built_in.channels.iter().any(|one| one.name == *channel && one.recipient == "account");
         for (kind, content) in &entry.messages {
             let mut template = json!({"channel": channel, "content": content,
@@ -183,7 +181,6 @@ async fn teach(cluster: &Cluster, built_in: &BuiltIn, entries: &[Entry], double:
             put(cluster, "templates", &entry.template(kind), &template).await?;
         }
     }
-    Double::cast(cluster.dir(), &roles)?;
     for name in entries.iter().flat_map(|entry| entry.messages.keys().map(|kind| entry.template(kind))) {
         for url in cluster.urls() {
             let url = format!("{url}/v1/templates/{name}");

@@ -19,14 +19,18 @@ pub(super) fn dingtalk_robot(ask: &Ask<'_>) -> Taken {
     Ok(Reply::json(&json!({"errcode": 0, "errmsg": "ok"}), ask.give_robot()?))
 }
 
-/// Work notices of DingTalk. All recipients of a call share its id.
+/// Work notices of DingTalk, whose results nobody has read yet. All recipients of a call share its id.
 pub(super) fn dingtalk_work(ask: &Ask<'_>) -> Taken {
     if ask.path == "/gettoken" {
         return get_token(ask, ["appkey", "app_key"], ["appsecret", "app_secret"]);
     }
-    ask.at("/topapi/message/corpconversation/asyncsend_v2")?;
     ask.knows(&ask.param("access_token")?)?;
     let body = ask.json()?;
+    if ask.path == "/topapi/message/corpconversation/getsendresult" {
+        needs(body["task_id"].is_u64(), "task_id is missing")?;
+        return Ok(Reply::json(&json!({"errcode": 0, "send_result": {}, "request_id": ask.id("r")}), Vec::new()));
+    }
+    ask.at("/topapi/message/corpconversation/asyncsend_v2")?;
     let message = &body["msg"];
     needs(message[text(message, "msgtype")?].is_object(), "the message is missing")?;
     let people: Vec<_> = text(&body, "userid_list")?.split(',').map(str::to_owned).collect();

@@ -7,13 +7,17 @@ use serde_json::{Value, json};
 use super::Given;
 use super::ask::{Ask, Reply, Taken, mark_in, needs, text, texts};
 
-/// Tencent Cloud: SendSms.
+/// Tencent Cloud: SendSms; and PullSmsSendStatus, which never has anything new.
 pub(super) fn tencent(ask: &Ask<'_>) -> Taken {
     let body = ask.json()?;
     let signed = format!("TC3-HMAC-SHA256 Credential={}/", ask.setting("secret_id"));
     needs(ask.header("authorization")?.starts_with(&signed), "the signature is missing")?;
-    needs(ask.header("x-tc-action")? == "SendSms", "it is not SendSms")?;
     needs(text(&body, "SmsSdkAppId")? == ask.setting("sdk_app_id"), "the application is another's")?;
+    if ask.header("x-tc-action")? == "PullSmsSendStatus" {
+        let nothing = json!({"Response": {"PullSmsSendStatusSet": [], "RequestId": ask.id("r-")}});
+        return Ok(Reply::json(&nothing, Vec::new()));
+    }
+    needs(ask.header("x-tc-action")? == "SendSms", "it is not SendSms")?;
     let mark = ask.mark()?;
     let numbers = texts(&body["PhoneNumberSet"])?;
     let given: Vec<_> = numbers.iter().map(|to| ask.give(to, &mark, Some(ask.id("5000:")))).collect();
@@ -53,11 +57,14 @@ pub(super) fn aliyun(ask: &Ask<'_>) -> Taken {
     Ok(Reply::json(&json!({"Code": "OK", "Message": "OK", "RequestId": ask.id("R-"), "BizId": id}), given))
 }
 
-/// Yunpian: one number or many, a text or a template.
+/// Yunpian: one number or many, a text or a template; and receipts, of which there are never new ones.
 pub(super) fn yunpian(ask: &Ask<'_>) -> Taken {
     let form = ask.form()?;
     let field = |name: &str| form.get(name).map(String::as_str).ok_or_else(|| format!("{name} is missing"));
     needs(field("apikey")? == ask.setting("apikey"), "the key is another's")?;
+    if ask.path == "/v2/sms/pull_status.json" {
+        return Ok(Reply::json(&json!([]), Vec::new()));
+    }
     let mark = ask.mark()?;
     let numbers: Vec<_> = field("mobile")?.split(',').collect();
     let (what, many) = match ask.path {

@@ -4,6 +4,7 @@ mod accounts;
 mod asked;
 mod audit;
 mod backup;
+mod callbacks;
 mod cancel;
 mod cluster;
 mod dead_letters;
@@ -17,6 +18,8 @@ mod paths;
 mod policies;
 mod process;
 mod providers;
+mod recall;
+mod receipts;
 mod redrive;
 mod sandbox;
 pub(crate) mod shapes;
@@ -68,6 +71,10 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(messages::post_batch))
         .routes(routes!(messages::get_message))
         .routes(routes!(messages::cancel_message))
+        .routes(routes!(recall::recall_message))
+        .routes(routes!(recall::recall_delivery))
+        .routes(routes!(recall::recall_template))
+        .routes(routes!(receipts::post_receipts))
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::cancel_delivery))
@@ -95,6 +102,7 @@ fn documented() -> OpenApiRouter<Shared> {
             suppressions::list_suppressions,
             suppressions::delete_suppression
         ))
+        .routes(routes!(callbacks::put_callback, callbacks::get_callback, callbacks::delete_callback))
         .routes(routes!(audit::list_audit))
         .routes(routes!(providers::list_providers))
         .routes(routes!(sandbox::list_sandbox))

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidings_contract::{DeliveryId, PartitionId, RecipientKind};
-use tidings_machine::partition::{Answer, Command, Delivery, Ended, Policy, Recipient, Redrive, Rules, Sheet};
+use tidings_machine::partition::{
+    Answer, CALLBACK_TEMPLATE, Command, Delivery, Ended, Policy, Recipient, Redrive, Rules, Sheet,
+};
 
 use super::accounts::serves;
 use crate::app::Shared;
@@ -152,6 +154,10 @@ async fn find_made(app: &Shared, olds: Vec<DeliveryId>, done: &mut Done) {
 async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Redrive>, Problem> {
     let Ended { delivery, sheet } = ended;
     let edit = &order.edit;
+    if sheet.template == CALLBACK_TEMPLATE && (edit.latest || edit.account.is_some() || !edit.variables.is_empty()) {
+        // A callback tells what happened: there is nothing to edit.
+        return Ok(None);
+    }
     let mut new = Sheet::clone(sheet);
     // A redrive is sent now: the old times have passed.
     (new.send_at, new.expires_at) = (None, None);

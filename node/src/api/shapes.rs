@@ -65,7 +65,8 @@ pub(crate) struct EventShape {
     #[schema(value_type = String)]
     at: Time,
     /// `accepted`, `scheduled`, `suppressed`, `begun`, `attempted`, `retry`, `cancel_requested`, `redrive_of`,
-    /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`, `chosen`, `switched`, `fell_back`.
+    /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`, `chosen`, `switched`, `fell_back`, `marked`,
+    /// `recall_requested`, `recall_attempted`, `callback_for`.
     what: &'static str,
     /// Which attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,6 +126,16 @@ pub(crate) struct EventShape {
     /// How many events were left out, or in how many places words were masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
+    /// What a receipt reported: `received`, `bounced`, `read`, `clicked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<&'static str>,
+    /// When it happened, by the supplier's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    told_at: Option<Time>,
+    /// What a callback tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    happening: Option<&'static str>,
 }
 
 impl From<Event> for EventShape {
@@ -173,6 +184,22 @@ impl From<Event> for EventShape {
                 to: Some(to),
                 why: Some(why),
                 ..named("fell_back")
+            },
+            What::Marked { mark, reason, told_at } => {
+                Self { mark: Some(mark.name()), reason, told_at, ..named("marked") }
+            }
+            What::RecallRequested { by } => Self { by: Some(by), ..named("recall_requested") },
+            What::RecallAttempted { attempt, account, node, outcome } => Self {
+                attempt: Some(attempt),
+                account: Some(account),
+                node: Some(node),
+                outcome: Some(outcome.into()),
+                ..named("recall_attempted")
+            },
+            What::CallbackFor { delivery, happening } => Self {
+                delivery: Some(delivery.to_string()),
+                happening: Some(happening.name()),
+                ..named("callback_for")
             },
             _ => named("other"),
         }

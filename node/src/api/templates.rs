@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::accounts::serves;
 use super::asked::Asked;
+use super::callbacks::{CallbackShape, CallbackWritten, read};
 use super::paths::said;
 use super::refused;
 use crate::app::{App, Shared};
@@ -84,6 +85,8 @@ pub(crate) struct Written {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     words: WordsChoice,
+    /// Who is told what becomes of its deliveries.
+    callback: Option<CallbackWritten>,
 }
 
 /// Another way.
@@ -157,6 +160,9 @@ pub(crate) struct TemplateShape {
     #[serde(skip_serializing_if = "is_default")]
     #[schema(value_type = Option<Object>)]
     words: WordsChoice,
+    /// Who is told what becomes of its deliveries; the secret is `***`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<CallbackShape>,
     /// The variables it cannot do without.
     variables: Vec<String>,
     #[schema(value_type = String)]
@@ -193,6 +199,7 @@ fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> 
         description: spec.description.clone(),
         rules: serde_json::from_str(&spec.rules).unwrap_or_default(),
         words: spec.words.clone(),
+        callback: spec.callback.as_ref().map(CallbackShape::from),
         variables: compiled.variables.clone(),
         created_at: *created_at,
         created_by: created_by.clone(),
@@ -302,6 +309,13 @@ pub(crate) async fn put_template(
         }
     }
     let rules = check_own(&written.rules).map_err(|errors| Problem::fields(Code::InvalidRequest, errors))?;
+    let callback = match &written.callback {
+        None => None,
+        Some(callback) => {
+            let stored = app.ledger.control(|c| c.templates.get(&name).and_then(|t| t.current().cloned()));
+            Some(read(&app, callback, stored.as_ref().and_then(|version| version.spec.callback.as_ref()), "callback.")?)
+        }
+    };
     let spec = TemplateSpec {
         channel: written.channel,
         account: written.account,
@@ -318,6 +332,7 @@ pub(crate) async fn put_template(
         fallback: written.fallback.map(|fallback| fallback.template),
         failover_on_unknown: written.failover_on_unknown,
         wishes: Some(wishes),
+        callback,
     };
     let action = Action::PutTemplate { name: name.clone(), spec: Box::new(spec) };
     match app.ledger.change(&caller.key_id, action).await? {

@@ -75,10 +75,27 @@ fn words(out: &Out, event: &Value) -> String {
             format!("{}{}", out.state(&get("/state")), reason.map(|why| format!(": {why}")).unwrap_or_default())
         }
         "masked" => format!("words masked in {} places by the rule {}", get("/count"), get("/rule")),
+        "marked" => marked(out, event),
+        "recall_requested" => format!("recall asked for by {}", get("/by")),
+        "recall_attempted" => match get("/outcome/class").as_str() {
+            "delivered" => format!("recall {} with {}: taken back", get("/attempt"), get("/account")),
+            class => {
+                format!("recall {} with {}: {class}: {}", get("/attempt"), get("/account"), why(&event["outcome"]))
+            }
+        },
+        "callback_for" => format!("tells that {} was {}", get("/delivery"), get("/happening")),
         "omitted" => format!("({} events left out here)", get("/count")),
         // A newer node may know events that this program does not: they are shown with all their fields.
         other => format!("{other} {}", rest(event)),
     }
+}
+
+/// What a receipt said.
+fn marked(out: &Out, event: &Value) -> String {
+    let told = text(event, "/told_at");
+    let told = if told.is_empty() { told } else { format!(", at {} by its clock", absolute(&told)) };
+    let words = event.get("reason").map(why).filter(|why| !why.is_empty()).map(|why| format!(": {why}"));
+    format!("the supplier reports: {}{told}{}", out.bold(&text(event, "/mark")), words.unwrap_or_default())
 }
 
 fn attempted(out: &Out, event: &Value) -> String {

@@ -22,6 +22,7 @@ mod output;
 mod pairs;
 mod policy;
 mod providers;
+mod recall;
 mod restore;
 mod route;
 mod sandbox;
@@ -102,6 +103,8 @@ enum Command {
     Trace(trace::Trace),
     /// Cancel a delivery or a message that has not been sent yet
     Cancel(cancel::Cancel),
+    /// Take back what was sent, where its provider can; cancel what was not sent yet
+    Recall(recall::Recall),
     /// Look after templates: what is said
     #[command(subcommand)]
     Template(template::Template),
@@ -207,6 +210,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Send(send) => send.run(context).await,
         Command::Trace(trace) => trace.run(context).await,
         Command::Cancel(cancel) => cancel.run(context).await,
+        Command::Recall(recall) => recall.run(context).await,
         Command::Template(template) => template.run(context).await,
         Command::Account(account) => account.run(context).await,
         Command::Route(route) => route.run(context).await,

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tidings_actors::render::Variables;
 use tidings_channels::check_recipient;
 use tidings_contract::{Lane, RecipientKind, Time};
-use tidings_machine::partition::{Policy, Recipient, Rules, Sheet};
+use tidings_machine::partition::{Callback, CallbackSpec, Policy, Recipient, Rules, Sheet};
 
 use super::request::{Submission, To};
 use super::templates::Compiled;
@@ -105,7 +105,10 @@ pub(crate) fn check(
     let many = submission.to.len() > 1;
     let mut seen = HashSet::with_capacity(if many { submission.to.len() } else { 0 });
     let mut checked = Checked {
-        sheet: Arc::new(sheet(submission, compiled, &ways, key_id, accepted_at)),
+        sheet: Arc::new(Sheet {
+            callback: callback_of(app, compiled, key_id),
+            ..sheet(submission, compiled, &ways, key_id, accepted_at)
+        }),
         recipients: Vec::with_capacity(submission.to.len()),
         rejected: Vec::new(),
         absent: Vec::new(),
@@ -227,7 +230,15 @@ fn sheet(submission: &Submission<'_>, compiled: &Compiled, ways: &Ways, key_id: 
         way: Some(Arc::clone(&ways.way)),
         legs: ways.legs.clone(),
         failover_on_unknown: spec.failover_on_unknown,
+        callback: None,
     }
+}
+
+/// Who is told what becomes of the deliveries: the template's own callback, or the one of the key that submits.
+fn callback_of(app: &App, compiled: &Compiled, key_id: &str) -> Option<Box<Callback>> {
+    let own = compiled.version.spec.callback.clone();
+    let spec = own.or_else(|| app.ledger.control(|c| c.callbacks.get(key_id).map(|spec| CallbackSpec::clone(spec))))?;
+    Some(Box::new(Callback { spec, about: None }))
 }
 
 impl Checked {

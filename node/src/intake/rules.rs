@@ -384,6 +384,7 @@ mod tests {
             way: None,
             legs: Vec::new(),
             failover_on_unknown: false,
+            callback: None,
         }
     }
 

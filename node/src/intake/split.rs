@@ -121,6 +121,7 @@ mod tests {
             way: None,
             legs: Vec::new(),
             failover_on_unknown: false,
+            callback: None,
         }
     }
 

@@ -12,7 +12,7 @@ use tidings_contract::PartitionId;
 
 use super::{
     Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Rehearse,
-    Standing, Suppressed, SuppressedAddress, Totals,
+    Sendings, Standing, Standings, Suppressed, SuppressedAddress, Totals,
 };
 use crate::app::{App, Shared};
 
@@ -143,6 +143,8 @@ async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, Str
         Standing::KIND => reply::<Standing>(app, question).await,
         HandOver::KIND => reply::<HandOver>(app, question).await,
         Inbox::KIND => reply::<Inbox>(app, question).await,
+        Sendings::KIND => reply::<Sendings>(app, question).await,
+        Standings::KIND => reply::<Standings>(app, question).await,
         Leaderless::KIND => reply::<Leaderless>(app, question).await,
         Rehearse::KIND => reply::<Rehearse>(app, question).await,
         Suppressed::KIND => reply::<Suppressed>(app, question).await,

@@ -12,6 +12,7 @@ mod led;
 mod message;
 mod node;
 mod page;
+mod recall;
 mod rules;
 mod summary;
 
@@ -22,6 +23,7 @@ pub(crate) use delivery::{Find, Found, HeaderOf};
 pub(crate) use led::{Leaderless, Said};
 pub(crate) use message::OfMessage;
 pub(crate) use node::{GroupView, HandOver, Inbox, Seen, Standing, StandingView};
-pub(crate) use page::{Filter, Recent, cursor, merge, read_cursor};
+pub(crate) use page::{Filter, Place, Recent, cursor, merge, read_cursor};
+pub(crate) use recall::{Now, Sendings, Standings};
 pub(crate) use rules::{Rehearse, Suppressed, SuppressedAddress};
 pub(crate) use summary::Summary;

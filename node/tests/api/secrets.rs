@@ -80,3 +80,33 @@ async fn a_secret_is_in_no_answer_no_log_and_no_file() {
         files(dir.path(), &mut |path, bytes| assert!(!holds(bytes, secret), "a secret is in {}", path.display()));
     }
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_access_token_and_the_secret_of_a_callback_are_nowhere_in_plain_text() {
+    const HOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (node, double) = crate::double::node().await;
+    let callback = json!({"url": "https://127.0.0.1:9/hook", "secret": HOOK});
+    let spec = json!({"channel": "sms", "account": "twin", "content": {"text": "Hello"}, "callback": callback});
+    let mut answers = vec![node.template("told", spec).await];
+    let sent = node.send(json!({"template": "told", "to": ["+8613800138000"]})).await;
+    let id = sent["deliveries"][0]["id"].as_str().expect("an id").to_owned();
+    answers.push(node.ended(&id).await);
+    answers.push(node.post(&format!("/v1/deliveries/{id}/recall"), json!({})).await.expect(200));
+    answers.push(node.get("/v1/deliveries").await.expect(200));
+    answers.push(node.get("/v1/templates").await.expect(200));
+    assert_eq!(double.tokens.lock().len(), 2, "the token was used");
+    let tokens = double.tokens.lock().clone();
+    assert!(tokens.iter().all(|token| token.as_ref().is_some_and(|t| t.starts_with(crate::double::TOKEN))));
+    let dir = node.stop().await;
+    let log = lines.0.lock().clone();
+    for secret in [crate::double::TOKEN, &HOOK[6..]] {
+        assert!(answers.iter().all(|answer| !holds(answer.to_string().as_bytes(), secret)), "a secret is in an answer");
+        assert!(!holds(&log, secret), "a secret is in the log");
+        files(dir.path(), &mut |path, bytes| assert!(!holds(bytes, secret), "a secret is in {}", path.display()));
+    }
+}

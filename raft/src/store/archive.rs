@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tidings_contract::{DeliveryId, MessageId, Time, stable_hash};
-use tidings_machine::partition::{Ended, Event, Header, Record};
+use tidings_machine::partition::{Ended, Event, Header, Record, State, What};
 
 use super::archive_block::Pending;
 use super::archive_find::on_disk;
@@ -213,6 +213,10 @@ impl ArchiveStore {
         }
         more.sort_by_key(|event| event.at);
         more.retain(|event| !ended.delivery.events.contains(event));
+        // The one end that can follow another: what was delivered was taken back.
+        if more.iter().any(|event| matches!(event.what, What::Ended { state: State::Recalled, .. })) {
+            ended.delivery.state = State::Recalled;
+        }
         ended.delivery.events.extend(more);
         Ok(ended)
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use tidings_contract::{DeliveryId, Time, stable_hash};
-use tidings_machine::partition::Ended;
+use tidings_machine::partition::{Ended, State};
 
 use super::archive::{ArchiveError, ArchiveStore, Day, ended_key, unreadable};
 use super::archive_block::{Pending, Slice};
@@ -200,12 +200,18 @@ impl Query {
         (self.since..self.until).contains(&id.message().time())
     }
 
-    fn matches(&self, ended: &Ended) -> bool {
+    /// Whether a delivery is wanted, as far as its record says: what was delivered may have been recalled since.
+    fn may_match(&self, ended: &Ended) -> bool {
         let same = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
         same(&self.recipient, &ended.delivery.to)
             && same(&self.template, &ended.sheet.template)
             && (self.biz_id.is_none() || self.biz_id == ended.sheet.biz_id)
-            && (self.states.is_empty() || self.states.contains(&ended.delivery.state))
+            && (self.takes_state(ended)
+                || ended.delivery.state == State::Delivered && self.states.contains(&State::Recalled))
+    }
+
+    fn takes_state(&self, ended: &Ended) -> bool {
+        self.states.is_empty() || self.states.contains(&ended.delivery.state)
     }
 }
 
@@ -234,8 +240,9 @@ impl ArchiveStore {
                         value.map_or_else(|| self.kept(&trees, &ended_key(&id)), |value| Ok(Some(value)))?
                 {
                     let ended: Ended = codec::decode(&value).map_err(unreadable)?;
-                    if query.matches(&ended) {
-                        page.items.push(self.amended(ended)?);
+                    if query.may_match(&ended) {
+                        let ended = self.amended(ended)?;
+                        page.items.extend(query.takes_state(&ended).then_some(ended));
                     }
                 }
                 if work == 0 || page.items.len() >= limit {

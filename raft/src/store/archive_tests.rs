@@ -42,6 +42,7 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         way: None,
         legs: Vec::new(),
         failover_on_unknown: false,
+        callback: None,
     };
     let message = MessageId::new(START.after_ms(number), PartitionId(3), number);
     let delivery = Delivery {
@@ -341,4 +342,35 @@ async fn what_disk_version_1_kept_one_by_one_is_read_beside_blocks() {
     assert!(kept.iter().all(|one| archive.get(&one.delivery.id) == Ok(Some(one.clone()))));
     let newest: Vec<_> = kept.iter().rev().map(|one| one.delivery.id).collect();
     assert_eq!(all(&archive, &Query::default(), 77).0, newest);
+}
+
+#[tokio::test]
+async fn what_was_taken_back_after_its_end_is_found_as_recalled_and_not_as_delivered() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_disk, archive) = open(&dir).await;
+    let kept: Vec<_> = (0..10).map(|n| ended(n, "user", START.after_ms(n))).collect();
+    for (index, one) in kept.iter().enumerate() {
+        keep(&archive, index as u64, one);
+    }
+    // Two days later: the record of its end stays as it is, an amendment says the rest.
+    let what = What::Ended { state: State::Recalled, reason: None };
+    let event = Event { at: START.after_ms(2 * DAY), what };
+    let id = kept[3].delivery.id;
+    for index in [10, 11] {
+        archive.record(index, event.at, vec![Record::Amend { delivery: id, event: event.clone() }]).expect("kept");
+    }
+    for written in [false, true] {
+        if written {
+            archive.flush().expect("written");
+        }
+        let one = archive.get(&id).expect("readable").expect("it ended");
+        assert_eq!(
+            (one.delivery.state, one.delivery.events.iter().filter(|e| **e == event).count()),
+            (State::Recalled, 1)
+        );
+        for (states, count) in [(vec![State::Recalled], 1), (vec![State::Delivered], 9), (vec![], 10)] {
+            let (found, _) = all(&archive, &Query { states: states.clone(), ..Query::default() }, 4);
+            assert_eq!(found.len(), count, "{states:?}");
+        }
+    }
 }

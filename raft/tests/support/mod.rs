@@ -170,6 +170,7 @@ pub fn sheet() -> Arc<Sheet> {
         way: None,
         legs: Vec::new(),
         failover_on_unknown: false,
+        callback: None,
     })
 }
 

@@ -1,7 +1,10 @@
 //! How API keys are added and revoked.
 
+use std::sync::Arc;
+
 use super::apply::Change;
 use super::{Answer, ApiKey, Control, Refusal, Role};
+use crate::partition::CallbackSpec;
 
 /// Most API keys, the revoked ones included: the audit log names them.
 const MOST_KEYS: usize = 10_000;
@@ -37,6 +40,25 @@ impl Control {
         if let Some(key) = self.keys.get_mut(id) {
             key.revoked_at = Some(self.now);
             self.key_hashes.remove(&key.hash);
+        }
+        self.callbacks.remove(id);
+        Ok(Change::Made(Answer::Done))
+    }
+
+    /// A key that was revoked submits nothing any more, so it has no callback.
+    pub(super) fn put_callback(&mut self, key: String, callback: Option<CallbackSpec>) -> Result<Change, Refusal> {
+        self.keys.get(&key).filter(|key| key.revoked_at.is_none()).ok_or(Refusal::NotFound)?;
+        let same = match (&callback, self.callbacks.get(&key)) {
+            (None, None) => true,
+            (Some(new), Some(old)) => *new == **old,
+            _ => false,
+        };
+        if same {
+            return Ok(Change::None(Answer::Done));
+        }
+        match callback {
+            Some(callback) => drop(self.callbacks.insert(key, Arc::new(callback))),
+            None => drop(self.callbacks.remove(&key)),
         }
         Ok(Change::Made(Answer::Done))
     }

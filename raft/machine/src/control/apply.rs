@@ -80,6 +80,7 @@ impl Control {
                 self.probe_account(&account, epoch, node, lapse_ms)
             }
             Action::CloseAccount { account, epoch } => self.close_account(&account, epoch),
+            Action::PutCallback { key, callback } => self.put_callback(key, callback.map(|callback| *callback)),
         }
     }
 
@@ -115,5 +116,6 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::TripAccount { account, .. } => ("trip_account", account.clone()),
         Action::ProbeAccount { account, .. } => ("probe_account", account.clone()),
         Action::CloseAccount { account, .. } => ("close_account", account.clone()),
+        Action::PutCallback { key, .. } => ("put_callback", key.clone()),
     }
 }

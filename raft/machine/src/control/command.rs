@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId};
 
 use super::{ApiKey, NodeInfo, PolicySpec, Role, RouteSpec, Sealed, TemplateSpec};
-use crate::partition::{BreakerPolicy, Wishes};
+use crate::partition::{BreakerPolicy, CallbackSpec, Wishes};
 
 /// A change, and who asks for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -183,6 +183,13 @@ pub enum Action {
         account: String,
         /// The epoch of its breaker; refused as `Stale` when it is another by now.
         epoch: u64,
+    },
+    /// Who is told what becomes of the deliveries that a key submits; a template's own callback goes first.
+    PutCallback {
+        /// The key's id.
+        key: String,
+        /// Who, or nobody.
+        callback: Option<Box<CallbackSpec>>,
     },
 }
 

@@ -10,6 +10,7 @@ use super::{
     Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, NodeInfo, Policies, Routes, Template,
     WordPart,
 };
+use crate::partition::CallbackSpec;
 use crate::{Machine, Output};
 
 /// Everything operators decide.
@@ -50,6 +51,9 @@ pub struct Control {
     /// The breakers of accounts.
     #[serde(default)]
     pub breakers: Breakers,
+    /// Who is told what becomes of the deliveries that a key submits, by the key's id.
+    #[serde(default)]
+    pub callbacks: BTreeMap<String, Arc<CallbackSpec>>,
 }
 
 impl Control {

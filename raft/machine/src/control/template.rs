@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{MessageType, Time};
 
-use crate::partition::{OnUnknown, RetryPolicy, Wishes};
+use crate::partition::{CallbackSpec, OnUnknown, RetryPolicy, Wishes};
 
 /// What an operator writes; checked at the edge before it is proposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct TemplateSpec {
     /// What the template itself says about delivering. `None` in templates of older programs, whose `retry` holds as it is.
     #[serde(default)]
     pub wishes: Option<Wishes>,
+    /// Who is told what becomes of its deliveries.
+    #[serde(default)]
+    pub callback: Option<CallbackSpec>,
 }
 
 /// What a template wants of the policies of the kind `words`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, MessageId, Time};
 
-use super::{BreakerPolicy, Delivery, Header, Sheet, State};
+use super::{BreakerPolicy, Delivery, Header, RecallStanding, ReceiptAnswer, Sheet, State, TokenAnswer};
 
 /// What a partition answers to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,12 @@ pub enum Answer {
     },
     /// Nothing was changed.
     Refused(Refusal),
+    /// About the access token of an account.
+    Token(TokenAnswer),
+    /// About receipts.
+    Receipt(ReceiptAnswer),
+    /// How the wish to have a delivery back stands.
+    Recall(RecallStanding),
 }
 
 /// What became of a claim of an idempotency key.
@@ -76,6 +82,8 @@ pub enum Refusal {
     Suppressed,
     /// The API key has as many pending deliveries here as it may. Come back later.
     KeyFull,
+    /// The command names an older lease, token or revision of an account than the present one.
+    Outdated,
 }
 
 /// What the leader's actors might want to do now. Losing one costs delay, never a message.

@@ -37,6 +37,9 @@ impl Partition {
                 self.limiter.give_back(&unused, self.now);
                 Ok(Answer::Done(State::Pending))
             }
+            Command::Token(command) => self.outside.tokens.apply(command, self.now),
+            Command::Receipt(command) => Ok(self.receipt(command, out)),
+            Command::Recall(command) => self.recall(command, out),
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))
@@ -74,6 +77,7 @@ impl Partition {
         self.slots.prune(self.now, most);
         self.suppressions.prune(self.now, most);
         self.breakers.prune(self.now, most);
+        self.outside.prune(self.now, most);
         self.tally.prune(self.now);
     }
 }

@@ -8,7 +8,9 @@ use super::breakers::{Crossed, is_failure};
 use super::failover::{Next, after, alerts};
 use super::judge::hushed;
 use super::state::Waiting;
-use super::{Answer, Delivery, Hint, Masked, Partition, Record, Refusal, Sheet, State, Via, Way, What, WordRule};
+use super::{
+    Answer, Delivery, Hint, Masked, Partition, Record, Refusal, Sheet, State, Via, Way, What, WordRule, tokens,
+};
 use crate::Output;
 
 impl Partition {
@@ -60,7 +62,11 @@ impl Partition {
         if delivery.begun.take().is_none() {
             chosen(delivery, &sheet, self.now, attempt, &account, via.as_deref());
         }
-        let next = after(delivery, &sheet, &account, self.now, &outcome);
+        let next = match after(delivery, &sheet, &account, self.now, &outcome) {
+            // The token is fetched anew: no reason to wait.
+            Next::Retry(_) if tokens::is_first_invalid(delivery, &outcome) => Next::Retry(self.now),
+            next => next,
+        };
         for Masked { rule, places } in masked.into_iter().take(WordRule::MOST) {
             delivery.note(self.now, What::Masked { attempt, rule, places });
         }
@@ -142,6 +148,7 @@ impl Partition {
         let Waiting { delivery, sheet: key } = self.pending.remove(&id).ok_or(Refusal::NotPending)?;
         let sheet = Arc::clone(self.sheets.get(&key).ok_or(Refusal::NotPending)?);
         self.sheets.drop_one(&key);
+        self.outside.callbacks = self.outside.callbacks.saturating_sub(u64::from(sheet.tells()));
         Ok(Answer::Done(self.end(Arc::unwrap_or_clone(delivery), &sheet, state, reason, out)))
     }
 }

@@ -135,6 +135,7 @@ impl Partition {
         if let (State::Failed | State::Unknown, Some(reason)) = (state, reason) {
             self.bury(&delivery, sheet, reason);
         }
+        self.tell_of_end(&delivery, sheet, out);
         out.hints.push(Hint::Ended { delivery: delivery.id, state });
         out.records.push(Record::Ended(Box::new(Ended { delivery, sheet: sheet.ended() })));
         state

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Barred, Header, Masked, Sheet, SuppressionReason, Via};
+use super::{Barred, Header, Masked, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand, Via};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -113,6 +113,12 @@ pub enum Command {
         /// Which breakers stand in the way.
         why: String,
     },
+    /// About the access token of an account, at the account's home. Answered by `Token` or `Refused`.
+    Token(TokenCommand),
+    /// About receipts of suppliers. Answered by `Receipt`.
+    Receipt(ReceiptCommand),
+    /// About a delivery that somebody wants back. Answered by `Recall` or `Refused`.
+    Recall(RecallCommand),
 }
 
 /// An address that nothing is to be sent to any more.

@@ -56,6 +56,14 @@ impl Tally {
         }
     }
 
+    /// One that had been delivered was taken back. A day that is no longer kept stays forgotten.
+    pub(super) fn recalled(&mut self, template: &str, accepted_at: Time) {
+        self.totals.take_back();
+        if let Some(counts) = self.days.get_mut(&accepted_at.day()).and_then(|day| day.get_mut(template)) {
+            counts.take_back();
+        }
+    }
+
     /// Forgets at most one day that is no longer kept.
     pub(super) fn prune(&mut self, now: Time) {
         if self.next().is_some_and(|at| at <= now) {
@@ -67,5 +75,15 @@ impl Tally {
     pub(super) fn next(&self) -> Option<Time> {
         let (day, _) = self.days.first_key_value()?;
         Some(Time((u64::from(*day) + u64::from(DAYS_KEPT)) * 86_400_000))
+    }
+}
+
+impl Counts {
+    /// Moves one from delivered to recalled, if there is one.
+    fn take_back(&mut self) {
+        if let Some(delivered) = self.ended.get_mut(&State::Delivered).filter(|delivered| **delivered > 0) {
+            *delivered -= 1;
+            *self.ended.entry(State::Recalled).or_default() += 1;
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! What happened to a delivery, in order: the trace.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{DeliveryId, Outcome, Reason, Time};
+use tidings_contract::{DeliveryId, Outcome, Reason, ReceiptMark, Time};
 
-use super::{RouteRef, State};
+use super::{Happening, RouteRef, State};
 
 /// One thing that happened to a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,5 +135,37 @@ pub enum What {
         to: String,
         /// Why.
         why: String,
+    },
+    /// The supplier reported something about it.
+    Marked {
+        /// What.
+        mark: ReceiptMark,
+        /// The supplier's words.
+        reason: Option<Reason>,
+        /// When it happened, by the supplier's clock.
+        told_at: Option<Time>,
+    },
+    /// Somebody asked to have it back.
+    RecallRequested {
+        /// The API key that asked.
+        by: String,
+    },
+    /// The provider was asked to take it back.
+    RecallAttempted {
+        /// Which time, from 1.
+        attempt: u16,
+        /// With which account.
+        account: String,
+        /// By which node.
+        node: u64,
+        /// What the provider said; `Delivered` means: taken back.
+        outcome: Outcome,
+    },
+    /// It is a callback that tells of another delivery.
+    CallbackFor {
+        /// That delivery.
+        delivery: DeliveryId,
+        /// What happened to it.
+        happening: Happening,
     },
 }

@@ -90,6 +90,21 @@ impl<K: Ord + Clone, V> Expiring<K, V> {
         }
     }
 
+    /// The entry, to be changed, whether or not it ran out. When it runs out stays the same.
+    pub(super) fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.entries.get_mut(key).map(|(value, _)| value)
+    }
+
+    /// Takes out the entry that would run out first.
+    pub(super) fn drop_first(&mut self) {
+        if let Some((_, key)) = self.index.pop_first() {
+            self.entries.remove(&key);
+        }
+    }
+
     /// When the next entry runs out.
     pub(super) fn next(&self) -> Option<Time> {
         self.index.first().map(|(until, _)| *until)

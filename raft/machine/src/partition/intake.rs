@@ -117,6 +117,7 @@ impl Partition {
             let due = delivery.due;
             delivery.note(self.now, What::Scheduled { due });
         }
+        self.outside.callbacks += u64::from(sheet.tells());
         (delivery.due, delivery.first_due) = (judgement.due, judgement.due);
         judgement.events().for_each(|what| delivery.note(self.now, what));
         self.take_slots(&delivery, sheet);

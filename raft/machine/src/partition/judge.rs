@@ -78,7 +78,8 @@ struct Beside {
 type Step = fn(&Partition, Case<'_>, Time, Option<&Beside>, &mut Judgement);
 
 impl Judgement {
-    fn new(due: Time) -> Self {
+    /// Nothing against it.
+    pub(super) fn new(due: Time) -> Self {
         Self { state: State::Pending, reason: None, due, findings: Vec::new() }
     }
 

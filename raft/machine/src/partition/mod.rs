@@ -4,6 +4,7 @@ mod answer;
 mod apply;
 mod attempts;
 mod breakers;
+mod callback;
 mod choice;
 mod closing;
 mod command;
@@ -18,7 +19,10 @@ mod idempotency;
 mod intake;
 mod judge;
 mod limiter;
+mod outside;
 mod quiet;
+mod recalls;
+mod receipts;
 mod record;
 mod redrive;
 mod restored;
@@ -29,12 +33,14 @@ mod sheets;
 mod slots;
 mod state;
 mod suppressions;
+mod tokens;
 mod unsubscribing;
 mod way;
 mod wishes;
 mod words;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
+pub use callback::{About, CALLBACK_CHANNEL, CALLBACK_TEMPLATE, Callback, CallbackSpec, Happening, Subject};
 pub use choice::{Choice, Health, choose};
 pub use command::{
     Accept, Borrow, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive, Suppress,
@@ -43,11 +49,15 @@ pub use delivery::{Delivery, State};
 pub use event::{Event, What};
 pub use judge::{Finding, Judgement, Ruling};
 pub use limiter::{life_ms, margin_ms};
+pub use outside::OutsideSizes;
+pub use recalls::{Recall, RecallCommand, RecallStanding, SentAs, Want};
+pub use receipts::{Expect, Mark, ReceiptAnswer, ReceiptCommand};
 pub use record::{Ended, Header, Record};
 pub use rules::{Barred, Cap, CapKind, Quiet, Rules, Span, Window};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use state::{Counts, DeadLetter, Partition, Sizes};
 pub use suppressions::{EVERY_CHANNEL, Suppression, SuppressionKey, SuppressionReason};
+pub use tokens::{HeldToken, TokenAnswer, TokenCommand};
 pub use way::{
     BreakerPolicy, CallPolicy, CodeAction, CodeRule, Course, Leg, LegView, RouteRef, Tried, Via, Way, WayAccount,
     code_fits,

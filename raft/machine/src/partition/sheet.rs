@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{Lane, MessageType, Time};
 
-use super::{Leg, Rules, Way};
+use super::{Callback, Leg, Rules, Way};
 
 /// What all deliveries of one message (of one generation) share. Fixed when the message is accepted: a later change of
 /// the template or of a default does not reach messages that were already accepted.
@@ -50,6 +50,9 @@ pub struct Sheet {
     /// Whether another account or leg may be tried after an attempt that may have been taken.
     #[serde(default)]
     pub failover_on_unknown: bool,
+    /// Who is told what becomes of its deliveries, or, for a callback, what it tells.
+    #[serde(default)]
+    pub callback: Option<Box<Callback>>,
 }
 
 impl Sheet {

@@ -13,6 +13,7 @@ use super::dead_letters::DeadLetters;
 use super::dedup::Dedup;
 use super::idempotency::{Keys, Parts};
 use super::limiter::Limiter;
+use super::outside::Outside;
 use super::sheets::{SheetKey, Sheets};
 use super::slots::Slots;
 use super::suppressions::Suppressions;
@@ -41,6 +42,8 @@ pub struct Partition {
     pub(super) suppressions: Suppressions,
     #[serde(default)]
     pub(super) breakers: Breakers,
+    #[serde(default)]
+    pub(super) outside: Outside,
 }
 
 /// A pending delivery and which sheet it carries.
@@ -198,7 +201,7 @@ impl Partition {
     /// When the next thing runs out that a `Tick` would forget; commands forget a few each on their own.
     pub fn next_expiry(&self) -> Option<Time> {
         let all = [self.parts.next(), self.keys.next(), self.dedup.next(), self.limiter.next(), self.tally.next()];
-        let rules = [self.slots.next(), self.suppressions.next(), self.breakers.next()];
+        let rules = [self.slots.next(), self.suppressions.next(), self.breakers.next(), self.outside.next()];
         all.into_iter().chain(rules).flatten().min()
     }
 

@@ -72,6 +72,7 @@ fn spec(content: &str, account: Option<&str>) -> TemplateSpec {
         fallback: None,
         failover_on_unknown: false,
         wishes: None,
+        callback: None,
     }
 }
 

@@ -151,6 +151,7 @@ pub(crate) fn sheet() -> Sheet {
         way: None,
         legs: Vec::new(),
         failover_on_unknown: false,
+        callback: None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod borrowing;
+mod callbacks;
 mod closing;
 mod failover;
 mod fixture;
@@ -11,7 +12,10 @@ mod intake;
 mod leases;
 mod ownership;
 mod properties;
+mod recalls;
+mod receipts;
 mod redrive;
 mod routed;
 mod rule_properties;
 mod rules;
+mod tokens;

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
+use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, ReceiptMark, Time};
+use tidings_machine::control::Sealed;
 use tidings_machine::partition::{
-    Accept, Answer, Barred, Borrow, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL, GiveBack, Lease, Limits,
-    OnUnknown, Owner, Partition, Policy, Quiet, Recipient, Record, Redrive, Refusal, Rules, Sheet, Span, State,
-    Suppress, SuppressionReason, Window,
+    Accept, Answer, Barred, Borrow, CALLBACK_TEMPLATE, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL, Expect,
+    GiveBack, Happening, Lease, Limits, Mark, OnUnknown, Owner, Partition, Policy, Quiet, RecallCommand,
+    ReceiptCommand, Recipient, Record, Redrive, Refusal, Rules, SentAs, Sheet, Span, State, Suppress,
+    SuppressionReason, TokenCommand, Want, Window,
 };
 use tidings_machine::{Machine, Output};
 
+use super::callbacks::callback;
 use super::fixture::{HERE, START as DAY, bytes, claim, message, outcome_of, sheet};
 
 /// Where the histories begin: ten seconds before quiet hours do, which begin with a minute.
@@ -53,12 +56,67 @@ fn random_rules() -> impl Strategy<Value = Rules> {
     )
 }
 
+fn random_token() -> impl Strategy<Value = TokenCommand> {
+    let account = || "main".to_owned();
+    let reason = || Reason::new("500", "");
+    prop_oneof![
+        4 => (1u64..3, 1u64..3).prop_map(move |(revision, node)| {
+            TokenCommand::Claim { account: account(), revision, by: Owner { node, boot: 1 } }
+        }),
+        2 => (1u64..3, 1u64..20_000).prop_map(move |(revision, good_ms)| {
+            TokenCommand::Put { account: account(), revision, lease: 0, sealed: Sealed(vec![7]), good_ms }
+        }),
+        1 => (1u64..3).prop_map(move |revision| {
+            TokenCommand::Failed { account: account(), revision, lease: 0, reason: reason() }
+        }),
+        1 => (1u64..3).prop_map(move |revision| TokenCommand::Drop { account: account(), revision, number: 0 }),
+    ]
+}
+
+fn random_receipt() -> impl Strategy<Value = ReceiptCommand> {
+    let mark = prop_oneof![Just(ReceiptMark::Received), Just(ReceiptMark::Bounced), Just(ReceiptMark::Read)];
+    prop_oneof![
+        (random_id(), 0u8..4, 0u64..20_000).prop_map(|(delivery, id, ms)| {
+            let (account, provider_id, to) = ("main".to_owned(), format!("p-{id}"), "user-1".to_owned());
+            let until = Time(START + ms);
+            ReceiptCommand::Expect(Box::new(Expect { delivery, account, provider_id, to, until }))
+        }),
+        (0u8..4, mark, proptest::option::of(0u64..20_000)).prop_map(|(id, mark, park)| {
+            let (account, provider_id) = ("main".to_owned(), format!("p-{id}"));
+            let park_until = park.map(|ms| Time(START + ms));
+            let mark = Mark { account, provider_id, to: None, mark, reason: None, at: None, park_until };
+            ReceiptCommand::Mark(Box::new(mark))
+        }),
+    ]
+}
+
+fn random_recall() -> impl Strategy<Value = RecallCommand> {
+    prop_oneof![
+        (random_id(), 0u64..60_000).prop_map(|(delivery, by)| {
+            let sent = SentAs {
+                account: "main".to_owned(),
+                to: "user-1".to_owned(),
+                provider_id: "p-1".to_owned(),
+                template: "otp".to_owned(),
+                accepted_at: Time(START),
+                subject: None,
+            };
+            let accept_by = Time(START + by);
+            RecallCommand::Want(Box::new(Want { delivery, by: "key".to_owned(), accept_by, sent }))
+        }),
+        (random_id(), 0u64..6, 1u16..4, random_outcome()).prop_map(|(delivery, epoch, attempt, outcome)| {
+            RecallCommand::Outcome { delivery, epoch, attempt, outcome }
+        }),
+    ]
+}
+
 fn random_sheet() -> impl Strategy<Value = Sheet> {
     let template = prop_oneof![Just("otp"), Just("news")];
     let offset = proptest::option::of(0u64..20_000);
     let key = prop_oneof![Just("key"), Just("key_2"), Just("key_3")];
-    ((template, key), any::<bool>(), any::<bool>(), offset.clone(), offset, random_rules()).prop_map(
-        |((template, key), stop, window, send, expires, rules)| {
+    let told = proptest::bool::weighted(0.2);
+    ((template, key), any::<bool>(), any::<bool>(), offset.clone(), offset, (random_rules(), told)).prop_map(
+        |((template, key), stop, window, send, expires, (rules, told))| {
             let on_unknown = if stop { OnUnknown::Stop } else { OnUnknown::Retry };
             let dedup_window_ms = window.then_some(WINDOW_MS);
             Sheet {
@@ -68,6 +126,7 @@ fn random_sheet() -> impl Strategy<Value = Sheet> {
                 expires_at: expires.map(|ms| Time(START + 2 * ms)),
                 policy: Policy { on_unknown, dedup_window_ms, ..sheet().policy },
                 rules,
+                callback: told.then(|| callback(&Happening::ALL)).flatten(),
                 ..sheet()
             }
         },
@@ -163,6 +222,9 @@ fn random_command() -> impl Strategy<Value = Command> {
             let (subject, until) = ("template/hello".to_owned(), Time(START + after));
             Command::GiveBack(GiveBack { subject, until, permits })
         }),
+        2 => random_token().prop_map(Command::Token),
+        2 => random_receipt().prop_map(Command::Receipt),
+        2 => random_recall().prop_map(Command::Recall),
         1 => Just(Command::Tick),
         1 => (0u8..4, any::<bool>(), proptest::option::of(0u64..30_000)).prop_map(|(to, all, until)| {
             let channel = if all { EVERY_CHANNEL } else { "sms" }.to_owned();
@@ -199,6 +261,16 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
         let ids: Vec<DeliveryId> = machine.pending(None).map(|(one, _)| one.id).collect();
         let chosen = delivery.bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>() % ids.len().max(1);
         *delivery = ids.get(chosen).copied().unwrap_or(*delivery);
+    }
+    if let Command::Recall(RecallCommand::Outcome { delivery, epoch, attempt, .. }) = &mut command
+        && let Some((id, recall)) = machine.recalls().next()
+    {
+        (*delivery, *epoch, *attempt) = (*id, owned, recall.attempts + 1);
+    }
+    if let Command::Token(TokenCommand::Drop { revision, number, .. }) = &mut command
+        && let Some(token) = machine.token("main", *revision, machine.now())
+    {
+        *number = token.number;
     }
     let next = |id: &DeliveryId| machine.delivery(id).map_or(1, |(one, _)| one.attempts + 1);
     match &mut command {
@@ -298,7 +370,7 @@ proptest! {
         });
         prop_assert_eq!(failure, None);
         prop_assert_eq!(sum(&machine.totals().ended), ended.len() as u64);
-        for template in ["otp", "news"] {
+        for template in ["otp", "news", CALLBACK_TEMPLATE] {
             let days: Vec<_> = machine.all_day_counts().filter(|(_, name, _)| *name == template).collect();
             let accepted: u64 = days.iter().map(|(.., counts)| counts.accepted).sum();
             let over: u64 = days.iter().map(|(.., counts)| sum(&counts.ended)).sum();
@@ -311,6 +383,8 @@ proptest! {
             }
         }
         prop_assert!(machine.sizes().sheets <= machine.sizes().pending);
+        let telling = machine.pending(None).filter(|(_, sheet)| sheet.template == CALLBACK_TEMPLATE).count();
+        prop_assert_eq!(machine.outside_sizes().callbacks, telling as u64);
     }
 
     #[test]

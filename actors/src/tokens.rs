@@ -1,0 +1,254 @@
+//! The tokens actor: where letters wait for the access token of their account, and who has tokens renewed in time.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidings_contract::{Outcome, Reason, Time, Token};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::opened::OpenAccounts;
+use crate::recorder::came_back;
+use crate::status::Gauge;
+use crate::switchboard::Switchboard;
+use crate::token_cache::Good;
+use crate::token_fetch::{NoToken, Wanting, obtain, renew};
+use crate::work::Letter;
+
+/// How often it is looked which tokens should be renewed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a letter rests in the state for which there is no token and no reason, in milliseconds.
+const REST_MS: u64 = 1_000;
+/// How long a renewal that brought nothing new is not tried again, in milliseconds.
+const AGAIN_MS: u64 = 10_000;
+
+/// What the tokens actor is told.
+#[derive(Debug)]
+pub(crate) enum TokensMsg {
+    /// Letters whose account has no token here.
+    Letters(Vec<Letter>),
+    /// Somebody found out about an account's token.
+    Came { account: Arc<str>, token: Result<Good, NoToken> },
+    /// It is time to look what should be renewed.
+    Look,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub(crate) struct Tokens;
+
+/// Where the letters of one account wait.
+#[derive(Debug)]
+struct Waiting {
+    wanting: Wanting,
+    letters: VecDeque<Letter>,
+    asked: bool,
+    /// A renewal is not tried before.
+    renew_after: Time,
+    /// Why there is no token, and until when it is not asked for again.
+    failing: Option<(Reason, Time)>,
+}
+
+impl Waiting {
+    fn is_failing(&self, now: Time) -> bool {
+        self.failing.as_ref().is_some_and(|(_, again)| now < *again)
+    }
+}
+
+/// What it works with.
+#[derive(Debug)]
+pub(crate) struct Tending {
+    board: Arc<Switchboard>,
+    gauge: Arc<Gauge>,
+    accounts: OpenAccounts,
+    rooms: HashMap<Arc<str>, Waiting>,
+    /// Questions that are under way; aborted when the actor dies.
+    asking: JoinSet<()>,
+}
+
+#[async_trait::async_trait]
+impl Actor for Tokens {
+    type Msg = TokensMsg;
+    type State = Tending;
+    type Arguments = (Arc<Switchboard>, Arc<Gauge>);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<TokensMsg>,
+        (board, gauge): Self::Arguments,
+    ) -> Result<Tending, ActorProcessingErr> {
+        board.tokens_actor.move_in(myself.clone());
+        let mut asking = JoinSet::new();
+        asking.spawn(async move {
+            loop {
+                sleep(LOOK_EVERY).await;
+                if myself.send_message(TokensMsg::Look).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Tending { board, gauge, accounts: OpenAccounts::default(), rooms: HashMap::new(), asking })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<TokensMsg>,
+        message: TokensMsg,
+        state: &mut Tending,
+    ) -> Result<(), ActorProcessingErr> {
+        while state.asking.try_join_next().is_some() {}
+        match message {
+            TokensMsg::Letters(letters) => state.receive(letters, &myself),
+            TokensMsg::Came { account, token } => state.came(&account, token),
+            TokensMsg::Look => state.look(&myself),
+        }
+        let waiting = state.rooms.values().map(|room| room.letters.len()).sum();
+        state.gauge.set(waiting, state.rooms.values().filter(|room| room.asked).count());
+        Ok(())
+    }
+}
+
+impl Tending {
+    fn receive(&mut self, letters: Vec<Letter>, myself: &ActorRef<TokensMsg>) {
+        let most = self.board.parts.settings.waiting_for_permits;
+        let mut ready = Vec::new();
+        for letter in letters {
+            if self.board.is_stopping() && !letter.begun {
+                continue;
+            }
+            let now = self.board.now();
+            if self.board.tokens.get(&letter.account_name, letter.account.revision, now).is_some() {
+                ready.push(letter);
+                continue;
+            }
+            let Some(room) = self.room(&letter) else {
+                // The sender says why the account cannot be opened.
+                ready.push(letter);
+                continue;
+            };
+            if letter.begun {
+                room.letters.push_front(letter);
+            } else if room.letters.len() < most {
+                room.letters.push_back(letter);
+            } else {
+                letter.work.ticket.not_before(now.after_ms(REST_MS));
+            }
+        }
+        self.board.to_senders(ready);
+        let names: Vec<_> = self.rooms.iter().filter(|(_, r)| !r.letters.is_empty()).map(|(n, _)| n.clone()).collect();
+        let now = self.board.now();
+        for name in names {
+            let failing = self.rooms.get(&name).and_then(|room| room.failing.clone());
+            match failing.filter(|(_, again)| now < *again) {
+                Some((reason, again)) => self.came(&name, Err(NoToken::Failing { reason, again })),
+                None => self.ask(&name, false, myself),
+            }
+        }
+    }
+
+    /// The room of a letter's account, as the account was when the newest letter was written.
+    fn room(&mut self, letter: &Letter) -> Option<&mut Waiting> {
+        let ready = self.accounts.get(&self.board, letter).ok()?;
+        let wanting = Wanting {
+            name: Arc::clone(&letter.account_name),
+            account: Arc::clone(&letter.account),
+            channel: ready.opened.channel,
+            provider: ready.opened.info.name,
+        };
+        let room = self.rooms.entry(Arc::clone(&letter.account_name)).or_insert_with(|| Waiting {
+            wanting: wanting.clone(),
+            letters: VecDeque::new(),
+            asked: false,
+            renew_after: Time(0),
+            failing: None,
+        });
+        if room.wanting.account.revision < letter.account.revision {
+            room.wanting = wanting;
+            room.failing = None;
+        }
+        Some(room)
+    }
+
+    fn ask(&mut self, account: &Arc<str>, renewing: bool, myself: &ActorRef<TokensMsg>) {
+        let Some(room) = self.rooms.get_mut(account).filter(|room| !room.asked) else { return };
+        room.asked = true;
+        let (board, wanting, account) = (Arc::clone(&self.board), room.wanting.clone(), Arc::clone(account));
+        let myself = myself.clone();
+        self.asking.spawn(async move {
+            let token = if renewing { renew(&board, &wanting).await } else { obtain(&board, &wanting).await };
+            // The actor aborts this when it dies, so it is there.
+            let _ = myself.send_message(TokensMsg::Came { account, token });
+        });
+    }
+
+    fn came(&mut self, account: &Arc<str>, token: Result<Good, NoToken>) {
+        let now = self.board.now();
+        let Some(room) = self.rooms.get_mut(account) else { return };
+        room.asked = false;
+        room.renew_after = now.after_ms(AGAIN_MS);
+        room.failing = match &token {
+            Err(NoToken::Failing { reason, again }) => Some((reason.clone(), *again)),
+            _ => None,
+        };
+        let letters = std::mem::take(&mut room.letters);
+        match token {
+            Ok(_) => self.board.to_senders(letters.into()),
+            Err(NoToken::Failing { reason, again }) => {
+                // As with an account that cannot be opened: an attempt that certainly did not reach the supplier.
+                let after_ms = u64::try_from(again.since(now).as_millis()).ok();
+                for letter in letters {
+                    let outcome = Outcome::Later { reason: reason.clone(), after_ms };
+                    came_back(&self.board, letter, now, outcome);
+                }
+            }
+            Err(NoToken::NotYet) => {
+                for letter in letters {
+                    if letter.begun {
+                        // Its attempt is in the log: it must come back.
+                        let words = "no access token could be had";
+                        came_back(&self.board, letter, now, Outcome::later("token_not_yet", words));
+                    } else {
+                        letter.work.ticket.not_before(now.after_ms(REST_MS));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has tokens renewed that are used and near their end. One process gets the lease; the others get what it brings.
+    fn look(&mut self, myself: &ActorRef<TokensMsg>) {
+        let now = self.board.now();
+        for (account, revision) in self.board.tokens.due(now) {
+            let known = self.rooms.get(&account);
+            let due = known.is_some_and(|room| room.renew_after <= now && room.wanting.account.revision == revision);
+            if due && !self.board.is_stopping() {
+                self.ask(&account, true, myself);
+            }
+        }
+        let tokens = &self.board.tokens;
+        self.rooms.retain(|name, room| {
+            let known = tokens.has(name, room.wanting.account.revision, now);
+            known || room.asked || !room.letters.is_empty() || room.is_failing(now)
+        });
+    }
+}
+
+/// Has a token forgotten that the supplier calls invalid. What is wrong with a token is no fault of the delivery's, so such
+/// an attempt may be repeated.
+pub(crate) fn judge(board: &Switchboard, account: &Arc<str>, token: Option<&Good>, outcomes: &mut [Outcome]) {
+    let Some(token) = token else { return };
+    let mut invalid = false;
+    for outcome in outcomes {
+        if let Outcome::Later { reason, .. } | Outcome::Never { reason, .. } = outcome
+            && reason.code == Token::INVALID
+        {
+            invalid = true;
+            *outcome = Outcome::Later { reason: reason.clone(), after_ms: None };
+        }
+    }
+    if invalid {
+        board.tokens.forget(account, token.number);
+    }
+}
