@@ -18,9 +18,8 @@ use crate::{Failure, Proof, When};
 /// Providers that no vendor stands behind, and why.
 const EXCUSED: &[(&str, &str)] = &[("sandbox", "sends nothing: it is the inbox of those who try Tidings out")];
 
-/// MUST BE EMPTY: providers whose access tokens no node fetches yet. Their deliveries have to come back as
-/// `token_invalid`; as soon as one of them is delivered, this proof fails until it is taken off this list.
-const WAITING_FOR_TOKENS: &[&str] = &[];
+/// Most access tokens of an account: one for the cluster, and one more if the node that fetched it died before it told.
+const MOST_TOKENS: u64 = 2;
 
 /// What `GET /v1/providers` says.
 #[derive(Debug, Deserialize)]
@@ -90,6 +89,7 @@ pub async fn run() -> Proof<Report> {
     let gone = cluster.nodes[index].id;
     let pending = cluster.stats().await?.pending;
     cluster.nodes[index].kill()?;
+    ensure(pending > 0, || "nothing was under way when the leader was killed".to_owned())?;
     for letter in second {
         sent.extend(send(&cluster, letter).await?);
     }
@@ -98,6 +98,7 @@ pub async fn run() -> Proof<Report> {
     let traces = ended(&cluster, &sent).await?;
     let seen = double.seen().await?;
     let found = judge(&sent, &traces, &seen)?;
+    ensure(found.copies <= pending, || format!("{} copies, and {pending} were under way", found.copies))?;
     let mut report = Report::new("every provider and type of message against a local double of all vendors");
     report.line("providers", entries.iter().map(|entry| &entry.provider).collect::<BTreeSet<_>>().len());
     report.line("accounts", entries.len());
@@ -128,7 +129,7 @@ async fn covered(cluster: &Cluster, built_in: &BuiltIn, entries: &[Entry]) -> Pr
         count += named.len();
     }
     let known = |name: &str| built_in.providers.iter().any(|provider| provider.name == name);
-    let names = entries.iter().map(|entry| entry.provider.as_str()).chain(WAITING_FOR_TOKENS.iter().copied());
+    let names = entries.iter().map(|entry| entry.provider.as_str());
     let names: Vec<_> = names.chain(EXCUSED.iter().map(|(name, _)| *name)).filter(|name| !known(name)).collect();
     ensure(names.is_empty(), || format!("there are no such providers: {names:?}"))?;
     Ok(count)
@@ -231,14 +232,13 @@ async fn send(cluster: &Cluster, letter: &Letter<'_>) -> Proof<Vec<Sent>> {
     deliveries.iter().map(sent).collect()
 }
 
-/// The trace of every delivery, once it has ended or, without a token, was tried.
+/// The trace of every delivery, once it has ended.
 async fn ended(cluster: &Cluster, sent: &[Sent]) -> Proof<Vec<Value>> {
     let mut traces = Vec::new();
     for one in sent {
         let trace = eventually("a delivery ends", PATIENCE, async || {
             let trace: Value = cluster.ask(&format!("/v1/deliveries/{}", one.id)).await?;
-            let waits = WAITING_FOR_TOKENS.contains(&one.provider.as_str()) && was_without_token(&trace);
-            ensure(waits || !trace["ended_at"].is_null(), || format!("it has not: {trace}"))?;
+            ensure(!trace["ended_at"].is_null(), || format!("it has not: {trace}"))?;
             Ok(trace)
         });
         traces.push(trace.await.when(format!("{} to {}", one.account, one.to))?);
@@ -246,17 +246,11 @@ async fn ended(cluster: &Cluster, sent: &[Sent]) -> Proof<Vec<Value>> {
     Ok(traces)
 }
 
-fn was_without_token(trace: &Value) -> bool {
-    let events = trace["events"].as_array().map_or(&[][..], Vec::as_slice);
-    events.iter().any(|event| event["outcome"]["code"] == "token_invalid")
-}
-
 /// What the judge found.
 #[derive(Debug, Default)]
 struct Found {
     delivered: u64,
     without_id: BTreeMap<String, u64>,
-    waiting: BTreeMap<String, u64>,
     copies: u64,
 }
 
@@ -272,7 +266,6 @@ impl Found {
         report.line("copies", self.copies);
         report.line("calls at the double", seen.calls.values().sum::<u64>());
         report.line("access tokens given", list(&seen.tokens));
-        report.line("WAITING for access tokens (must be none)", list(&self.waiting));
         for (name, why) in EXCUSED {
             report.line(format!("excused: {name}"), why);
         }
@@ -285,25 +278,20 @@ fn judge(sent: &[Sent], traces: &[Value], seen: &Seen) -> Proof<Found> {
     let mut found = Found::default();
     let mut faults = Vec::new();
     for (one, trace) in sent.iter().zip(traces) {
-        let waits = WAITING_FOR_TOKENS.contains(&one.provider.as_str());
-        let state = trace["state"].as_str().unwrap_or_default();
-        if waits && state == "delivered" {
-            faults.push(format!("{} is delivered: take it off WAITING_FOR_TOKENS", one.provider));
-        } else if waits {
-            *found.waiting.entry(one.provider.clone()).or_default() += 1;
-        } else {
-            let given: Vec<_> = seen.given.iter().filter(|given| is_of(given, one)).collect();
-            match of_one(one, trace, &given) {
-                Ok(true) => found.delivered += 1,
-                Ok(false) => {
-                    found.delivered += 1;
+        let given: Vec<_> = seen.given.iter().filter(|given| is_of(given, one)).collect();
+        found.copies += given.len().saturating_sub(1) as u64;
+        match of_one(one, trace, &given) {
+            Ok(has_id) => {
+                found.delivered += 1;
+                if !has_id {
                     *found.without_id.entry(one.provider.clone()).or_default() += 1;
                 }
-                Err(failure) => faults.push(failure.to_string()),
             }
-            found.copies += given.len().saturating_sub(1) as u64;
+            Err(failure) => faults.push(failure.to_string()),
         }
     }
+    let many = seen.tokens.iter().filter(|(_, count)| **count > MOST_TOKENS);
+    faults.extend(many.map(|(account, count)| format!("{account} was given {count} access tokens")));
     let strange = seen.given.iter().filter(|given| !sent.iter().any(|one| is_of(given, one)));
     faults.extend(strange.map(|given| format!("never sent, arrived: {given:?}")));
     if faults.is_empty() { Ok(found) } else { Err(Failure::new(faults.join("\n  "))) }

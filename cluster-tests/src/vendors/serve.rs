@@ -21,8 +21,8 @@ use super::ask::{Ask, Desk, Reply, Taken};
 use super::mail::{self, Mailbox};
 use super::{Given, Role, Seen, chat, push, sms, wechat};
 
-/// How long every vendor thinks. Calls are on their way when a node dies, as they would be in life.
-const THINKS: Duration = Duration::from_millis(150);
+/// How long every vendor waits with its answer. Calls are under way when a node dies, as they would be in life.
+const WAITS: Duration = Duration::from_millis(400);
 
 type Roles = BTreeMap<String, Role>;
 
@@ -113,7 +113,6 @@ async fn take(request: Request<Incoming>, house: &House) -> Result<Response<Full
     let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
         return Ok(respond(Reply::text(400, "", Vec::new())));
     };
-    tokio::time::sleep(THINKS).await;
     let whole = parts.uri.path().trim_start_matches('/');
     let (account, path) = whole.split_at(whole.find('/').unwrap_or(whole.len()));
     let taken = match house.roles().await.map(|roles| roles.get(account)) {
@@ -132,6 +131,8 @@ async fn take(request: Request<Incoming>, house: &House) -> Result<Response<Full
     };
     let taken = taken.map_err(|words| format!("{} {path}: {words}", parts.method));
     house.note(account, taken.as_ref().map(|reply| reply.given.clone()).map_err(String::clone));
+    // What was taken stays taken, also when the caller dies before it hears so.
+    tokio::time::sleep(WAITS).await;
     Ok(respond(taken.unwrap_or_else(|words| Reply::text(400, &words, Vec::new()))))
 }
 
