@@ -105,6 +105,7 @@ pub async fn run() -> Proof<Report> {
     report.line("types of message (named by channels)", format!("{} ({types})", letters.len()));
     report.line("killed in the middle", format!("node {gone}, {pending} pending"));
     report.line("accepted", sent.len());
+    report.line("lost", sent.len() as u64 - found.delivered);
     found.tell(&mut report, &seen);
     report.line("seconds", format!("{:.1}", began.elapsed().as_secs_f64()));
     Ok(report)
@@ -262,7 +263,6 @@ impl Found {
         };
         report.line("delivered, the double says so too", self.delivered);
         report.line("of them, by vendors that give no id", list(&self.without_id));
-        report.line("lost", 0);
         report.line("copies", self.copies);
         report.line("calls at the double", seen.calls.values().sum::<u64>());
         report.line("access tokens given", list(&seen.tokens));
