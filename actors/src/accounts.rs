@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{Channel, ProviderInfo, Reason, Secret};
+use tidings_contract::{Channel, Materials, ProviderInfo, Reason, Secret, TextRule};
 use tidings_machine::control::{Account, Sealed};
 
 /// An account ready to send.
@@ -33,4 +33,14 @@ pub trait Accounts: Send + Sync + 'static {
     /// # Errors
     /// Why it cannot be opened.
     fn unseal_token(&self, name: &str, sealed: &Sealed) -> Result<Secret, Reason>;
+
+    /// What suppliers read in the texts of a channel's content, and how long these may be. None by default.
+    fn text_rules(&self, _channel: &str) -> &'static [TextRule] {
+        &[]
+    }
+
+    /// Where the materials are that contents name. Nowhere by default.
+    fn materials(&self) -> Option<Arc<dyn Materials>> {
+        None
+    }
 }

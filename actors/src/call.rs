@@ -4,10 +4,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tidings_contract::{Call, Outcome, Reason, Target, Time, planted};
+use tidings_contract::{Call, Materials, Outcome, Reason, Target, Time, planted};
 use tokio::time::{Instant, timeout};
 
 use crate::opened::Ready;
+use crate::parts;
 use crate::receipts::expect;
 use crate::recorder::came_back;
 use crate::switchboard::Switchboard;
@@ -48,7 +49,10 @@ pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<L
     let of = letters.first().map(|letter| (Arc::clone(&letter.account_name), letter.account.revision));
     let token = of.as_ref().filter(|_| account.wants_token);
     let token = token.and_then(|(name, revision)| board.tokens.get(name, *revision, began));
-    let request = Call { token: token.as_ref().map(|token| token.secret.clone()), ..request(&letters, began) };
+    let request = request(&letters, began, board.parts.accounts.materials());
+    let request = Call { token: token.as_ref().map(|token| token.secret.clone()), ..request };
+    let further: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.further)).collect();
+    let calls = u32::try_from(parts::calls(&letters)).unwrap_or(1);
     let mut under_way = UnderWay { board, letters, began, reports: account.reports };
     if account.wants_token && token.is_none() {
         // It ended between the sender's look and this one.
@@ -57,10 +61,10 @@ pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<L
         return;
     }
     let start = Instant::now();
-    let sending = AssertUnwindSafe(account.opened.channel.send(&request)).catch_unwind();
+    let sending = AssertUnwindSafe(parts::send(account.opened.channel.as_ref(), request, further)).catch_unwind();
     let own = under_way.letters.iter().filter_map(|letter| letter.timeout).min();
     let deadline = own.unwrap_or(account.opened.info.deadline).min(account.opened.info.deadline);
-    let mut outcomes = match timeout(deadline, sending).await {
+    let mut outcomes = match timeout(deadline * calls, sending).await {
         Ok(Ok(outcomes)) => outcomes,
         Ok(Err(_)) => all(&under_way, &unknown("panic", "the provider panicked")),
         Err(_) => all(&under_way, &unknown("timeout", "the provider did not answer within its deadline")),
@@ -84,7 +88,7 @@ fn unknown(code: &str, words: &str) -> Outcome {
     Outcome::Unknown { reason: Reason::new(code, words) }
 }
 
-fn request(letters: &[Letter], at: Time) -> Call {
+fn request(letters: &[Letter], at: Time, materials: Option<Arc<dyn Materials>>) -> Call {
     let target = |letter: &Letter| Target {
         delivery: letter.work.delivery.id,
         attempt: letter.attempt(),
@@ -99,5 +103,6 @@ fn request(letters: &[Letter], at: Time) -> Call {
         at,
         targets: letters.iter().map(target).collect(),
         token: None,
+        materials,
     }
 }

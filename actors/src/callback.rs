@@ -22,6 +22,7 @@ pub(crate) fn letter(work: Work) -> Option<Letter> {
     Some(Letter {
         work,
         content,
+        further: Arc::default(),
         masked: Arc::default(),
         account_name,
         account: Arc::new(account),

@@ -21,6 +21,7 @@ mod meters;
 mod motion;
 mod opened;
 mod outbox;
+mod parts;
 mod pause;
 mod policies;
 mod pool;

@@ -5,17 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use serde_json::Value;
-use tidings_contract::Reason;
-use tidings_machine::control::Account;
-use tidings_machine::partition::{Closing, Sheet};
+use tidings_contract::{Reason, TextRule};
+use tidings_machine::control::{Account, TemplateSpec};
+use tidings_machine::partition::{Closing, Masked, Sheet};
 use tokio::sync::watch;
 
 use crate::callback;
 use crate::choosing::{Held, choose_account};
 use crate::outbox::Entry;
+use crate::parts::Rendered;
 use crate::rate_limiter::RateLimiterMsg;
-use crate::render::{Compiled, Variables};
+use crate::render::{Finished, Unfit, Variables};
 use crate::screen::{Barred, Dictionary, Edition, Missing, Reader, Screen, Screened, screen};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
@@ -47,7 +47,7 @@ pub(crate) struct Rendering {
     board: Arc<Switchboard>,
     gauge: Arc<Gauge>,
     control: watch::Receiver<u64>,
-    compiled: HashMap<(String, u32), Result<Arc<Compiled>, Reason>>,
+    compiled: HashMap<(String, u32), Result<Arc<Finished>, Reason>>,
     accounts: HashMap<String, Named>,
     sheets: HashMap<(usize, u8), Prepared>,
     screen: Screen,
@@ -61,12 +61,19 @@ type Named = (Arc<str>, Arc<Account>);
 struct Prepared {
     /// Keeps the address, by which it is found, from being used again.
     _sheet: Arc<Sheet>,
-    compiled: Arc<Compiled>,
+    compiled: Arc<Finished>,
     shared: Variables,
     /// The dictionaries that look through what is filled in.
     readers: Arc<[Reader]>,
     /// The content for every recipient without variables of its own.
-    content: Result<Screened, Stuck>,
+    content: Result<Written, Stuck>,
+}
+
+/// What goes out, and where words were masked in it.
+#[derive(Clone, Debug)]
+struct Written {
+    rendered: Rendered,
+    masked: Arc<[Masked]>,
 }
 
 /// Why a delivery cannot go on.
@@ -206,7 +213,8 @@ impl Rendering {
         self.screen.learn(&self.board, lists);
         for (key, version) in contents {
             if let Some(version) = version {
-                let compiled = compile(&version.spec.content);
+                let rules = self.board.parts.accounts.text_rules(&version.spec.channel);
+                let compiled = compile(&version.spec, rules);
                 self.compiled.insert(key, compiled);
             }
         }
@@ -221,11 +229,12 @@ impl Rendering {
             }
         };
         match self.fill(&work, &chosen.account) {
-            Ok((Screened { content, masked }, (account_name, account))) => {
+            Ok((Written { rendered: Rendered { first, further }, masked }, (account_name, account))) => {
                 let limits = self.board.limits_of(&work, &account_name, &account);
                 Some(Letter {
                     work,
-                    content,
+                    content: first,
+                    further,
                     masked,
                     account_name,
                     account,
@@ -255,7 +264,7 @@ impl Rendering {
         work.ticket.not_before(held.until);
     }
 
-    fn fill(&mut self, work: &Work, name: &str) -> Result<(Screened, Named), Stuck> {
+    fn fill(&mut self, work: &Work, name: &str) -> Result<(Written, Named), Stuck> {
         let account = self.accounts.get(name).cloned();
         let account = account
             .ok_or_else(|| Stuck::NotKnown(Reason::new("unknown_account", format!("there is no account `{name}`"))))?;
@@ -328,8 +337,8 @@ fn accounts_of(work: &Work) -> impl Iterator<Item = &str> {
     named.into_iter().chain(listed.iter().map(|one| one.account.as_str()))
 }
 
-fn compile(content: &str) -> Result<Arc<Compiled>, Reason> {
-    let compiled = catch_unwind(AssertUnwindSafe(|| Compiled::new(content)));
+fn compile(spec: &TemplateSpec, rules: &'static [TextRule]) -> Result<Arc<Finished>, Reason> {
+    let compiled = catch_unwind(AssertUnwindSafe(|| Finished::new(&spec.content, rules, &spec.rendering)));
     match compiled {
         Ok(Ok(compiled)) => Ok(Arc::new(compiled)),
         Ok(Err(errors)) => {
@@ -340,22 +349,19 @@ fn compile(content: &str) -> Result<Arc<Compiled>, Reason> {
     }
 }
 
-/// Fills a template for one recipient, and has the dictionaries look through what came of it.
+/// Fills a template for one recipient, has the dictionaries look through what came of it, and finishes it: what is cut or
+/// sent in parts was looked through as a whole. A template that panics costs its own delivery and no other.
 fn fill_and_screen(
-    compiled: &Compiled,
+    compiled: &Finished,
     (shared, own): (&Variables, &Variables),
     readers: &[Reader],
-) -> Result<Screened, Stuck> {
-    let content = fill(compiled, shared, own).map_err(Stuck::Impossible)?;
-    screen(readers, content).map_err(Stuck::Barred)
-}
-
-/// Fills a template. One that panics costs its own delivery and no other.
-fn fill(compiled: &Compiled, shared: &Variables, own: &Variables) -> Result<Arc<Value>, Reason> {
-    let filled = catch_unwind(AssertUnwindSafe(|| compiled.render_with(shared, own)));
-    match filled {
-        Ok(Ok(content)) => Ok(Arc::new(content)),
-        Ok(Err(error)) => Err(error.reason()),
-        Err(_) => Err(Reason::new("template_panic", "filling the template panicked")),
-    }
+) -> Result<Written, Stuck> {
+    let panicked = |_| Stuck::Impossible(Reason::new("template_panic", "filling the template panicked"));
+    let impossible = |unfit: Unfit| Stuck::Impossible(unfit.reason());
+    let filled = catch_unwind(AssertUnwindSafe(|| compiled.fill_with(shared, own))).map_err(panicked)?;
+    let (content, parameters) = filled.map_err(|error| impossible(error.into()))?;
+    let Screened { content, masked } = screen(readers, Arc::new(content)).map_err(Stuck::Barred)?;
+    let content = Arc::unwrap_or_clone(content);
+    let finished = catch_unwind(AssertUnwindSafe(|| compiled.finish(content, &parameters))).map_err(panicked)?;
+    Ok(Written { rendered: Rendered::of(finished.map_err(impossible)?), masked })
 }

@@ -27,6 +27,8 @@ pub(crate) struct Work {
 pub(crate) struct Letter {
     pub(crate) work: Work,
     pub(crate) content: Arc<Value>,
+    /// What goes out after it, where a text is too long for one message.
+    pub(crate) further: Arc<[Arc<Value>]>,
     /// Where words were masked in it.
     pub(crate) masked: Arc<[Masked]>,
     pub(crate) account_name: Arc<str>,

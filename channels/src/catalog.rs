@@ -36,6 +36,12 @@ pub static CHANNELS: &[ChannelInfo] = &[
             optional("text", "The plain text body; the alternative when there is HTML too."),
             optional("from_name", "The sender's name; the address is the account's."),
             optional("reply_to", "Where answers go: an address, or Name <address>."),
+            optional(
+                "attachments",
+                "A list of {url or material, name, media_type, inline}; inline is the id for cid: in html.",
+            ),
+            optional("unsubscribe_url", "An https address that takes a one-click unsubscription (RFC 8058)."),
+            optional("unsubscribe_mailto", "A mail address that takes unsubscriptions (RFC 2369)."),
         ],
         open: false,
         example: r#"{"subject": "Welcome, {{ name }}", "html": "<p>Hello {{ name }}</p>", "text": "Hello {{ name }}"}"#,
@@ -80,8 +86,8 @@ enum Shape {
     Kinds(&'static [Kind]),
     /// The same for all.
     Fields(&'static [Field]),
-    /// Texts only.
-    Texts,
+    /// Texts and files.
+    Mail,
     /// A text, or a template with its parameters.
     Sms,
     /// Anything.
@@ -104,7 +110,7 @@ fn shape(channel: &str) -> Shape {
         "wechat_official" => Shape::Fields(wechat::OFFICIAL_FIELDS),
         "wecom_app" => Shape::Kinds(wecom::APP_KINDS),
         "wecom_robot" => Shape::Kinds(wecom::ROBOT_KINDS),
-        "email" => Shape::Texts,
+        "email" => Shape::Mail,
         "sms" => Shape::Sms,
         _ => Shape::Open,
     }
@@ -134,8 +140,8 @@ pub fn check_content(channel: &ChannelInfo, content: &Value) -> Vec<FieldError> 
             let found = message::check_fields(fields, &Value::Object(content.clone()), "content.");
             errors.extend(found.into_iter().filter(|error| error.detail != message::MISSING));
         }
-        Shape::Texts => texts(content, &mut errors),
         Shape::Sms => sms(content, &mut errors),
+        Shape::Mail => errors.extend(crate::mail::check(content)),
         Shape::Open => {}
     }
     if let Some((_, names)) = ONE_OF.iter().find(|(name, _)| *name == channel.name)
@@ -165,13 +171,6 @@ fn missing(name: &str, detail: &str) -> FieldError {
 /// Whether the field is there and says something.
 fn has(content: &Map<String, Value>, name: &str) -> bool {
     !matches!(content.get(name), None | Some(Value::Null)) && content.get(name).and_then(Value::as_str) != Some("")
-}
-
-/// Complains about every field that is not a text.
-fn texts(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
-    for (name, _) in content.iter().filter(|(_, value)| !value.is_string() && !value.is_null()) {
-        errors.push(missing(name, "must be a text"));
-    }
 }
 
 fn sms(content: &Map<String, Value>, errors: &mut Vec<FieldError>) {
@@ -213,7 +212,7 @@ mod tests {
             let fields: Vec<&Field> = match shape(channel.name) {
                 Shape::Kinds(kinds) => kinds.iter().flat_map(|kind| kind.fields).collect(),
                 Shape::Fields(fields) => fields.iter().collect(),
-                Shape::Texts | Shape::Sms | Shape::Open => continue,
+                Shape::Mail | Shape::Sms | Shape::Open => continue,
             };
             let sent: BTreeSet<_> = fields.iter().map(|field| field.ours).collect();
             let described = channel.fields.iter().map(|field| field.name).filter(|name| *name != "type");

@@ -18,6 +18,7 @@ use tidings_contract::{Blame, Outcome, Secret};
 use url::Host;
 
 use crate::address::{Forbidden, is_public};
+use crate::show;
 
 /// How Tidings names itself in requests.
 pub const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
@@ -204,6 +205,9 @@ impl Client {
         if self.options.public_only && literal(&url).is_some_and(|ip| !is_public(ip)) {
             return Err(Failure::Forbidden { words: Forbidden.to_string() });
         }
+        if let Some(shown) = show::http(&method, &url, &headers, &body) {
+            return Err(shown);
+        }
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = (!body.is_empty()).then(|| body.into());
@@ -232,6 +236,27 @@ impl Client {
             Ok(Err(error)) => Err(classify(error)),
             Err(_) => Err(Failure::Broken { code: "timeout", words: "no answer in time".to_owned() }),
         }
+    }
+
+    /// Sends the bytes of a file and asks for JSON.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a bearer token that cannot stand in a header is `NotSent`.
+    pub async fn upload(
+        &self,
+        url: Url,
+        bearer: Option<&Secret>,
+        media_type: HeaderValue,
+        bytes: Bytes,
+    ) -> Result<Answer, Failure> {
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        headers.insert(header::CONTENT_TYPE, media_type);
+        if let Some(token) = bearer {
+            headers.insert(header::AUTHORIZATION, authorization(token)?);
+        }
+        self.call(Method::POST, url, headers, bytes).await
     }
 
     /// Sends JSON and asks for JSON: what a caller of Tidings' own API needs.

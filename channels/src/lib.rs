@@ -3,10 +3,12 @@
 pub mod http;
 
 mod address;
+mod attachments;
 mod batch;
 mod catalog;
 mod codes;
 mod declared;
+mod dkim;
 mod inbox;
 mod json_api;
 mod keypairs;
@@ -17,12 +19,14 @@ mod providers;
 mod reading;
 mod recipient;
 mod registry;
+mod show;
 mod signing;
 mod sms;
 mod smtp;
 mod smtp_reply;
 mod stable_id;
 mod status;
+mod texts;
 mod wechat;
 
 #[cfg(any(test, feature = "testing"))]
@@ -40,4 +44,6 @@ pub use catalog::{CHANNELS, check_content};
 pub use inbox::{InboxEntry, SandboxInbox};
 pub use recipient::check_recipient;
 pub use registry::Registry;
-pub use sms::{Encoding, SegmentRules, Segments};
+pub use show::{Preview, ShownRequest, preview};
+pub use sms::{Encoding, SegmentRules, Segments, segments_of};
+pub use texts::text_rules;

@@ -15,6 +15,7 @@ use tidings_contract::{Blame, Outcome, Secret};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::show;
 use crate::smtp_reply::{Stage, judge, judge_silence};
 
 /// An idle connection is not used again after this; servers drop them after some minutes (RFC 5321 §4.5.3.2.7).
@@ -104,6 +105,11 @@ impl Smtp {
 
     /// Hands in one mail for one recipient.
     pub(crate) async fn send(&self, from: &Address, to: &Address, mail: &[u8]) -> Outcome {
+        if show::is_on()
+            && let Some(shown) = self.show(from, to, mail)
+        {
+            return shown;
+        }
         let stage = AtomicU8::new(0);
         let submission = Submission { from, to, mail, stage: &stage };
         let result = tokio::time::timeout(self.options.timeout, self.submit(submission)).await;
@@ -114,6 +120,17 @@ impl Smtp {
             Ok(Err(Trouble::Smtp(error))) => judge(stage, &error),
             Err(_) => judge_silence(stage),
         }
+    }
+
+    fn show(&self, from: &Address, to: &Address, mail: &[u8]) -> Option<Outcome> {
+        let SmtpOptions { host, port, security, login, .. } = &self.options;
+        let scheme = if *security == Security::Implicit { "smtps" } else { "smtp" };
+        let mut headers = vec![("from".to_owned(), from.to_string()), ("to".to_owned(), to.to_string())];
+        headers.extend(login.iter().map(|(user, _)| ("login".to_owned(), user.clone())));
+        if *security == Security::Starttls {
+            headers.push(("tls".to_owned(), "starttls".to_owned()));
+        }
+        show::other("SMTP", format!("{scheme}://{host}:{port}"), headers, mail)
     }
 
     async fn submit(&self, submission: Submission<'_>) -> Result<Option<String>, Trouble> {

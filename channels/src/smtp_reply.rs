@@ -88,10 +88,12 @@ fn blame(stage: Stage, code: u16, enhanced: Option<(u16, u16)>) -> Blame {
         return Blame::Account;
     }
     match enhanced {
-        // The sender's address or domain is refused; authentication is wanted.
-        Some((1, 7 | 8) | (7, 0 | 8 | 9)) => return Blame::Account,
-        // No such mailbox or domain; the mailbox is closed, full or moved.
-        Some((1, _) | (2, 0..=2 | 4)) => return Blame::Recipient,
+        // The sender's address or domain is refused; authentication or encryption is wanted (RFC 5248), SPF, DKIM or
+        // DMARC fail (RFC 7372), the sender takes no answers (RFC 7505); a quota of ours is used up.
+        Some((1, 7 | 8) | (3, 2) | (4, 5) | (7, 0 | 8..=14 | 20..=29)) => return Blame::Account,
+        // No such mailbox or domain, or it takes no mail; the mailbox is closed, full, moved or somebody else's by now
+        // (RFC 7293); no way to the domain; an address beyond ASCII (RFC 6531).
+        Some((1, _) | (2, 0..=2 | 4) | (4, _) | (6, 7) | (7, 17 | 18)) => return Blame::Recipient,
         // Too long for the mailbox or the system; the media are not supported.
         Some((2, 3) | (3, 4) | (6, _)) => return Blame::Content,
         _ => {}
@@ -129,6 +131,16 @@ mod tests {
             (Stage::Recipient, 554, "5.7.1 relay access denied", "never Account"),
             (Stage::Recipient, 550, "5.7.1 relaying denied", "never Account"),
             (Stage::Data, 554, "no valid recipients", "never Content"),
+            (Stage::Recipient, 550, "5.1.10 recipient domain takes no mail", "never Recipient"),
+            (Stage::Recipient, 550, "5.4.1 no answer from host", "never Recipient"),
+            (Stage::Recipient, 550, "5.7.17 the mailbox has another owner", "never Recipient"),
+            (Stage::Recipient, 553, "5.6.7 address beyond ASCII", "never Recipient"),
+            (Stage::Sent, 550, "5.4.5 daily quota used up", "never Account"),
+            (Stage::Sent, 550, "5.7.26 unauthenticated: DMARC", "never Account"),
+            (Stage::Sent, 550, "5.7.23 SPF failed", "never Account"),
+            (Stage::Sender, 550, "5.7.27 sender takes no answers", "never Account"),
+            (Stage::Sent, 554, "5.6.1 media not supported", "never Content"),
+            (Stage::Sent, 552, "5.2.3 too long for the mailbox", "never Content"),
             (Stage::Sent, 451, "try later", "later"),
             (Stage::Sent, 550, "5.1.1 no such user after all", "never Recipient"),
             (Stage::Sent, 550, "5.7.1 spam", "never Content"),

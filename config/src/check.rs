@@ -122,6 +122,7 @@ impl Config {
         checks.within("disk.cache_bytes", disk.cache_bytes, 4 * MIB..=64 * KIB * MIB);
         checks.within("disk.retention_days", disk.retention_days, 1..=3_650);
         checks.within("intake.max_body_bytes", intake.max_body_bytes as u64, KIB..=64 * MIB);
+        checks.within("intake.max_material_bytes", intake.max_material_bytes as u64, KIB..=100 * MIB);
         checks.within("intake.max_recipients", intake.max_recipients, 1..=10_000);
         checks.within("intake.deadline_ms", intake.deadline_ms, 100..=60_000);
         checks.within("intake.idempotency_hours", intake.idempotency_hours, 1..=720);

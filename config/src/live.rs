@@ -11,6 +11,7 @@ use crate::{Config, Mistake, Mistakes};
 pub const LIVE: &[&str] = &[
     "node.stop_deadline_ms",
     "intake.max_body_bytes",
+    "intake.max_material_bytes",
     "intake.max_recipients",
     "intake.deadline_ms",
     "intake.idempotency_hours",

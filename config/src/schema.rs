@@ -123,6 +123,8 @@ pub struct Disk {
 pub struct Intake {
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Largest material, in bytes.
+    pub max_material_bytes: usize,
     /// Most recipients of one message.
     pub max_recipients: usize,
     /// How long a request may wait for its answer, in milliseconds.

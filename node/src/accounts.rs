@@ -1,14 +1,16 @@
 //! Opens accounts for the actors: unseals their secrets and hands their settings to the provider.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tidings_actors::{Accounts, Opened};
-use tidings_channels::Registry;
-use tidings_contract::{FieldError, Provider, Reason, Secret, Settings};
+use tidings_channels::{Registry, text_rules};
+use tidings_contract::{FieldError, Materials, Provider, Reason, Secret, Settings, TextRule};
 use tidings_machine::control::{Account, Sealed};
 use tidings_machine::partition::CALLBACK_TEMPLATE;
 
+use crate::materials::Shelf;
 use crate::seal::Sealer;
 
 /// Under which name a token stands in what is sealed.
@@ -68,6 +70,35 @@ impl Accounts for SealedAccounts {
 /// What the token of an account is sealed under: no account has a name with a slash.
 fn token_of(account: &str) -> String {
     format!("{TOKEN}/{account}")
+}
+
+/// What the actors of this node have of the outside world: the accounts, the channels' texts, the materials.
+#[derive(Debug)]
+pub(crate) struct NodeAccounts {
+    pub accounts: SealedAccounts,
+    pub shelf: Arc<Shelf>,
+}
+
+impl Accounts for NodeAccounts {
+    fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason> {
+        self.accounts.open(name, account)
+    }
+
+    fn seal_token(&self, name: &str, token: &Secret) -> Result<Sealed, Reason> {
+        self.accounts.seal_token(name, token)
+    }
+
+    fn unseal_token(&self, name: &str, sealed: &Sealed) -> Result<Secret, Reason> {
+        self.accounts.unseal_token(name, sealed)
+    }
+
+    fn text_rules(&self, channel: &str) -> &'static [TextRule] {
+        text_rules(channel)
+    }
+
+    fn materials(&self) -> Option<Arc<dyn Materials>> {
+        Some(Arc::clone(&self.shelf) as Arc<dyn Materials>)
+    }
 }
 
 fn words(errors: &[FieldError]) -> String {

@@ -18,6 +18,7 @@ use crate::guard::Guard;
 use crate::intake::{KnownWays, Templates};
 use crate::ledger::NodeLedger;
 use crate::look::Said;
+use crate::materials::Shelf;
 use crate::policies::Current;
 use crate::seal::Sealer;
 
@@ -47,6 +48,7 @@ pub(crate) struct App {
     pub founding: Founding,
     /// Whether more may come in, and when.
     pub guard: Arc<Guard>,
+    pub shelf: Arc<Shelf>,
 }
 
 /// The limits of requests.
@@ -54,6 +56,8 @@ pub(crate) struct App {
 pub(crate) struct Limits {
     /// Most bytes of a body.
     pub max_body_bytes: usize,
+    /// Most bytes of a material.
+    pub max_material_bytes: usize,
     /// Most recipients of a message.
     pub max_recipients: usize,
     /// How long a request may wait for its answer.

@@ -18,6 +18,7 @@ mod intake;
 mod ledger;
 mod listener;
 mod look;
+mod materials;
 mod meters;
 mod policies;
 mod problem;

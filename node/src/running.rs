@@ -17,11 +17,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::accounts::SealedAccounts;
+use crate::accounts::{NodeAccounts, SealedAccounts};
 use crate::app::{App, Founding, Shared};
 use crate::clock::SystemClock;
 use crate::founding::found;
 use crate::ledger::NodeLedger;
+use crate::materials::Shelf;
 use crate::problem::Problem;
 use crate::seal::Sealer;
 use crate::steady::{self, SteadyClock};
@@ -112,10 +113,12 @@ async fn assemble(
     let boot = ledgers.boot();
     let ledger = Arc::new(NodeLedger::new(ledgers));
     let sealer = Sealer::new(&config.cluster.secret);
+    let shelf = Arc::new(Shelf::default());
+    let accounts = SealedAccounts { registry: registry.clone(), sealer: sealer.clone() };
     let parts = Parts {
         ledger: Arc::clone(&ledger) as Arc<dyn tidings_actors::Ledger>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        accounts: Arc::new(SealedAccounts { registry: registry.clone(), sealer: sealer.clone() }),
+        accounts: Arc::new(NodeAccounts { accounts, shelf: Arc::clone(&shelf) }),
         settings: wiring::actors(&config),
         boot,
         limits: wiring::partition(&config),
@@ -144,7 +147,9 @@ async fn assemble(
             labels: config.node.labels.clone(),
         },
         guard: guard::fresh(),
+        shelf,
     });
+    app.shelf.stand_in(&app);
     look::answer_peers(&app);
     be_asked_before_a_hand_over(&app);
     let (stop, stopped) = watch::channel(None);

@@ -65,6 +65,7 @@ pub(crate) fn requests(config: &Config) -> Limits {
     let (retry, breaker) = (&config.retry, &config.breaker);
     Limits {
         max_body_bytes: intake.max_body_bytes,
+        max_material_bytes: intake.max_material_bytes,
         max_recipients: intake.max_recipients,
         deadline: Duration::from_millis(intake.deadline_ms),
         idempotency_ms: intake.idempotency_hours.saturating_mul(3_600_000),

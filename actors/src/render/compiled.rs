@@ -7,7 +7,10 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value as Inner, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior};
 use serde_json::{Map, Value};
+use tidings_contract::{Markup, TextRule};
 
+use super::escape;
+use super::fields::{is_address, markup_of};
 use super::old::{GROWN, modernise};
 use super::variables::{Anything, Layers};
 use super::{RenderError, SyntaxError, Variables};
@@ -24,13 +27,12 @@ const PROBES: usize = 2_000;
 const MISSING_LIMIT: usize = 20;
 /// How deep calls inside a template may nest.
 const DEPTH: usize = 32;
-/// The start of the inner name of a string whose values are escaped for HTML.
-const HTML: &str = "html:";
 
 /// A template's content, ready to be filled.
 ///
 /// Placeholders are `{{ name }}` (minijinja; a missing variable is an error) and `{$name}` of the old system, in any string
-/// at any depth. Strings under a field named `html` escape values for HTML; others escape nothing. A string stays a string.
+/// at any depth. Values are escaped for the markup that the channel's rules name for a field; strings under a field named `html`
+/// escape for HTML in any channel, others nothing. A string stays a string.
 #[derive(Debug)]
 pub struct Compiled {
     env: Environment<'static>,
@@ -42,7 +44,7 @@ pub struct Compiled {
 #[derive(Debug)]
 enum Node {
     Fixed(Value),
-    /// A string with placeholders, by its name in the environment: its path, with [`HTML`] before it if it escapes.
+    /// A string with placeholders, by its name in the environment: its path, with its markup before it if it escapes.
     Text(String),
     List(Vec<Self>),
     Map(Vec<(String, Self)>),
@@ -69,8 +71,16 @@ impl Compiled {
     /// # Errors
     /// Everything that is wrong with it, string by string.
     pub fn from_value(content: Value) -> Result<Self, Vec<SyntaxError>> {
+        Self::with_rules(content, &[])
+    }
+
+    /// Compiles a template's content for a channel whose texts have these rules.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, string by string.
+    pub fn with_rules(content: Value, rules: &[TextRule]) -> Result<Self, Vec<SyntaxError>> {
         let mut builder = Builder { env: environment(), texts: Vec::new(), errors: Vec::new() };
-        let root = builder.node(content, "content", false);
+        let root = builder.root(content, rules);
         if builder.texts.len() > TEXTS_LIMIT {
             let detail = format!("has more than {TEXTS_LIMIT} strings with placeholders");
             builder.errors.push(SyntaxError { field: "content".to_owned(), line: 1, column: 1, detail });
@@ -106,7 +116,7 @@ impl Compiled {
                 _ => error.detail().is_some_and(|detail| detail.contains("not callable")),
             };
             let source = error.template_source().unwrap_or_default();
-            unknown.then(|| syntax_error(name.strip_prefix(HTML).unwrap_or(name), source, turned, &error))
+            unknown.then(|| syntax_error(path_of(name), source, turned, &error))
         });
         let wrong: Vec<_> = wrong.collect();
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
@@ -211,18 +221,34 @@ struct Builder {
 }
 
 impl Builder {
-    fn node(&mut self, value: Value, path: &str, html: bool) -> Node {
+    /// The fields of the content, each with the markup that its channel reads in it.
+    fn root(&mut self, content: Value, rules: &[TextRule]) -> Node {
+        let markups: BTreeMap<String, Markup> = match &content {
+            Value::Object(fields) => fields.keys().map(|name| (name.clone(), markup_of(name, fields, rules))).collect(),
+            _ => BTreeMap::new(),
+        };
+        self.node(content, "content", &|name| markups.get(name).copied().unwrap_or_default())
+    }
+
+    /// `markup` says what is read in the fields of an object.
+    fn node(&mut self, value: Value, path: &str, markup: &dyn Fn(&str) -> Markup) -> Node {
         match value {
-            Value::String(text) => self.text(text, path, html),
+            Value::String(text) => self.text(text, path, markup("")),
             Value::Array(items) => {
                 let items = items.into_iter().enumerate();
-                let nodes: Vec<_> = items.map(|(n, item)| self.node(item, &format!("{path}[{n}]"), html)).collect();
+                let nodes: Vec<_> = items.map(|(n, item)| self.node(item, &format!("{path}[{n}]"), markup)).collect();
                 merge(nodes, Node::List, |nodes| nodes.into_iter().map(fixed).collect::<Option<_>>().map(Value::Array))
             }
             Value::Object(map) => {
                 let fields = map.into_iter();
                 let nodes = fields.map(|(name, field)| {
-                    let node = self.node(field, &format!("{path}.{name}"), html || name == "html");
+                    let inner = match markup(&name) {
+                        // Nobody reads markup in the address of something, and escapes would lead elsewhere.
+                        _ if is_address(&name) => Markup::Plain,
+                        Markup::Plain if name == "html" => Markup::Html,
+                        inner => inner,
+                    };
+                    let node = self.node(field, &format!("{path}.{name}"), &|_| inner);
                     (name, node)
                 });
                 let nodes: Vec<_> = nodes.collect();
@@ -235,12 +261,12 @@ impl Builder {
         }
     }
 
-    fn text(&mut self, text: String, path: &str, html: bool) -> Node {
+    fn text(&mut self, text: String, path: &str, markup: Markup) -> Node {
         let (source, turned) = modernise(&text);
         if !["{{", "{%", "{#"].iter().any(|open| source.contains(open)) {
             return Node::Fixed(Value::String(text));
         }
-        let name = if html { format!("{HTML}{path}") } else { path.to_owned() };
+        let name = if markup == Markup::Plain { path.to_owned() } else { format!("{}:{path}", markup.name()) };
         match self.env.add_template_owned(name.clone(), source.clone()) {
             Ok(()) => self.texts.push((name.clone(), turned)),
             Err(error) => self.errors.push(syntax_error(path, &source, &turned, &error)),
@@ -285,7 +311,7 @@ fn environment() -> Environment<'static> {
     // It prints every variable.
     env.remove_global("debug");
     env.set_undefined_behavior(UndefinedBehavior::Strict);
-    env.set_auto_escape_callback(|name| if name.starts_with(HTML) { AutoEscape::Html } else { AutoEscape::None });
+    env.set_auto_escape_callback(|name| markup_of_name(name).map_or(AutoEscape::None, escape::mode));
     env.set_fuel(Some(FUEL));
     env.set_recursion_limit(DEPTH);
     env.set_formatter(print);
@@ -302,8 +328,22 @@ fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Inner) -> Resu
     match value.kind() {
         ValueKind::Bool => out.write_str(if value.is_true() { "true" } else { "false" }).map_err(Into::into),
         ValueKind::None => Ok(()),
-        _ => minijinja::escape_formatter(out, state, value),
+        _ => match escape::print(out, state, value) {
+            Some(printed) => printed,
+            None => minijinja::escape_formatter(out, state, value),
+        },
     }
+}
+
+/// The markup before the path in a string's name.
+fn markup_of_name(name: &str) -> Option<Markup> {
+    let (prefix, _) = name.split_once(':')?;
+    Markup::ALL.iter().copied().find(|markup| *markup != Markup::Plain && markup.name() == prefix)
+}
+
+/// The path in a string's name.
+fn path_of(name: &str) -> &str {
+    if markup_of_name(name).is_none() { name } else { name.split_once(':').map_or(name, |(_, path)| path) }
 }
 
 fn first(path: &str) -> &str {
@@ -328,7 +368,7 @@ fn syntax_error(path: &str, source: &str, turned: &[usize], error: &minijinja::E
 }
 
 fn render_error(name: &str, error: &minijinja::Error) -> RenderError {
-    let field = name.strip_prefix(HTML).unwrap_or(name).to_owned();
+    let field = path_of(name).to_owned();
     let detail = words(error);
     // The engine names what was undefined in back quotes; a bare undefined name is the failing expression itself.
     let named = detail.find("` is undefined").and_then(|end| detail[..end].rsplit('`').next()).map(str::to_owned);

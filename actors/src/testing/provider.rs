@@ -126,6 +126,11 @@ impl FakeChannel {
         };
     }
 
+    /// The channel as an account of that name opens it.
+    pub fn opened_as(self: &Arc<Self>, account: &str) -> Arc<dyn Channel> {
+        Arc::new(Named(account.to_owned(), Arc::clone(self)))
+    }
+
     /// Can do from now on what `abilities` can.
     pub fn able(&self, abilities: Arc<dyn Abilities>) {
         *self.abilities.lock() = Some(abilities);
@@ -197,6 +202,31 @@ impl Channel for Named {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
         self.1.send(&self.0, call).await
     }
+
+    async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
+        let abilities = self.1.abilities()?;
+        abilities.fetch_token().await
+    }
+
+    async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
+        self.1.abilities().ok_or(Unsupported("recall"))?.recall(sent, token)
+    }
+
+    async fn pull_receipts(&self, _token: Option<&Secret>) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        let abilities = self.1.abilities().filter(|abilities| abilities.pulls()).ok_or(Unsupported("pull_receipts"))?;
+        // The way there; a question that is withdrawn before it arrives is none.
+        sleep(Duration::from_millis(1)).await;
+        Ok(abilities.pull_receipts())
+    }
+
+    fn read_callback(
+        &self,
+        _headers: &[(String, String)],
+        body: &[u8],
+        _at: Time,
+    ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        self.1.abilities().ok_or(Unsupported("read_callback"))?.read_callback(body)
+    }
 }
 
 impl FakeChannel {
@@ -225,31 +255,6 @@ impl FakeChannel {
             }
         }
         outcomes
-    }
-
-    async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
-        let abilities = self.abilities()?;
-        abilities.fetch_token().await
-    }
-
-    async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
-        self.abilities().ok_or(Unsupported("recall"))?.recall(sent, token)
-    }
-
-    async fn pull_receipts(&self, _token: Option<&Secret>) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
-        let abilities = self.abilities().filter(|abilities| abilities.pulls()).ok_or(Unsupported("pull_receipts"))?;
-        // The way there; a question that is withdrawn before it arrives is none.
-        sleep(Duration::from_millis(1)).await;
-        Ok(abilities.pull_receipts())
-    }
-
-    fn read_callback(
-        &self,
-        _headers: &[(String, String)],
-        body: &[u8],
-        _at: Time,
-    ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
-        self.abilities().ok_or(Unsupported("read_callback"))?.read_callback(body)
     }
 }
 
@@ -293,7 +298,7 @@ pub struct FakeAccounts(pub Arc<FakeChannel>);
 
 impl Accounts for FakeAccounts {
     fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason> {
-        let channel: Arc<dyn Channel> = Arc::new(Named(name.to_owned(), Arc::clone(&self.0)));
+        let channel = self.0.opened_as(name);
         match account.provider.as_str() {
             "fake/one" | "webhook" => Ok(Opened { channel, info: &ONE }),
             "fake/many" => Ok(Opened { channel, info: &MANY }),

@@ -9,8 +9,8 @@ use tidings_contract::{
     stable_hash,
 };
 use tidings_machine::control::{
-    self, Account, Cluster, PolicySpec, PolicyVersion, Sealed, Selector, Template, TemplateSpec, TemplateVersion,
-    WordPart,
+    self, Account, Cluster, PolicySpec, PolicyVersion, Rendering, Sealed, Selector, Template, TemplateSpec,
+    TemplateVersion, WordPart,
 };
 use tidings_machine::partition::{
     Accept, Answer, Callback, Command, Ended, Leg, Limits, OnUnknown, Policy, Recipient, RetryPolicy, Rules, Sheet,
@@ -327,6 +327,7 @@ fn put_template(ledger: &FakeLedger, name: &str, content: &str) {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        rendering: Rendering::default(),
         rules: String::new(),
         words: Default::default(),
         route: None,

@@ -7,6 +7,7 @@ mod ends;
 mod ledger_faults;
 mod limits;
 mod outside;
+mod parts;
 mod pauses;
 mod policies;
 mod pools;

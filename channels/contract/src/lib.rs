@@ -10,6 +10,7 @@ mod place;
 mod planted;
 mod provider;
 mod secret;
+mod text;
 mod time;
 
 pub use account::{AccountLimit, FieldError, LimitUnit, Setting, Settings};
@@ -21,8 +22,9 @@ pub use place::{PartitionId, partition_of, stable_hash};
 pub use planted::plant;
 pub use planted::planted;
 pub use provider::{
-    Call, Channel, Material, Provider, ProviderInfo, Receipt, ReceiptMark, Sent, Target, Token, Unsupported,
+    Call, Channel, Material, Materials, Provider, ProviderInfo, Receipt, ReceiptMark, Sent, Target, Token, Unsupported,
     VendorTemplate,
 };
 pub use secret::Secret;
+pub use text::{LengthUnit, Markup, TextLimit, TextRule};
 pub use time::{Clock, Time};

@@ -69,6 +69,18 @@ pub struct Call {
     pub targets: Vec<Target>,
     /// The account's access token, if the account has a token source. The host keeps and renews it for the cluster.
     pub token: Option<Secret>,
+    /// Where the materials are that contents name, if the host keeps any.
+    pub materials: Option<Arc<dyn Materials>>,
+}
+
+/// The files that contents refer to by id.
+#[async_trait]
+pub trait Materials: Send + Sync + fmt::Debug {
+    /// The file of that id.
+    ///
+    /// # Errors
+    /// `Later` when it cannot be read now, `Never` when there is none.
+    async fn get(&self, id: &str) -> Result<Arc<Material>, Outcome>;
 }
 
 /// An account, opened: what can be asked of a supplier.
@@ -222,7 +234,7 @@ pub struct Sent {
     pub provider_id: String,
 }
 
-/// A file to be uploaded before it can be sent.
+/// A file that goes with a message, or is uploaded before it can be sent.
 #[derive(Clone, Debug)]
 pub struct Material {
     /// The file's name.

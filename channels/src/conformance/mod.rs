@@ -2,6 +2,8 @@
 
 mod golden;
 mod http;
+mod mail;
+mod preview;
 mod secrets;
 mod smtp;
 mod subject;

@@ -1,5 +1,6 @@
 //! What the providers of text messages share: content, templates, grouping, verdicts, receipts, segments.
 
+mod charged;
 mod content;
 mod group;
 mod receipt;
@@ -13,6 +14,7 @@ use tidings_contract::{FieldError, Setting};
 
 use crate::http::{Client, ClientOptions, HeaderMap, HeaderName, HeaderValue, USER_AGENT, Url, header};
 
+pub use charged::segments_of;
 pub(crate) use content::Sms;
 pub(crate) use group::{Group, groups, run};
 pub(crate) use receipt::{called_with_key, china_time, mark, phone_of};

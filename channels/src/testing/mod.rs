@@ -49,5 +49,6 @@ pub fn call(to: &[&str], content: Value) -> Call {
         at,
         targets: (0..).zip(to).map(target).collect(),
         token: None,
+        materials: None,
     }
 }

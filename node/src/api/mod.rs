@@ -11,11 +11,13 @@ mod dead_letters;
 mod deliveries;
 mod effective;
 mod keys;
+mod materials;
 mod messages;
 mod nodes;
 mod pages;
 mod paths;
 mod policies;
+mod preview;
 mod process;
 mod providers;
 mod recall;
@@ -84,10 +86,13 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(templates::list_templates))
         .routes(routes!(templates::put_template, templates::get_template, templates::delete_template))
         .routes(routes!(templates::list_versions))
-        .routes(routes!(templates::preview_template))
+        .routes(routes!(preview::preview_template))
         .routes(routes!(effective::get_effective))
         .routes(routes!(paths::list_routes))
         .routes(routes!(paths::put_route, paths::get_route, paths::delete_route))
+        .routes(routes!(materials::post_material, materials::list_materials))
+        .routes(routes!(materials::get_material, materials::delete_material))
+        .routes(routes!(materials::get_material_content))
         .routes(routes!(accounts::list_accounts))
         .routes(routes!(accounts::check_account))
         .routes(routes!(accounts::put_account, accounts::get_account, accounts::delete_account))
@@ -151,7 +156,7 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::Founded(id) => Problem::new(Code::Conflict, format!("the cluster {id} was founded before")),
         Refusal::NotFounded => not_founded(),
         Refusal::NotFound => Problem::new(Code::NotFound, "there is no such thing"),
-        Refusal::InUse(template) => Problem::new(Code::Conflict, format!("the template {template} uses the account")),
+        Refusal::InUse(template) => Problem::new(Code::Conflict, format!("the template {template} uses it")),
         Refusal::LastAdmin => Problem::new(Code::Conflict, "the last admin key cannot be revoked"),
         Refusal::TooMany(most) => Problem::new(Code::Conflict, format!("there may be at most {most}")),
         Refusal::LastNode => Problem::new(Code::Conflict, "the last node of a cluster cannot be removed"),

@@ -40,6 +40,9 @@ pub(crate) struct ChannelShape {
     /// The fields of a template's content.
     #[schema(value_type = Vec<Object>)]
     fields: &'static [tidings_contract::ContentField],
+    /// The markup that is read in its texts, and how long these may be.
+    #[schema(value_type = Vec<Object>)]
+    texts: &'static [tidings_contract::TextRule],
     /// Whether content may hold further fields.
     open: bool,
     /// A complete content.
@@ -73,6 +76,7 @@ pub(crate) async fn list_providers(State(app): State<Shared>, _: Viewer) -> Answ
         doc: info.doc,
         recipient: info.recipient,
         fields: info.fields,
+        texts: tidings_channels::text_rules(info.name),
         open: info.open,
         example: serde_json::from_str(info.example).unwrap_or_default(),
     };

@@ -1,13 +1,17 @@
-//! Templates: written in versions, read, previewed.
+//! Templates: written in versions and read.
+
+use std::collections::BTreeMap;
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tidings_channels::{check_content, check_recipient};
-use tidings_contract::{FieldError, MessageType, RecipientKind, Time};
-use tidings_machine::control::{self, Action, Dedup, Refusal, TemplateSpec, TemplateVersion, WordsChoice};
+use tidings_channels::{check_content, text_rules};
+use tidings_contract::{ChannelInfo, FieldError, MessageType, RecipientKind, Time};
+use tidings_machine::control::{
+    self, Action, Dedup, Refusal, Rendering, TemplateSpec, TemplateVersion, TooLong, WordsChoice,
+};
 use tidings_machine::partition::{BreakerWishes, OnUnknown, RetryPolicy, RetryWishes, Wishes, WordRule};
 use utoipa::{IntoParams, ToSchema};
 
@@ -26,6 +30,9 @@ use crate::strict::Json;
 
 /// Longest window, time to live or retry span of a template.
 const LONGEST_MS: u64 = 30 * 86_400_000;
+/// Most tracking parameters, and longest value of one, in bytes.
+const TRACK_PARAMETERS: usize = 10;
+const TRACK_BYTES: usize = 256;
 /// Longest description, in bytes.
 const DESCRIPTION_BYTES: usize = 1_000;
 
@@ -75,6 +82,13 @@ pub(crate) struct Written {
     /// What it is for, for people.
     #[serde(default)]
     description: String,
+    /// What becomes of a text that is longer than the supplier takes: `refuse` (default), `cut`, `split`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    too_long: TooLong,
+    /// Parameters that every link in the texts gets, by name; the values may hold placeholders.
+    #[serde(default)]
+    track: BTreeMap<String, String>,
     /// Rules of its own, by kind (`quiet_hours`, `dedup`, `frequency`, `allow`), each with a policy's spec. They hold beside
     /// the policies, so they can only be stricter.
     #[serde(default)]
@@ -154,6 +168,11 @@ pub(crate) struct TemplateShape {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_after_ms: Option<u64>,
     description: String,
+    #[serde(skip_serializing_if = "is_default")]
+    #[schema(value_type = Option<String>)]
+    too_long: TooLong,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    track: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Value::is_null")]
     #[schema(value_type = Option<Object>)]
     rules: Value,
@@ -170,8 +189,8 @@ pub(crate) struct TemplateShape {
     created_by: String,
 }
 
-fn is_default(choice: &WordsChoice) -> bool {
-    *choice == WordsChoice::default()
+fn is_default<T: Default + PartialEq>(choice: &T) -> bool {
+    *choice == T::default()
 }
 
 fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> {
@@ -197,6 +216,8 @@ fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> 
         dedup: spec.dedup,
         expires_after_ms: spec.expires_after_ms,
         description: spec.description.clone(),
+        too_long: spec.rendering.too_long,
+        track: spec.rendering.track.clone(),
         rules: serde_json::from_str(&spec.rules).unwrap_or_default(),
         words: spec.words.clone(),
         callback: spec.callback.as_ref().map(CallbackShape::from),
@@ -240,8 +261,10 @@ fn check(app: &App, written: &Written, retry: RetryPolicy) -> Result<(), Problem
         return Err(Problem::field("channel", format!("is unknown; there are: {}", known.join(", "))));
     };
     let content = Value::Object(written.content.clone());
-    check_syntax(&content).map_err(|errors| Problem::fields(Code::TemplateSyntax, errors))?;
+    let rendering = Rendering { too_long: written.too_long, track: written.track.clone() };
+    check_syntax(channel.name, &content, &rendering).map_err(|e| Problem::fields(Code::TemplateSyntax, e))?;
     let mut errors = check_content(channel, &content);
+    errors.extend(check_rendering(channel, &rendering));
     errors.extend(check_own(&written.rules).err().into_iter().flatten());
     errors.extend(check_words(app, &written.words));
     let mut wrong = |field: &str, detail: &str| errors.push(FieldError::new(field, detail));
@@ -274,6 +297,33 @@ fn check(app: &App, written: &Written, retry: RetryPolicy) -> Result<(), Problem
         wrong("description", "is longer than 1,000 bytes");
     }
     if errors.is_empty() { Ok(()) } else { Err(Problem::fields(Code::InvalidRequest, errors)) }
+}
+
+/// Whether the texts of the channel can be finished that way.
+fn check_rendering(channel: &ChannelInfo, rendering: &Rendering) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let rules = text_rules(channel.name);
+    let splits = rules.iter().any(|rule| rule.limit.is_some_and(|limit| limit.split));
+    if rendering.too_long == TooLong::Split && !splits {
+        errors.push(FieldError::new("too_long", format!("{} cannot send a text in parts", channel.name)));
+    }
+    if channel.open && !rendering.track.is_empty() {
+        errors.push(FieldError::new(
+            "track",
+            format!("the content of {} is data; its links are left alone", channel.name),
+        ));
+    }
+    if rendering.track.len() > TRACK_PARAMETERS {
+        errors.push(FieldError::new("track", format!("has more than {TRACK_PARAMETERS} parameters")));
+    }
+    let fits = |name: &str| {
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+    };
+    for (name, value) in rendering.track.iter().filter(|(name, value)| !fits(name) || value.len() > TRACK_BYTES) {
+        let detail = "the name must be [A-Za-z0-9_.-]{1,64}, the value at most 256 bytes long";
+        errors.push(FieldError::new(format!("track.{name}"), format!("{detail}; this has {}", value.len())));
+    }
+    errors
 }
 
 /// Writes a new version of a template. The same content as the newest version changes nothing.
@@ -326,6 +376,7 @@ pub(crate) async fn put_template(
         dedup: written.dedup,
         expires_after_ms: written.expires_after_ms,
         description: written.description,
+        rendering: Rendering { too_long: written.too_long, track: written.track },
         rules,
         words: written.words,
         route: written.route,
@@ -414,41 +465,4 @@ pub(crate) async fn delete_template(
         control::Answer::Refused(refusal) => Err(refused(refusal)),
         _ => Ok(StatusCode::NO_CONTENT),
     }
-}
-
-/// Somebody to preview for.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PreviewShape {
-    /// Checked like a recipient, if it is there.
-    to: Option<String>,
-    /// The variables.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    variables: Map<String, Value>,
-}
-
-/// What a recipient would get.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Previewed {
-    /// The content with every placeholder filled.
-    #[schema(value_type = Object)]
-    content: Value,
-}
-
-/// Fills a template without sending anything.
-#[utoipa::path(post, path = "/v1/templates/{name}/preview", tag = "content", params(("name" = String, Path)),
-    request_body = PreviewShape,
-    responses((status = 200, body = Previewed), (status = "default", body = crate::problem::Body)))]
-pub(crate) async fn preview_template(
-    State(app): State<Shared>,
-    _: Viewer,
-    Path(name): Path<String>,
-    Json(preview): Json<PreviewShape>,
-) -> Result<Answer<Previewed>, Problem> {
-    let compiled = app.current_template(&name).await?;
-    if let Some(to) = &preview.to {
-        check_recipient(compiled.channel.recipient, to).map_err(|detail| Problem::field("to", detail))?;
-    }
-    compiled.render(&preview.variables).map(|content| Answer(Previewed { content }))
 }

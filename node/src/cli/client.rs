@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidings_channels::http::{
-    Client, ClientOptions, Download, Failure as CallFailure, HeaderMap, HeaderValue, Method, Url,
+    Answer, Client, ClientOptions, Download, Failure as CallFailure, HeaderMap, HeaderValue, Method, Url,
 };
 use tidings_contract::Secret;
 
@@ -113,7 +113,10 @@ impl Api {
             headers.insert("idempotency-key", value);
         }
         let answer = self.http.json(ask.method, url, self.key.as_ref(), headers, ask.body.as_ref()).await;
-        let answer = answer.map_err(|failure| self.unreachable(&failure))?;
+        Self::read(&answer.map_err(|failure| self.unreachable(&failure))?)
+    }
+
+    fn read(answer: &Answer) -> Result<Reply, Failure> {
         if answer.cut {
             return Err(Failure::Failed("the answer is too long; ask for less with --limit".to_owned()));
         }
@@ -124,6 +127,25 @@ impl Api {
         let value = value.map_err(|error| Failure::Failed(format!("the answer is not JSON: {error}")))?;
         let replayed = answer.header("idempotent-replayed") == Some("true");
         Ok(Reply { raw: answer.body.to_vec(), value, replayed })
+    }
+
+    /// Sends the bytes of a file, which has that media type.
+    pub(super) async fn upload(
+        &self,
+        path: &[&str],
+        name: &str,
+        media_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<Reply, Failure> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url.query_pairs_mut().append_pair("name", name);
+        let media_type = HeaderValue::from_str(media_type)
+            .map_err(|_| Failure::Usage("--media-type must be like image/png".to_owned()))?;
+        let sent = self.http.upload(url, self.key.as_ref(), media_type, bytes.into()).await;
+        Self::read(&sent.map_err(|failure| self.unreachable(&failure))?)
     }
 
     /// Reads `path` bit by bit, however long it is.

@@ -16,11 +16,13 @@ mod health;
 mod key;
 mod life;
 mod logging;
+mod material;
 mod members;
 mod node;
 mod output;
 mod pairs;
 mod policy;
+mod preview;
 mod providers;
 mod recall;
 mod restore;
@@ -108,6 +110,9 @@ enum Command {
     /// Look after templates: what is said
     #[command(subcommand)]
     Template(template::Template),
+    /// Look after materials: files that go with messages
+    #[command(subcommand)]
+    Material(material::Material),
     /// Look after accounts: with whom it is sent
     #[command(subcommand)]
     Account(account::Account),
@@ -212,6 +217,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Cancel(cancel) => cancel.run(context).await,
         Command::Recall(recall) => recall.run(context).await,
         Command::Template(template) => template.run(context).await,
+        Command::Material(material) => material.run(context).await,
         Command::Account(account) => account.run(context).await,
         Command::Route(route) => route.run(context).await,
         Command::Policy(policy) => policy.run(context).await,

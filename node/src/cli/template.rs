@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::client::Ask;
 use super::failure::Failure;
 use super::output::{Column, rows};
-use super::{Context, document, pairs};
+use super::{Context, document, pairs, preview};
 
 const LIST: &[Column] = &[
     ("NAME", "/name"),
@@ -61,7 +61,7 @@ pub(super) enum Template {
         /// Its name
         name: String,
     },
-    /// Show what a recipient would get
+    /// Show what a recipient would get, and with --to what the provider would send
     Preview {
         /// Its name
         name: String,
@@ -74,6 +74,9 @@ pub(super) enum Template {
         /// Variables as a JSON object
         #[arg(long, value_name = "JSON")]
         vars: Option<String>,
+        /// Print the requests as curl commands, secrets masked
+        #[arg(long)]
+        curl: bool,
     },
     /// Show how its messages would be delivered now, each value with the layer it comes from
     Effective {
@@ -136,13 +139,13 @@ impl Template {
                 let reply = api.ask(Ask::delete(&["v1", "templates", &name])).await?;
                 out.answer(&reply, |_| format!("template {name} is removed"))
             }
-            Self::Preview { name, to, var, vars } => {
+            Self::Preview { name, to, var, vars, curl } => {
                 let mut body = Map::new();
                 body.extend(to.map(|to| ("to".to_owned(), json!(to))));
                 let variables = pairs::variables(vars.as_deref(), &var)?.unwrap_or_default();
                 body.insert("variables".to_owned(), Value::Object(variables));
                 let reply = api.ask(Ask::post(&["v1", "templates", &name, "preview"], Value::Object(body))).await?;
-                out.answer(&reply, |value| pretty(&value["content"]))
+                out.answer(&reply, |value| preview::shown(value, curl))
             }
         }
     }

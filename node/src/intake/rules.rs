@@ -232,7 +232,7 @@ impl Selected {
         let dedup = self.dedup.iter().map(|(policy, rule)| {
             let parts = rule.key.iter().map(|part| match part {
                 KeyPart::Content | KeyPart::ContentField(_) => {
-                    let content = content.get_or_insert_with(|| compiled.render(&all).ok()).as_ref()?;
+                    let content = content.get_or_insert_with(|| compiled.filled(&all)).as_ref()?;
                     match part {
                         KeyPart::ContentField(field) => content.get(field).map(Value::to_string),
                         _ => Some(content.to_string()),

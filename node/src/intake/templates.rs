@@ -6,9 +6,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde_json::{Map, Value};
 use tidings_actors::render::{self, Variables};
-use tidings_channels::Registry;
+use tidings_channels::{Registry, text_rules};
 use tidings_contract::{ChannelInfo, FieldError};
-use tidings_machine::control::TemplateVersion;
+use tidings_machine::control::{Rendering, TemplateVersion};
 
 use crate::app::App;
 use crate::problem::{Code, Problem};
@@ -29,7 +29,7 @@ pub(crate) struct Compiled {
     pub channel: &'static ChannelInfo,
     /// The variables it cannot do without.
     pub variables: Vec<String>,
-    content: render::Compiled,
+    content: render::Finished,
 }
 
 impl Compiled {
@@ -38,19 +38,29 @@ impl Compiled {
         self.content.missing_with(shared, own)
     }
 
-    /// The content with every placeholder filled.
-    pub(crate) fn render(&self, variables: &Map<String, Value>) -> Result<Value, Problem> {
-        let filled = self.content.render(variables, &Map::new());
-        filled.map_err(|error| Problem::field("variables", error.to_string()))
+    /// What goes out for these variables: one content, or several where a text is sent in parts.
+    pub(crate) fn render(&self, variables: &Map<String, Value>) -> Result<Vec<Value>, Problem> {
+        let filled = self.content.render_with(&Variables::new(variables), &Variables::default());
+        filled.map_err(|unfit| Problem::fields(Code::InvalidRequest, vec![unfit.into()]))
+    }
+
+    /// The content with every placeholder filled, before links and lengths are seen to; `None` if that cannot be done.
+    pub(crate) fn filled(&self, variables: &Map<String, Value>) -> Option<Value> {
+        self.content.content().render(variables, &Map::new()).ok()
+    }
+
+    /// How long the texts of a filled content are, where the supplier names a limit.
+    pub(crate) fn lengths(&self, content: &Value) -> Vec<render::Length> {
+        self.content.lengths(content)
     }
 }
 
-/// Compiles `content`, only to see whether it does.
+/// Compiles a template's texts, only to see whether it can be done.
 ///
 /// # Errors
 /// One per text that does not compile, with line and column.
-pub(crate) fn check_syntax(content: &Value) -> Result<(), Vec<FieldError>> {
-    let compiled = render::Compiled::from_value(content.clone());
+pub(crate) fn check_syntax(channel: &str, content: &Value, rendering: &Rendering) -> Result<(), Vec<FieldError>> {
+    let compiled = render::Finished::new(&content.to_string(), text_rules(channel), rendering);
     compiled.map(drop).map_err(|errors| errors.into_iter().map(FieldError::from).collect())
 }
 
@@ -120,7 +130,8 @@ fn build(registry: &Registry, name: &str, version: Arc<TemplateVersion>) -> Resu
     let broken = |what: &str| Problem::new(Code::Internal, format!("version {} of {name} {what}", version.version));
     let channel =
         registry.channel(&version.spec.channel).ok_or_else(|| broken("names a channel that does not exist"))?;
-    let content = render::Compiled::new(&version.spec.content).map_err(|_| broken("does not compile"))?;
+    let content = render::Finished::new(&version.spec.content, text_rules(channel.name), &version.spec.rendering);
+    let content = content.map_err(|_| broken("does not compile"))?;
     let variables = content.variables().into_iter().collect();
     Ok(Compiled { name: name.to_owned(), channel, variables, content, version: Arc::clone(&version) })
 }

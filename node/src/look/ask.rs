@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tidings_contract::PartitionId;
 
 use super::{
-    Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent, Rehearse,
-    Sendings, Standing, Standings, Suppressed, SuppressedAddress, Totals,
+    ChunkOf, Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent,
+    Rehearse, Sendings, Standing, Standings, Suppressed, SuppressedAddress, Totals,
 };
 use crate::app::{App, Shared};
 
@@ -146,6 +146,7 @@ async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, Str
         Sendings::KIND => reply::<Sendings>(app, question).await,
         Standings::KIND => reply::<Standings>(app, question).await,
         Leaderless::KIND => reply::<Leaderless>(app, question).await,
+        ChunkOf::KIND => reply::<ChunkOf>(app, question).await,
         Rehearse::KIND => reply::<Rehearse>(app, question).await,
         Suppressed::KIND => reply::<Suppressed>(app, question).await,
         SuppressedAddress::KIND => reply::<SuppressedAddress>(app, question).await,

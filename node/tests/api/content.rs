@@ -25,7 +25,9 @@ async fn a_template_has_versions_and_can_be_previewed_and_taken_out_of_use() {
 
     let preview =
         node.post("/v1/templates/hello/preview", json!({"to": "13800138000", "variables": {"name": "Ann"}})).await;
-    assert_eq!(preview.expect(200)["content"], json!({"text": "Bye Ann"}));
+    let preview = preview.expect(200);
+    assert_eq!(preview["content"], json!({"text": "Bye Ann"}));
+    assert_eq!((&preview["segments"]["segments"], &preview["requests"][0]["method"]), (&json!(1), &json!("KEEP")));
     let missing = node.post("/v1/templates/hello/preview", json!({"variables": {}})).await;
     assert_eq!(missing.problem(422), "invalid_request");
 

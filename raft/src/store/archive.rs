@@ -152,6 +152,8 @@ impl ArchiveStore {
                 let key = amend_key(&delivery, stable_hash(&value));
                 self.day(event.at.day())?.records.insert(key, value)?;
             }
+            Record::Chunk(chunk) => self.keep_chunk(&chunk)?,
+            Record::Dropped(material) => self.drop_material(&material)?,
             other => tracing::warn!(?other, "a record of a kind this version does not keep"),
         }
         Ok(())
@@ -328,6 +330,14 @@ impl Archive {
         limit: usize,
     ) -> Result<Vec<Ended>, ArchiveError> {
         self.read(move |store| store.of_message(&message, after, limit)).await
+    }
+
+    /// A piece of a material, if this is its home and the piece is kept.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    pub async fn chunk(&self, material: String, index: u32) -> Result<Option<Vec<u8>>, ArchiveError> {
+        self.read(move |store| store.chunk(&material, index)).await
     }
 
     /// One page of the ended deliveries that match, newest first; see [`Query`].

@@ -6,6 +6,7 @@ mod archive;
 mod archive_block;
 mod archive_find;
 mod archive_index;
+mod archive_material;
 mod archive_stream;
 #[cfg(test)]
 mod archive_tests;

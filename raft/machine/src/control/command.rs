@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId};
 
-use super::{ApiKey, NodeInfo, PolicySpec, Role, RouteSpec, Sealed, TemplateSpec};
+use super::{ApiKey, Material, NodeInfo, PolicySpec, Role, RouteSpec, Sealed, TemplateSpec};
 use crate::partition::{BreakerPolicy, CallbackSpec, Wishes};
 
 /// A change, and who asks for it.
@@ -191,6 +191,18 @@ pub enum Action {
         /// Who, or nobody.
         callback: Option<Box<CallbackSpec>>,
     },
+    /// Makes a material known whose bytes its home keeps already.
+    PutMaterial {
+        /// Its id: the SHA-256 of its bytes in hex.
+        id: String,
+        /// What it is.
+        material: Box<Material>,
+    },
+    /// Forgets a material. Refused while a template in use names it.
+    DeleteMaterial {
+        /// Its id.
+        id: String,
+    },
 }
 
 /// What control answers.
@@ -215,7 +227,7 @@ pub enum Refusal {
     NotFounded,
     /// No such thing.
     NotFound,
-    /// The account is named by this template.
+    /// The account or the material is named by this template.
     InUse(String),
     /// The last admin key cannot be revoked.
     LastAdmin,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
 use super::{
-    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, NodeInfo, Policies, Routes, Template,
-    WordPart,
+    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, Material, NodeInfo, Policies, Routes,
+    Template, WordPart,
 };
 use crate::partition::CallbackSpec;
 use crate::{Machine, Output};
@@ -54,6 +54,9 @@ pub struct Control {
     /// Who is told what becomes of the deliveries that a key submits, by the key's id.
     #[serde(default)]
     pub callbacks: BTreeMap<String, Arc<CallbackSpec>>,
+    /// The materials, by id.
+    #[serde(default)]
+    pub materials: BTreeMap<String, Material>,
 }
 
 impl Control {

@@ -51,6 +51,31 @@ pub struct TemplateSpec {
     /// Who is told what becomes of its deliveries.
     #[serde(default)]
     pub callback: Option<CallbackSpec>,
+    /// How its filled texts are finished.
+    #[serde(default)]
+    pub rendering: Rendering,
+}
+
+/// How the filled texts of a template are finished before they go out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendering {
+    /// What becomes of a text that is longer than the supplier takes.
+    pub too_long: TooLong,
+    /// Parameters that every link in the texts gets, by name; the values may hold placeholders.
+    pub track: BTreeMap<String, String>,
+}
+
+/// What becomes of a text that is longer than the supplier takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TooLong {
+    /// The delivery fails.
+    #[default]
+    Refuse,
+    /// It is cut, with a mark at its end.
+    Cut,
+    /// It goes out as several messages, where the supplier can do that.
+    Split,
 }
 
 /// What a template wants of the policies of the kind `words`.

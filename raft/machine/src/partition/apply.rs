@@ -29,6 +29,14 @@ impl Partition {
             Command::Close { delivery, epoch, closing } => self.close(delivery, epoch, closing, out),
             Command::Redrive(redrive) => self.redrive(*redrive, out),
             Command::Lease(lease) => Ok(self.limiter.lease(lease, self.now)),
+            Command::KeepChunk(chunk) => {
+                out.records.push(Record::Chunk(chunk));
+                Ok(Answer::Done(State::Pending))
+            }
+            Command::DropMaterial { material } => {
+                out.records.push(Record::Dropped(material));
+                Ok(Answer::Done(State::Pending))
+            }
             Command::Suppress(wish) => self.suppress(*wish),
             Command::Unsuppress { channel, address } => self.unsuppress(channel, address),
             Command::Defer { delivery, epoch } => self.defer(delivery, epoch, out),

@@ -119,6 +119,13 @@ pub enum Command {
     Receipt(ReceiptCommand),
     /// About a delivery that somebody wants back. Answered by `Recall` or `Refused`.
     Recall(RecallCommand),
+    /// A piece of a material's bytes, to be kept at its home. Keeping it again changes nothing. Answered by `Done`.
+    KeepChunk(Box<Chunk>),
+    /// The bytes of a material are not needed any more. Answered by `Done`.
+    DropMaterial {
+        /// The material.
+        material: String,
+    },
 }
 
 /// An address that nothing is to be sent to any more.
@@ -297,4 +304,15 @@ pub struct GiveBack {
     pub until: Time,
     /// How many.
     pub permits: u32,
+}
+
+/// A piece of a material's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The material's id: the SHA-256 of all its bytes in hex.
+    pub material: String,
+    /// Which piece, from 0.
+    pub index: u32,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
 }

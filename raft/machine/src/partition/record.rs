@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, MessageId, PartitionId, Time};
 
-use super::{Delivery, Event, Sheet};
+use super::{Chunk, Delivery, Event, Sheet};
 
 /// A delivery in its final state, with what it shares with its siblings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,4 +50,8 @@ pub enum Record {
         /// What happened.
         event: Event,
     },
+    /// A piece of a material.
+    Chunk(Box<Chunk>),
+    /// The pieces of this material are forgotten.
+    Dropped(String),
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod material;
 mod members;
 mod routes;
 mod words;
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tidings_contract::{AccountLimit, LimitUnit, MessageType, PartitionId, Time};
 use tidings_machine::control::{
-    Action, Answer, ApiKey, Command, Control, NodeInfo, Policies, Policy, PolicySpec, Refusal, Role, Sealed, Selector,
-    Template, TemplateSpec, WordsChoice,
+    Action, Answer, ApiKey, Command, Control, NodeInfo, Policies, Policy, PolicySpec, Refusal, Rendering, Role, Sealed,
+    Selector, Template, TemplateSpec, WordsChoice,
 };
 use tidings_machine::partition::{OnUnknown, RetryPolicy, Wishes};
 use tidings_machine::{Machine, Output};
@@ -66,6 +67,7 @@ fn spec(content: &str, account: Option<&str>) -> TemplateSpec {
         dedup: None,
         expires_after_ms: None,
         description: String::new(),
+        rendering: Rendering::default(),
         rules: String::new(),
         words: WordsChoice::default(),
         route: None,

@@ -1,0 +1,66 @@
+//! A content that goes out as several messages: sent one after the other, and counted as one attempt.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tidings_contract::{Call, Channel, Outcome, Reason, Target};
+
+use crate::work::Letter;
+
+/// The messages of one delivery.
+#[derive(Clone, Debug)]
+pub(crate) struct Rendered {
+    pub(crate) first: Arc<Value>,
+    pub(crate) further: Arc<[Arc<Value>]>,
+}
+
+impl Rendered {
+    /// Contents in the order in which they go out; none counts as an empty one.
+    pub(crate) fn of(contents: Vec<Value>) -> Self {
+        let mut contents = contents.into_iter().map(Arc::new);
+        let first = contents.next().unwrap_or_default();
+        Self { first, further: contents.collect() }
+    }
+}
+
+/// How many calls the longest of `letters` needs.
+pub(crate) fn calls(letters: &[Letter]) -> usize {
+    letters.iter().map(|letter| letter.further.len() + 1).max().unwrap_or(1)
+}
+
+/// Makes the call, and then calls for further parts of what was taken, in order.
+pub(crate) async fn send(channel: &dyn Channel, call: Call, further: Vec<Arc<[Arc<Value>]>>) -> Vec<Outcome> {
+    let mut outcomes = channel.send(&call).await;
+    let rounds = further.iter().map(|parts| parts.len()).max().unwrap_or(0);
+    for round in 0..rounds {
+        let wanted = |at: usize| matches!(outcomes.get(at), Some(Outcome::Delivered { .. }));
+        let next = further.iter().enumerate().filter(|(at, _)| wanted(*at));
+        let next: Vec<(usize, Arc<Value>)> =
+            next.filter_map(|(at, parts)| Some((at, Arc::clone(parts.get(round)?)))).collect();
+        let target = |(at, content): &(usize, Arc<Value>)| {
+            call.targets.get(*at).map(|target| Target { content: Arc::clone(content), ..target.clone() })
+        };
+        let targets: Vec<Target> = next.iter().filter_map(target).collect();
+        if targets.is_empty() {
+            break;
+        }
+        let round_outcomes = channel.send(&Call { targets, ..call.clone() }).await;
+        let mut round_outcomes = round_outcomes.into_iter();
+        for (at, _) in &next {
+            let outcome = round_outcomes.next();
+            if let Some(whole) = outcomes.get_mut(*at)
+                && !matches!(outcome, Some(Outcome::Delivered { .. }))
+            {
+                *whole = partly(round + 2, further[*at].len() + 1, outcome.as_ref());
+            }
+        }
+    }
+    outcomes
+}
+
+/// Some parts were taken and this one was not: nobody can call the delivery sent, and nobody can call it unsent.
+fn partly(part: usize, of: usize, outcome: Option<&Outcome>) -> Outcome {
+    let reason = outcome.and_then(Outcome::reason);
+    let words = reason.map_or_else(|| "the provider gave too few outcomes".to_owned(), Reason::to_string);
+    Outcome::unknown("partly_sent", format!("part {part} of {of}: {words}"))
+}

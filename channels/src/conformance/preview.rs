@@ -1,0 +1,45 @@
+//! A preview of every provider: what it shows is what is sent, nothing goes out, and no secret is in it.
+
+use serde_json::json;
+use tidings_contract::Secret;
+
+use crate::providers::subjects;
+use crate::testing::HttpServer;
+use crate::{Registry, preview};
+
+#[tokio::test]
+async fn what_is_shown_is_what_is_sent_and_nothing_goes_out() {
+    for subject in subjects() {
+        let server = HttpServer::start((subject.taken)()).await.expect("a free port");
+        let url = server.url("/in");
+        let (account, call) = (subject.account(&url), subject.call(&url));
+        let shown = preview(account.as_ref(), &call, []).await;
+        assert_eq!((server.connections(), shown.refused), (0, None), "{}", subject.provider);
+        account.send(&call).await;
+        let sent = &server.requests()[0];
+        let first = shown.requests.first().unwrap_or_else(|| panic!("{} shows nothing", subject.provider));
+        let path = |text: &str| text.split('?').next().unwrap_or_default().to_owned();
+        assert_eq!((&first.method, first.bytes), (&sent.method, sent.body.len()), "{}", subject.provider);
+        assert!(first.url.contains(&path(&sent.target)), "{}: {} {}", subject.provider, first.url, sent.target);
+        for (name, _) in &first.headers {
+            assert!(sent.header(name).is_some(), "{}: {name} is shown and not sent", subject.provider);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_shown() {
+    let registry = Registry::new();
+    for subject in subjects() {
+        let url = "http://127.0.0.1:9/in";
+        let settings = (subject.settings)(url);
+        let provider = registry.get(subject.provider).expect("it is registered");
+        let names = provider.info().settings.iter().filter(|setting| setting.secret).map(|setting| setting.name);
+        let secrets: Vec<Secret> = names.filter_map(|name| settings[name].as_str()).map(Secret::new).collect();
+        let shown = preview(subject.account(url).as_ref(), &subject.call(url), &secrets).await;
+        let printed = json!(shown.requests).to_string();
+        for secret in &secrets {
+            assert!(!printed.contains(secret.expose()), "{} shows a secret: {printed}", subject.provider);
+        }
+    }
+}

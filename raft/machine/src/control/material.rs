@@ -1,0 +1,67 @@
+//! Materials: files that contents refer to. Control knows what they are; their bytes stand in the archive of their home.
+
+use serde::{Deserialize, Serialize};
+use tidings_contract::{PartitionId, Time, partition_of};
+
+use super::apply::Change;
+use super::{Answer, Control, Refusal};
+
+/// Most materials.
+const MOST_MATERIALS: usize = 10_000;
+
+/// A file, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Material {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// In how many chunks they stand in the archive of its home.
+    pub chunks: u32,
+    /// When it was put here first.
+    pub created_at: Time,
+    /// By which API key.
+    pub created_by: String,
+}
+
+impl Material {
+    /// Most bytes of one chunk: a command stays well inside a log entry.
+    pub const CHUNK: usize = 96 * 1024;
+
+    /// The partition that keeps the bytes of the material `id`.
+    pub fn home(id: &str, partitions: u16) -> PartitionId {
+        partition_of(id, partitions)
+    }
+}
+
+impl Control {
+    /// Makes a material known whose bytes are kept. The same bytes are the same material: its name may change.
+    pub(super) fn put_material(&mut self, id: String, material: Material, by: &str) -> Result<Change, Refusal> {
+        let known = self.materials.get(&id);
+        if known.is_none() && self.materials.len() >= MOST_MATERIALS {
+            return Err(Refusal::TooMany(MOST_MATERIALS as u64));
+        }
+        if known.is_some_and(|known| known.name == material.name && known.media_type == material.media_type) {
+            return Ok(Change::None(Answer::Done));
+        }
+        let created_at = known.map_or(self.now, |known| known.created_at);
+        self.materials.insert(id, Material { created_at, created_by: by.to_owned(), ..material });
+        Ok(Change::Made(Answer::Done))
+    }
+
+    /// Only the newest versions of templates hold a material: those of messages on their way may lose it.
+    pub(super) fn delete_material(&mut self, id: &str) -> Result<Change, Refusal> {
+        if !self.materials.contains_key(id) {
+            return Err(Refusal::NotFound);
+        }
+        let names = |content: &str| content.to_ascii_lowercase().contains(id);
+        let user = self.templates.iter().find(|(_, t)| t.current().is_some_and(|current| names(&current.spec.content)));
+        if let Some((template, _)) = user {
+            return Err(Refusal::InUse(template.clone()));
+        }
+        self.materials.remove(id);
+        Ok(Change::Made(Answer::Done))
+    }
+}
