@@ -76,7 +76,7 @@ pub async fn run() -> Proof<Report> {
     let mut cluster = Cluster::start(&Shape::full(3, 8)).await?;
     let built_in: BuiltIn = cluster.ask("/v1/providers").await?;
     let double = Double::start(cluster.dir()).await?;
-    let entries = entries(&double)?;
+    let entries = entries(&double, &material(&cluster).await?)?;
     let types = covered(&cluster, &built_in, &entries).await?;
     teach(&cluster, &built_in, &entries, &double).await?;
     let letters = letters(&entries);
@@ -190,6 +190,14 @@ async fn teach(cluster: &Cluster, built_in: &BuiltIn, entries: &[Entry], double:
         }
     }
     Ok(())
+}
+
+/// Puts a file that a mail takes with it, and gives its id.
+async fn material(cluster: &Cluster) -> Proof<String> {
+    let url = format!("{}/v1/materials?name=terms.json", cluster.url(0));
+    let answer = cluster.admin.send(Method::POST, &url, &json!({"terms": "none"})).await?;
+    let material: Value = answer.expect_status(201).when("putting a material")?.json()?;
+    material["id"].as_str().map(str::to_owned).when("reading a material's id")
 }
 
 async fn put(cluster: &Cluster, what: &str, name: &str, body: &Value) -> Proof {

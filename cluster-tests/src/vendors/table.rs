@@ -30,16 +30,19 @@ pub struct Entry {
     pub messages: BTreeMap<String, Value>,
 }
 
-/// The whole table, with addresses at `double`.
+/// The whole table, with addresses at `double`, and the id of a material that contents may refer to.
 ///
 /// # Errors
 /// When it is not such a table.
-pub fn entries(double: &Double) -> Proof<Vec<Entry>> {
-    parse(&double.base, double.mail_port)
+pub fn entries(double: &Double, material: &str) -> Proof<Vec<Entry>> {
+    parse(&double.base, double.mail_port, material)
 }
 
-pub(super) fn parse(base: &str, mail_port: u16) -> Proof<Vec<Entry>> {
-    let text = TABLE.replace("{double}", base).replace("\"{mail_port}\"", &mail_port.to_string());
+pub(super) fn parse(base: &str, mail_port: u16, material: &str) -> Proof<Vec<Entry>> {
+    let text = TABLE
+        .replace("{double}", base)
+        .replace("{material}", material)
+        .replace("\"{mail_port}\"", &mail_port.to_string());
     serde_json::from_str(&text).when("reading vendors/messages.json")
 }
 

@@ -106,7 +106,7 @@ fn wrong_signatures_logins_and_keys_are_refused() {
 
 #[test]
 fn every_content_bears_the_mark_and_no_name_stands_twice() {
-    let entries = table::parse("http://127.0.0.1:1", 25).expect("it is a table");
+    let entries = table::parse("http://127.0.0.1:1", 25, "0").expect("it is a table");
     let mut names = BTreeSet::new();
     for entry in &entries {
         for (kind, content) in &entry.messages {
