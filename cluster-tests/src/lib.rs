@@ -20,5 +20,6 @@ pub mod report;
 pub mod scenarios;
 pub mod testbed;
 pub mod two_accounts;
+pub mod vendors;
 
 pub use failure::{Failure, Proof, When};

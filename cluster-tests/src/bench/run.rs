@@ -32,16 +32,16 @@ pub struct Amount {
     pub measured: u64,
 }
 
-/// A part of the bench in a process of its own. Ended when dropped.
+/// A part of the bench or of a proof in a process of its own. Ended when dropped.
 #[derive(Debug)]
-struct Part {
+pub(crate) struct Part {
     child: Child,
     said: BufReader<ChildStdout>,
 }
 
 impl Part {
     /// Starts this executable with `args`.
-    fn start(args: &[&str]) -> Proof<Self> {
+    pub(crate) fn start(args: &[&str]) -> Proof<Self> {
         let own = std::env::current_exe().when("finding the running executable")?;
         let mut child =
             Command::new(own).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().when("starting a part")?;
@@ -50,13 +50,13 @@ impl Part {
     }
 
     /// The next line it prints; waits for it.
-    async fn line(mut self) -> Proof<(Self, String)> {
+    pub(crate) async fn line(mut self) -> Proof<(Self, String)> {
         let read = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
             self.said.read_line(&mut line).map(|_| (self, line.trim().to_owned()))
         });
         let (part, line) = read.await.when("reading a part's output")?.when("reading a part's output")?;
-        if line.is_empty() { Err(Failure::new("a part of the bench ended early")) } else { Ok((part, line)) }
+        if line.is_empty() { Err(Failure::new("a part ended early")) } else { Ok((part, line)) }
     }
 }
 

@@ -1,6 +1,8 @@
 //! `proof [NAME…]`: runs the proofs that need real release processes, and says at the end how many passed.
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -8,11 +10,13 @@ use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
     Scale, all_down, any_node, backup, callbacks, failover, grow, history, idempotency, isolation, kills, limits,
-    memory, replace, rolling, smtp, webhook, weights,
+    memory, replace, rolling, smtp, vendors, webhook, weights,
 };
+use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
+use tokio::net::TcpListener;
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "kills",
     "freeze",
     "all-down",
@@ -24,6 +28,7 @@ const NAMES: [&str; 18] = [
     "history",
     "backup",
     "smtp",
+    "vendors",
     "webhook",
     "callbacks",
     "memory",
@@ -36,6 +41,11 @@ const NAMES: [&str; 18] = [
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut names: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, file] = names.as_slice()
+        && first == DOUBLE
+    {
+        return double(Path::new(file)).await;
+    }
     if names.is_empty() {
         names = NAMES.map(str::to_owned).to_vec();
     }
@@ -57,6 +67,16 @@ async fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Becomes the double of all vendors, and says where it listens.
+async fn double(file: &Path) -> ExitCode {
+    let (http, smtp) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let (Ok(http), Ok(smtp)) = (http.await, smtp.await) else { return ExitCode::FAILURE };
+    let (Ok(address), Ok(mail)) = (http.local_addr(), smtp.local_addr()) else { return ExitCode::FAILURE };
+    println!("http://{address} {}", mail.port());
+    serve(http, smtp, file).await;
+    ExitCode::SUCCESS
+}
+
 async fn run(name: &str) -> Proof<Report> {
     match name {
         "kills" => kills::run(Fault::Kill, Scale { kills: 3, ..scale(60_000) }).await,
@@ -70,6 +90,7 @@ async fn run(name: &str) -> Proof<Report> {
         "history" => history::run(4_000, 3).await,
         "backup" => backup::run(scale(8_000)).await,
         "smtp" => smtp::run(200).await,
+        "vendors" => vendors::run().await,
         "webhook" => webhook::run(500).await,
         "callbacks" => callbacks::run(Scale { kills: 2, ..scale(8_000) }).await,
         "memory" => memory::run().await,

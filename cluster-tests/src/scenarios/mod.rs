@@ -15,6 +15,7 @@ pub mod memory;
 pub mod replace;
 pub mod rolling;
 pub mod smtp;
+pub mod vendors;
 pub mod webhook;
 pub mod weights;
 
