@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Time};
+use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
 use tidings_machine::partition::{
     Accept, Answer, Barred, Borrow, CALLBACK_TEMPLATE, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL,
-    GiveBack, Happening, Lease, Limits, OnUnknown, Owner, Partition, Policy, Quiet, Recipient, Record, Redrive,
-    Refusal, Rules, Sheet, Span, State, Suppress, SuppressionReason, Window,
+    GiveBack, Happening, Lease, Limits, OnUnknown, Owner, Partition, Policy, Quiet, RecallCommand, Recipient, Record,
+    Redrive, Refusal, Rules, Sheet, Span, State, Suppress, SuppressionReason, TokenCommand, Window,
 };
 use tidings_machine::{Machine, Output};
 
