@@ -80,6 +80,8 @@ impl Control {
                 self.probe_account(&account, epoch, node, lapse_ms)
             }
             Action::CloseAccount { account, epoch } => self.close_account(&account, epoch),
+            Action::PutProvider { name, spec } => self.put_provider(name, *spec, by),
+            Action::DeleteProvider { name } => self.delete_provider(&name),
         }
     }
 
@@ -115,5 +117,7 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::TripAccount { account, .. } => ("trip_account", account.clone()),
         Action::ProbeAccount { account, .. } => ("probe_account", account.clone()),
         Action::CloseAccount { account, .. } => ("close_account", account.clone()),
+        Action::PutProvider { name, .. } => ("put_provider", name.clone()),
+        Action::DeleteProvider { name } => ("delete_provider", name.clone()),
     }
 }

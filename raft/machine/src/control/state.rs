@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
 use super::{
-    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, NodeInfo, Policies, Routes, Template,
-    WordPart,
+    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, DeclaredProviders, Departures, NodeInfo, Policies,
+    Routes, Template, WordPart,
 };
 use crate::{Machine, Output};
 
@@ -50,6 +50,9 @@ pub struct Control {
     /// The breakers of accounts.
     #[serde(default)]
     pub breakers: Breakers,
+    /// The declared providers.
+    #[serde(default)]
+    pub declared: DeclaredProviders,
 }
 
 impl Control {

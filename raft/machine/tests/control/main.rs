@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod declared;
 mod members;
 mod routes;
 mod words;
