@@ -21,6 +21,7 @@ mod look;
 mod meters;
 mod policies;
 mod problem;
+mod providers;
 mod restoring;
 mod running;
 mod seal;

@@ -115,7 +115,11 @@ async fn assemble(
     let parts = Parts {
         ledger: Arc::clone(&ledger) as Arc<dyn tidings_actors::Ledger>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        accounts: Arc::new(SealedAccounts { registry: registry.clone(), sealer: sealer.clone() }),
+        accounts: Arc::new(SealedAccounts {
+            ledger: Arc::clone(&ledger),
+            registry: registry.clone(),
+            sealer: sealer.clone(),
+        }),
         settings: wiring::actors(&config),
         boot,
         limits: wiring::partition(&config),

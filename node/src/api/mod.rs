@@ -7,6 +7,7 @@ mod backup;
 mod cancel;
 mod cluster;
 mod dead_letters;
+mod declaring;
 mod deliveries;
 mod effective;
 mod keys;
@@ -97,6 +98,7 @@ fn documented() -> OpenApiRouter<Shared> {
         ))
         .routes(routes!(audit::list_audit))
         .routes(routes!(providers::list_providers))
+        .routes(routes!(declaring::put_provider, providers::get_provider, declaring::delete_provider))
         .routes(routes!(sandbox::list_sandbox))
         .routes(routes!(stats::get_stats))
         .routes(routes!(stats::get_template_stats))
@@ -117,6 +119,11 @@ pub(crate) fn router(app: Shared) -> Router {
     let (router, document) = documented().split_for_parts();
     router
         .route("/", get(pages::front))
+        // Names of providers hold a slash, which people do not escape.
+        .route(
+            "/v1/providers/{name}/{own}",
+            get(providers::get_provider).put(declaring::put_provider).delete(declaring::delete_provider),
+        )
         .route("/docs/problems", get(pages::problems))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(|request: Request| async move {
