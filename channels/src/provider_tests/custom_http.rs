@@ -2,9 +2,9 @@
 //! whether its account holds the document or its provider was declared.
 
 use super::*;
-use crate::{Described, Registry};
 use crate::conformance::{Golden, Partial, Subject, TokenCase};
 use crate::testing::{HttpReply, HttpServer, call, open};
+use crate::{Described, Registry};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -141,7 +141,10 @@ async fn a_described_lintong_sends_and_understands_what_the_built_in_one_does() 
         assert_eq!((&seen[1], &seen[2]), (&seen[0], &seen[0]), "{reply}");
         let requests = server.requests();
         assert_eq!(requests.len(), 3);
-        assert!(requests.iter().all(|request| *request == requests[0]), "the same line, headers and body: {requests:?}");
+        assert!(
+            requests.iter().all(|request| *request == requests[0]),
+            "the same line, headers and body: {requests:?}"
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! Declaring providers: a supplier that a document describes, written in versions and taken away again.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -10,6 +10,7 @@ use tidings_contract::FieldError;
 use tidings_machine::control::{self, Action, Control, DeclaredProviders, ProviderSpec, Refusal};
 use utoipa::ToSchema;
 
+use super::asked::Slashed;
 use super::providers::{ProviderShape, one, unknown_provider};
 use super::refused;
 use super::templates::check_name;
@@ -63,7 +64,10 @@ fn lacking(control: &Control, name: &str, described: &Described) -> Vec<FieldErr
         let has = |name: &str| plain.contains_key(name) || account.secret_names.iter().any(|secret| secret == name);
         let lacks: Vec<_> = required.iter().map(|setting| setting.name).filter(|name| !has(name)).collect();
         lacks.into_iter().map(move |setting| {
-            FieldError::new("definition", format!("asks for {setting}, which the account {user} has not; add it there first"))
+            FieldError::new(
+                "definition",
+                format!("asks for {setting}, which the account {user} has not; add it there first"),
+            )
         })
     });
     lacks.take(NAMED).collect()
@@ -76,10 +80,9 @@ fn lacking(control: &Control, name: &str, described: &Described) -> Vec<FieldErr
 pub(crate) async fn put_provider(
     State(app): State<Shared>,
     Admin(caller): Admin,
-    Path(name): Path<Vec<String>>,
+    Slashed(name): Slashed,
     Json(written): Json<Written>,
 ) -> Result<Answer<ProviderShape>, Problem> {
-    let name = name.join("/");
     // Its accounts are looked at, which another node may have changed a moment ago.
     app.fresh_control().await?;
     let implied = channel_of(&app, &name)?;
@@ -120,9 +123,8 @@ pub(crate) async fn put_provider(
 pub(crate) async fn delete_provider(
     State(app): State<Shared>,
     Admin(caller): Admin,
-    Path(name): Path<Vec<String>>,
+    Slashed(name): Slashed,
 ) -> Result<StatusCode, Problem> {
-    let name = name.join("/");
     match app.ledger.change(&caller.key_id, Action::DeleteProvider { name: name.clone() }).await? {
         control::Answer::Refused(Refusal::NotFound) if app.registry.get(&name).is_some() => {
             Err(Problem::new(Code::Conflict, format!("the provider {name} is built in")))

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
 use tidings_contract::{ChannelInfo, Provider as _, ProviderInfo, Setting, Time};
 use tidings_machine::control::ProviderVersion;
 use utoipa::ToSchema;
 
-use super::asked::Asked;
+use super::asked::{Asked, Slashed};
 use super::policies::Which;
 use crate::app::{App, Shared};
 use crate::auth::Viewer;
@@ -127,8 +127,7 @@ pub(crate) async fn list_providers(State(app): State<Shared>, _: Viewer) -> Answ
         let in_use = c.declared.in_use().map(|(name, version)| (name.clone(), version.clone()));
         in_use.collect()
     });
-    let mut providers: Vec<_> =
-        versions.iter().filter_map(|(name, version)| declared(name, version, false)).collect();
+    let mut providers: Vec<_> = versions.iter().filter_map(|(name, version)| declared(name, version, false)).collect();
     let hidden = |name: &str| versions.iter().any(|(declared, _)| declared == name);
     let infos = app.registry.providers().map(|provider| provider.info());
     providers.extend(infos.filter(|info| !hidden(info.name)).map(built_in));
@@ -150,10 +149,10 @@ pub(crate) async fn list_providers(State(app): State<Shared>, _: Viewer) -> Answ
 pub(crate) async fn get_provider(
     State(app): State<Shared>,
     _: Viewer,
-    Path(name): Path<Vec<String>>,
+    Slashed(name): Slashed,
     Asked(which): Asked<Which>,
 ) -> Result<Answer<ProviderShape>, Problem> {
-    one(&app, &name.join("/"), which.version).map(Answer)
+    one(&app, &name, which.version).map(Answer)
 }
 
 /// One provider: the newest version of a declared one, or an older one.

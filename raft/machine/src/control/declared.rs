@@ -104,7 +104,10 @@ impl Control {
         // Templates and routes were checked against the channel that its accounts serve.
         let moved = current.is_some_and(|current| current.spec.channel != spec.channel) && spec.channel != "*";
         if let Some(user) = self.account_of(&name).filter(|_| moved) {
-            return Err(Refusal::Field("channel".to_owned(), format!("cannot change while the account {user} uses it")));
+            return Err(Refusal::Field(
+                "channel".to_owned(),
+                format!("cannot change while the account {user} uses it"),
+            ));
         }
         if self.declared.bytes() + spec.definition.len() > DeclaredProviders::MOST_BYTES {
             return Err(Refusal::TooMany(DeclaredProviders::MOST_BYTES as u64));

@@ -60,9 +60,8 @@ fn a_change_makes_its_accounts_and_no_others_be_opened_again_and_forgives_them()
         assert_eq!(ask(&mut control, 2_060, trip), Answer::Done);
     }
     let revision = |control: &Control, name: &str| control.accounts[name].revision;
-    let closed = |control: &Control, name: &str| {
-        control.breakers.accounts[name].standing(Time(2_061)) == Standing::Closed
-    };
+    let closed =
+        |control: &Control, name: &str| control.breakers.accounts[name].standing(Time(2_061)) == Standing::Closed;
     let before = (revision(&control, "mine"), revision(&control, "other"));
     put(&mut control, NAME, "sms", "{}");
     assert_eq!((revision(&control, "mine"), revision(&control, "other")), before, "nothing changed");
