@@ -155,7 +155,7 @@ async fn what_is_wrong_with_a_declaration_is_said_with_the_path_of_the_field() {
     let mail = json!({"channel": "email", "account": "a", "content": {"subject": "s", "text": "t"}});
     node.put("/v1/accounts/a", json!({"provider": "sms/a"})).await.expect(200);
     let got = node.put("/v1/templates/mail", mail).await;
-    assert_eq!((got.problem(422), &got.body["errors"][0]["field"]), ("invalid_request", &json!("account")));
+    assert_eq!((got.problem(422), &got.body["errors"][0]["field"]), ("unknown_account", &json!("account")));
     node.stop().await;
 }
 
