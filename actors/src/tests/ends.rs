@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_contract::Clock;
+use tidings_contract::{AccountLimit, Clock};
 use tidings_machine::partition::{OnUnknown, State};
 use tokio::time::sleep;
 
@@ -132,6 +132,25 @@ async fn a_template_and_an_account_of_which_the_node_hears_late_are_waited_for()
     world.account("late", "fake/one", None);
     world.until_ended(3, LONG).await;
     assert!(sent.iter().all(|delivery| world.state(delivery) == State::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_an_account_holds_within_a_second_for_what_waits_for_its_limit_too() {
+    let world = world(|_, _| Step::deliver()).await;
+    let two_a_second = Some(AccountLimit { permits: 2, window_ms: 1_000 });
+    world.account("limited", "fake/one", two_a_second);
+    world.send(&Spec { account: Some("limited".to_owned()), ..Spec::default() }, 60);
+    sleep(Duration::from_secs(5)).await;
+    world.account("limited", "fake/none", two_a_second);
+    let changed = world.clock.now();
+    sleep(Duration::from_secs(10)).await;
+    let seen = world.channel.seen();
+    assert!(seen.len() >= 8, "it was in use before: {}", seen.len());
+    let late: Vec<_> = seen.iter().filter(|seen| seen.at >= changed.after_ms(1_000)).collect();
+    assert!(late.is_empty(), "{} went out by what was no longer so", late.len());
+    world.account("limited", "fake/one", two_a_second);
+    assert_eq!(world.until_ended(60, LONG).await, 60);
+    assert!(world.channel.seen().len() > seen.len(), "and it is used again");
 }
 
 #[tokio::test(start_paused = true)]
