@@ -41,22 +41,39 @@ impl Ready {
     }
 }
 
+/// An account that was opened, and when it was looked at last.
+#[derive(Debug)]
+struct Kept {
+    revision: u64,
+    /// The version of control it was compared with.
+    looked_at: u64,
+    ready: Ready,
+}
+
 /// The accounts a pool has opened.
 #[derive(Debug, Default)]
-pub(crate) struct OpenAccounts(HashMap<Arc<str>, (u64, Ready)>);
+pub(crate) struct OpenAccounts(HashMap<Arc<str>, Kept>);
 
 impl OpenAccounts {
-    /// The account of a letter, opened as it was when the letter was written.
+    /// The account of a letter, opened as it is now: a letter may have waited long for its turn, and what was changed
+    /// meanwhile holds for it too. An account that is gone is opened as it was when the letter was written.
     pub(crate) fn get(&mut self, board: &Switchboard, letter: &Letter) -> Result<Ready, Reason> {
-        self.named(board, &letter.account_name, &letter.account)
+        // Taken before control is looked at, so that a change in between is looked at again.
+        let version = board.control_version();
+        let (name, written) = (&letter.account_name, &letter.account);
+        if let Some(kept) = self.0.get(name)
+            && kept.looked_at == version
+            && kept.revision >= written.revision
+        {
+            return Ok(kept.ready.clone());
+        }
+        let account = board.account(name).unwrap_or_else(|| Arc::clone(written));
+        self.named_at(board, name, &account, version)
     }
 
     /// Whether the account of a letter wants an access token. One that cannot be opened wants nothing.
     pub(crate) fn wants_token(&mut self, board: &Switchboard, letter: &Letter) -> bool {
-        match self.0.get(&letter.account_name) {
-            Some((revision, ready)) if *revision == letter.account.revision => ready.wants_token,
-            _ => self.get(board, letter).is_ok_and(|ready| ready.wants_token),
-        }
+        self.get(board, letter).is_ok_and(|ready| ready.wants_token)
     }
 
     /// An account, opened as it is.
@@ -66,18 +83,30 @@ impl OpenAccounts {
         name: &Arc<str>,
         account: &Arc<Account>,
     ) -> Result<Ready, Reason> {
-        if let Some((revision, ready)) = self.0.get(name)
-            && *revision == account.revision
+        self.named_at(board, name, account, board.control_version())
+    }
+
+    fn named_at(
+        &mut self,
+        board: &Switchboard,
+        name: &Arc<str>,
+        account: &Arc<Account>,
+        version: u64,
+    ) -> Result<Ready, Reason> {
+        if let Some(kept) = self.0.get_mut(name)
+            && kept.revision == account.revision
         {
-            return Ok(ready.clone());
+            kept.looked_at = version;
+            return Ok(kept.ready.clone());
         }
-        let opened = board.parts.accounts.open(name, account)?;
+        let opened = board.parts.accounts.open(name, &account)?;
         if self.0.len() >= board.parts.settings.accounts {
             self.0.clear();
         }
         board.carries(name, opened.info.max_recipients);
         let ready = Ready::new(opened);
-        self.0.insert(Arc::clone(name), (account.revision, ready.clone()));
+        let kept = Kept { revision: account.revision, looked_at: version, ready: ready.clone() };
+        self.0.insert(Arc::clone(name), kept);
         Ok(ready)
     }
 }

@@ -174,6 +174,18 @@ impl Switchboard {
         partitions
     }
 
+    /// Grows with every change of control that this node hears of.
+    pub(crate) fn control_version(&self) -> u64 {
+        *self.control.borrow()
+    }
+
+    /// The account of that name, as this node's control has it at this moment.
+    pub(crate) fn account(&self, name: &str) -> Option<Arc<Account>> {
+        let mut found = None;
+        self.parts.ledger.with_control(&mut |control| found = control.accounts.get(name).cloned());
+        found
+    }
+
     /// An account was opened whose calls carry so many recipients.
     pub(crate) fn carries(&self, account: &Arc<str>, load: usize) {
         self.loads.write().insert(Arc::clone(account), load);
@@ -186,7 +198,7 @@ impl Switchboard {
 
     /// The policies that are in force, as this node's control has them at this moment.
     pub(crate) fn in_force(&self) -> Arc<InForce> {
-        let version = *self.control.borrow();
+        let version = self.control_version();
         {
             let cached = self.cached.read();
             if cached.version == version {

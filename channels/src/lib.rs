@@ -41,6 +41,7 @@ mod golden;
 mod golden_keys;
 
 pub use catalog::{CHANNELS, check_content};
+pub use declared::Described;
 pub use inbox::{InboxEntry, SandboxInbox};
 pub use recipient::check_recipient;
 pub use registry::Registry;

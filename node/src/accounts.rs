@@ -6,50 +6,53 @@ use std::sync::Arc;
 use serde_json::Value;
 use tidings_actors::{Accounts, Opened};
 use tidings_channels::{Registry, text_rules};
-use tidings_contract::{FieldError, Materials, Provider, Reason, Secret, Settings, TextRule};
+use tidings_contract::{FieldError, Materials, Reason, Secret, Settings, TextRule};
 use tidings_machine::control::{Account, Sealed};
 use tidings_machine::partition::CALLBACK_TEMPLATE;
 
+use crate::ledger::NodeLedger;
 use crate::materials::Shelf;
+use crate::providers::named;
 use crate::seal::Sealer;
 
 /// Under which name a token stands in what is sealed.
 const TOKEN: &str = "token";
 
-/// The accounts of the cluster, opened with this node's registry and sealer.
+/// The accounts of the cluster, opened with this node's registry and sealer and with what operators declared.
 #[derive(Clone, Debug)]
 pub(crate) struct SealedAccounts {
+    pub ledger: Arc<NodeLedger>,
     pub registry: Registry,
     pub sealer: Sealer,
 }
 
 impl SealedAccounts {
-    /// The provider and the settings of an account, secrets open.
-    pub(crate) fn settings(&self, name: &str, account: &Account) -> Result<(&dyn Provider, Settings), Reason> {
-        let wrong = |code: &str, words: String| Reason::new(code, words);
-        let provider = self.registry.get(&account.provider).ok_or_else(|| {
-            wrong(
-                "unknown_provider",
-                format!("account {name} names the provider {}, which is not built in", account.provider),
-            )
-        })?;
+    /// The settings of an account, secrets open.
+    pub(crate) fn settings(&self, name: &str, account: &Account) -> Result<Settings, Reason> {
         let plain: BTreeMap<String, Value> = serde_json::from_str(&account.settings)
-            .map_err(|_| wrong("account_settings", format!("the settings of account {name} cannot be read")))?;
+            .map_err(|_| Reason::new("account_settings", format!("the settings of account {name} cannot be read")))?;
         // Those of callbacks are sealed under one name: their accounts are made where they are used.
         let callback = name.strip_prefix(CALLBACK_TEMPLATE).is_some_and(|rest| rest.starts_with('/'));
         let secret = self
             .sealer
             .unseal(if callback { CALLBACK_TEMPLATE } else { name }, &account.sealed)
-            .map_err(|error| wrong("account_sealed", format!("account {name}: {error}")))?;
-        Ok((provider.as_ref(), Settings { plain, secret }))
+            .map_err(|error| Reason::new("account_sealed", format!("account {name}: {error}")))?;
+        Ok(Settings { plain, secret })
     }
 }
 
 impl Accounts for SealedAccounts {
+    /// The newest definition of a declared provider is taken. It is never older than `account`: whoever writes one gives
+    /// its accounts another revision in the same command.
     fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason> {
-        let (provider, settings) = self.settings(name, account)?;
-        let channel =
-            provider.open(name, &settings).map_err(|errors| Reason::new("account_settings", words(&errors)))?;
+        let found = named(&self.ledger, &self.registry, &account.provider).ok_or_else(|| {
+            let words = format!("account {name} names the provider {}, which there is not", account.provider);
+            Reason::new("unknown_provider", words)
+        })?;
+        let wrong = |errors: &[FieldError]| Reason::new("account_settings", words(errors));
+        let provider = found.map_err(|error| wrong(&[error]))?.provider;
+        let settings = self.settings(name, account)?;
+        let channel = provider.open(name, &settings).map_err(|errors| wrong(&errors))?;
         Ok(Opened { channel, info: provider.info() })
     }
 

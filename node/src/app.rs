@@ -13,6 +13,7 @@ use tidings_channels::Registry;
 use tidings_contract::{Clock, Secret, Time};
 use tidings_machine::partition::{BreakerPolicy, RetryPolicy};
 
+use crate::accounts::SealedAccounts;
 use crate::fresh::Freshness;
 use crate::guard::Guard;
 use crate::intake::{KnownWays, Templates};
@@ -95,6 +96,12 @@ impl App {
     /// The limits of requests, as they are at this moment.
     pub(crate) fn limits(&self) -> Limits {
         **self.settings.load()
+    }
+
+    /// The accounts, to be opened as a sender would.
+    pub(crate) fn accounts(&self) -> SealedAccounts {
+        let (registry, sealer) = (self.registry.clone(), self.sealer.clone());
+        SealedAccounts { ledger: Arc::clone(&self.ledger), registry, sealer }
     }
 
     /// The wall time.

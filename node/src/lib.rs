@@ -22,6 +22,7 @@ mod materials;
 mod meters;
 mod policies;
 mod problem;
+mod providers;
 mod restoring;
 mod running;
 mod seal;

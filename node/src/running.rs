@@ -114,7 +114,7 @@ async fn assemble(
     let ledger = Arc::new(NodeLedger::new(ledgers));
     let sealer = Sealer::new(&config.cluster.secret);
     let shelf = Arc::new(Shelf::default());
-    let accounts = SealedAccounts { registry: registry.clone(), sealer: sealer.clone() };
+    let accounts = SealedAccounts { ledger: Arc::clone(&ledger), registry: registry.clone(), sealer: sealer.clone() };
     let parts = Parts {
         ledger: Arc::clone(&ledger) as Arc<dyn tidings_actors::Ledger>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,

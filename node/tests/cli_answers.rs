@@ -241,6 +241,41 @@ fn waiting_ends_when_nothing_is_pending_and_well_only_when_all_was_delivered() {
 }
 
 #[test]
+fn providers_are_listed_declared_shown_as_put_takes_them_and_removed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("acme.json").display().to_string();
+    let definition = json!({"url": "/send", "body": {"to": "{{ to }}"}});
+    let written = json!({"name": "declared/acme", "channel": "sms", "description": "Acme", "definition": definition});
+    let mut told = json!({"version": 2, "created_at": "2026-11-23T18:00:00.000Z", "created_by": "key_a", "doc": "Acme",
+        "source": "", "settings": [], "example": {"endpoint": "https://acme.example"}, "max_recipients": 1, "deadline_ms": 1});
+    told.as_object_mut().expect("an object").extend(written.as_object().expect("an object").clone());
+    let list = json!({"providers": [told, {"name": "sandbox", "channel": "*", "doc": "Keeps."}], "channels": []});
+    let script = [list.clone(), list.clone(), list, told.clone(), told].map(|body| (200, body));
+    let node = Node::answering(script.into_iter().chain([(200, json!({}))]).collect());
+
+    let plain = stdout(&node.run(&["providers"]));
+    assert!(plain.contains("declared/acme   sms       2          Acme") && plain.contains("sandbox"), "{plain}");
+    assert_eq!(stdout(&node.run(&["providers", "list"])), plain);
+    let one = stdout(&node.run(&["providers", "declared/acme"]));
+    assert!(one.contains("\"provider\": \"declared/acme\"") && one.contains("https://acme.example"), "{one}");
+    (0..3).for_each(|_| assert_eq!(node.next().line, "GET /v1/providers"));
+
+    let shown = stdout(&node.run(&["providers", "get", "declared/acme", "--at", "2"]));
+    assert_eq!(node.next().line, "GET /v1/providers/declared%2Facme?version=2");
+    std::fs::write(&file, &shown).expect("a file");
+    let put = node.run(&["providers", "put", "-f", &file]);
+    assert_eq!(stdout(&put), "provider declared/acme is at version 2\n", "{put:?}");
+    let request = node.next();
+    assert_eq!(request.line, "PUT /v1/providers/declared%2Facme");
+    let mut expected = written;
+    expected.as_object_mut().expect("an object").remove("name");
+    assert_eq!(request.body, expected, "what get shows is what put takes: {shown}");
+    let removed = node.run(&["providers", "delete", "declared/acme"]);
+    assert_eq!(stdout(&removed), "provider declared/acme is removed\n", "{removed:?}");
+    assert_eq!(node.next().line, "DELETE /v1/providers/declared%2Facme");
+}
+
+#[test]
 fn files_in_toml_are_written_under_their_name() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("otp.toml");

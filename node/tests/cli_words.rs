@@ -72,6 +72,8 @@ fn wrong_usage_ends_with_2() {
         &["dlq", "redrive", "--all", "--code", "timeout"],
         &["cluster", "join", "--node", "2"],
         &["cluster", "remove"],
+        &["providers", "put"],
+        &["providers", "delete"],
         &["cluster", "replace", "3"],
         &["cluster", "transfer", "p0"],
         &["--url", "ftp://host", "key", "list"],

@@ -6,8 +6,9 @@ use tidings_contract::Clock;
 use tidings_machine::partition::{OnUnknown, State};
 use tokio::time::sleep;
 
-use super::{LONG, after, busy, delivered, world};
-use crate::testing::{Spec, Step, World};
+use super::{LATENCY, LONG, after, busy, delivered, world};
+use crate::Settings;
+use crate::testing::{FakeChannel, Spec, Step, World};
 
 async fn cancelled_while(outcome: tidings_contract::Outcome, on_unknown: OnUnknown) -> State {
     let world = world(move |_, _| after(500, outcome.clone())).await;
@@ -132,6 +133,27 @@ async fn a_template_and_an_account_of_which_the_node_hears_late_are_waited_for()
     world.account("late", "fake/one", None);
     world.until_ended(3, LONG).await;
     assert!(sent.iter().all(|delivery| world.state(delivery) == State::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_an_account_holds_within_a_second_for_what_waits_for_its_turn_too() {
+    let settings = Settings { pool_size: 4, ..Settings::default() };
+    let channel = FakeChannel::new(|_, _| after(500, delivered()));
+    let world = World::new(2, LATENCY, settings, channel).await.expect("a world starts");
+    world.account("slow", "fake/one", None);
+    world.send(&Spec { account: Some("slow".to_owned()), ..Spec::default() }, 100);
+    sleep(Duration::from_secs(2)).await;
+    // From here on it cannot be opened.
+    world.account("slow", "fake/none", None);
+    let changed = world.clock.now();
+    sleep(Duration::from_secs(3)).await;
+    let seen = world.channel.seen();
+    assert!(seen.len() >= 8, "it was in use before: {}", seen.len());
+    let late: Vec<_> = seen.iter().filter(|seen| seen.at >= changed.after_ms(1_000)).collect();
+    assert!(late.is_empty(), "{} went out by what was no longer so", late.len());
+    world.account("slow", "fake/one", None);
+    assert_eq!(world.until_ended(100, LONG).await, 100);
+    assert!(world.channel.seen().len() > seen.len(), "and it is used again");
 }
 
 #[tokio::test(start_paused = true)]

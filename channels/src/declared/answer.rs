@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tidings_contract::{Outcome, Time, Token};
 
+use super::wrong::Wrong;
 use crate::http::Answer;
 use crate::sms::{Verdict, judged};
 use crate::status::{outcome_of_api, words};
@@ -46,16 +47,19 @@ enum Class {
 
 impl Answers {
     /// Whether the fields fit together.
-    pub(crate) fn check(&self, batch: bool) -> Result<(), String> {
-        let pointers = [&self.list, &self.recipient, &self.code, &self.words, &self.id];
-        if pointers.into_iter().flatten().any(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
-            return Err("answer: places are JSON pointers and begin with a slash".to_owned());
+    pub(crate) fn check(&self, batch: bool) -> Result<(), Wrong> {
+        let wrong = |field: &str, detail: &str| Err(Wrong::at(format!("answer.{field}"), detail));
+        let (list, code, words) = (("list", &self.list), ("code", &self.code), ("words", &self.words));
+        for (field, pointer) in [list, ("recipient", &self.recipient), code, words, ("id", &self.id)] {
+            if pointer.as_ref().is_some_and(|pointer| !is_pointer(pointer)) {
+                return wrong(field, NO_POINTER);
+            }
         }
         match (&self.code, self.success.is_empty()) {
-            (Some(_), true) => Err("answer.success: is required with code".to_owned()),
-            (None, false) => Err("answer.code: is required with success".to_owned()),
-            (None, true) if self.list.is_some() => Err("answer.code: is required with list".to_owned()),
-            _ if self.list.is_some() && !batch => Err("answer.list: goes together with item".to_owned()),
+            (Some(_), true) => wrong("success", "is required with code"),
+            (None, false) => wrong("code", "is required with success"),
+            (None, true) if self.list.is_some() => wrong("code", "is required with list"),
+            _ if self.list.is_some() && !batch => wrong("list", "goes together with item"),
             _ => Ok(()),
         }
     }
@@ -120,6 +124,14 @@ impl Answers {
     fn id(&self, result: &Value) -> Option<String> {
         text_at(result, self.id.as_deref()?)
     }
+}
+
+/// What is said of a place that is none.
+pub(crate) const NO_POINTER: &str = "is a place, a JSON pointer: it begins with a slash";
+
+/// Whether it is a JSON pointer (RFC 6901).
+pub(crate) fn is_pointer(text: &str) -> bool {
+    text.is_empty() || text.starts_with('/')
 }
 
 /// A text, number or yes or no at that place, as a text.

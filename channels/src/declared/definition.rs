@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::Answers;
+use super::answer::{Answers, NO_POINTER, is_pointer};
 use super::template::{Shape, Text};
+use super::wrong::Wrong;
 use crate::http::{HeaderName, Url};
 use crate::reading::safe_url;
 
@@ -14,6 +15,8 @@ use crate::reading::safe_url;
 pub(crate) const MOST: usize = 200;
 /// Longest definition, in bytes of JSON.
 const LONGEST: usize = 64 * 1_024;
+/// What stands in for an endpoint while a document is checked without an account; nothing is ever sent there.
+const NO_ENDPOINT: &str = "https://endpoint.invalid";
 /// What may stand in placeholders everywhere.
 const NAMES: [&str; 6] = ["user", "secret", "at_ms", "at_s", "delivery", "token"];
 
@@ -152,6 +155,8 @@ pub(crate) struct TokenCall {
 #[derive(Debug)]
 pub(crate) struct Definition {
     pub(crate) url: Url,
+    /// Whether it, or the token's, stands under the account's endpoint.
+    under_endpoint: bool,
     pub(crate) method: Method,
     pub(crate) headers: Vec<(HeaderName, Text)>,
     pub(crate) query: Vec<(String, Text)>,
@@ -168,28 +173,30 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    /// Reads and checks a document. URLs that begin with a slash stand under `endpoint`.
+    /// Reads and checks a document. URLs that begin with a slash stand under `endpoint`; without one they are only checked.
     ///
     /// # Errors
     /// Where something is wrong, and what.
-    pub(crate) fn read(document: &Value, endpoint: Option<&str>) -> Result<Self, String> {
+    pub(crate) fn read(document: &Value, endpoint: Option<&str>) -> Result<Self, Wrong> {
         if document.to_string().len() > LONGEST {
-            return Err(format!("is longer than {LONGEST} bytes"));
+            return Err(Wrong::at("", format!("is longer than {LONGEST} bytes")));
         }
-        let typed = Typed::deserialize(document).map_err(|error| error.to_string())?;
+        let typed = Typed::read(document)?;
         let mut known: Vec<&str> = NAMES.to_vec();
         // What differs from one recipient to the next stands where there is one only.
         let single: &[&str] = &["to", "text", "content"];
         let (alone, lone) = if typed.item.is_some() { (&["items"][..], &[][..]) } else { (single, single) };
         let derive = steps("derive", &typed.derive, &mut known, lone)?;
         let with = |more: &[&'static str]| -> Vec<&str> { known.iter().chain(more).copied().collect() };
-        let body = Shape::parse(&typed.body, &with(alone)).map_err(|detail| format!("body: {detail}"))?;
+        let body = Shape::parse(&typed.body, &with(alone)).map_err(|wrong| wrong.within("body"))?;
         let item = typed.item.as_ref().map(|item| Shape::parse(item, &with(single)));
-        let item = item.transpose().map_err(|detail| format!("item: {detail}"))?;
+        let item = item.transpose().map_err(|wrong| wrong.within("item"))?;
         match (&item, typed.most) {
-            (None, Some(_)) => return Err("most: goes together with item".to_owned()),
-            (Some(_), _) if !body.holds("items") => return Err("body: must hold {{ items }}".to_owned()),
-            (_, Some(most)) if !(1..=MOST).contains(&most) => return Err(format!("most: must be 1 to {MOST}")),
+            (None, Some(_)) => return Err(Wrong::at("most", "goes together with item")),
+            (Some(_), _) if !body.holds("items") => return Err(Wrong::at("body", "must hold {{ items }}")),
+            (_, Some(most)) if !(1..=MOST).contains(&most) => {
+                return Err(Wrong::at("most", format!("must be 1 to {MOST}")));
+            }
             _ => {}
         }
         let mut after: Vec<&str> = with(lone);
@@ -197,8 +204,9 @@ impl Definition {
         let derive_after = steps("derive_after", &typed.derive_after, &mut after, &[])?;
         let token = typed.token.as_ref().map(|token| token_call(token, endpoint)).transpose()?;
         typed.answer.check(item.is_some())?;
-        Ok(Self {
-            url: address("url", typed.url.as_deref().unwrap_or("/"), endpoint)?,
+        let definition = Self {
+            url: address("url", typed.url(), endpoint)?,
+            under_endpoint: typed.is_under_endpoint(),
             method: typed.method,
             headers: header_texts("headers", &typed.headers, &after)?,
             query: texts("query", &typed.query, &after)?,
@@ -211,7 +219,51 @@ impl Definition {
             number: typed.number,
             answer: typed.answer,
             token,
+        };
+        if definition.token.is_none() && definition.holds("token") {
+            return Err(Wrong::at("token", "is required: {{ token }} stands in the document"));
+        }
+        Ok(definition)
+    }
+
+    /// The settings that an account must have for it.
+    pub(crate) fn asks_for(&self) -> Vec<&'static str> {
+        let asked = [("user", self.holds("user")), ("secret", self.holds("secret")), ("endpoint", self.under_endpoint)];
+        asked.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
+    }
+
+    /// Whether the placeholder `name` stands anywhere in it.
+    fn holds(&self, name: &str) -> bool {
+        let steps = self.derive.iter().chain(&self.derive_after);
+        let derived = steps.flat_map(|step| step.key.iter().chain([&step.text]));
+        let token = self.token.iter().flat_map(|token| &token.headers);
+        let headers = self.headers.iter().chain(token).map(|(_, text)| text);
+        let mut texts = derived.chain(headers).chain(self.query.iter().map(|(_, text)| text));
+        let shapes = self.item.iter().chain(self.token.as_ref().map(|token| &token.body)).chain([&self.body]);
+        texts.any(|text| text.holds(name)) || shapes.into_iter().any(|shape| shape.holds(name))
+    }
+}
+
+impl Typed {
+    fn read(document: &Value) -> Result<Self, Wrong> {
+        serde_path_to_error::deserialize(document).map_err(|error| {
+            let path = error.path().to_string();
+            let detail = error.into_inner().to_string();
+            // serde names an unknown field in its words, but may stand before it.
+            let unknown = detail.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+            let name = unknown.filter(|name| path.rsplit('.').next() != Some(name)).unwrap_or_default().to_owned();
+            let wrong = Wrong::at(name, detail);
+            if path == "." { wrong } else { wrong.within(&path) }
         })
+    }
+
+    fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or("/")
+    }
+
+    fn is_under_endpoint(&self) -> bool {
+        let token = self.token.as_ref().map(|token| token.url.as_str());
+        [Some(self.url()), token].into_iter().flatten().any(|url| url.starts_with('/'))
     }
 }
 
@@ -221,18 +273,19 @@ fn steps<'a>(
     typed: &'a [TypedStep],
     known: &mut Vec<&'a str>,
     more: &[&'a str],
-) -> Result<Vec<Step>, String> {
+) -> Result<Vec<Step>, Wrong> {
     let mut steps = Vec::new();
     for (at, step) in typed.iter().enumerate() {
-        let wrong = |detail: String| format!("{field}[{at}]: {detail}");
+        let wrong = |part: &str, detail: String| Wrong::at(format!("{field}[{at}].{part}"), detail);
         let here: Vec<&str> = known.iter().chain(more).copied().collect();
-        let text = Text::parse(&step.text, &here).map_err(wrong)?;
-        let key = step.key.as_deref().map(|key| Text::parse(key, &here)).transpose().map_err(wrong)?;
+        let text = Text::parse(&step.text, &here).map_err(|detail| wrong("text", detail))?;
+        let key = step.key.as_deref().map(|key| Text::parse(key, &here)).transpose();
+        let key = key.map_err(|detail| wrong("key", detail))?;
         if matches!(step.hash, Hash::HmacSha1 | Hash::HmacSha256) != key.is_some() {
-            return Err(wrong("key goes together with hmac_sha1 and hmac_sha256".to_owned()));
+            return Err(wrong("key", "goes together with hmac_sha1 and hmac_sha256".to_owned()));
         }
         if step.name.is_empty() || known.contains(&step.name.as_str()) || step.name.contains(['.', '{', '}']) {
-            return Err(wrong("name must be new and without dots".to_owned()));
+            return Err(wrong("name", "must be new and without dots".to_owned()));
         }
         known.push(&step.name);
         steps.push(Step { name: step.name.clone(), hash: step.hash, key, text, encoding: step.encoding });
@@ -240,22 +293,27 @@ fn steps<'a>(
     Ok(steps)
 }
 
-fn token_call(typed: &TypedToken, endpoint: Option<&str>) -> Result<TokenCall, String> {
+fn token_call(typed: &TypedToken, endpoint: Option<&str>) -> Result<TokenCall, Wrong> {
     let known = ["user", "secret"];
+    for (field, place) in [("token", Some(&typed.token)), ("expires_in", typed.expires_in.as_ref())] {
+        if place.is_some_and(|place| !is_pointer(place)) {
+            return Err(Wrong::at(format!("token.{field}"), NO_POINTER));
+        }
+    }
     Ok(TokenCall {
         url: address("token.url", &typed.url, endpoint)?,
         headers: header_texts("token.headers", &typed.headers, &known)?,
         format: typed.format,
-        body: Shape::parse(&typed.body, &known).map_err(|detail| format!("token.body: {detail}"))?,
+        body: Shape::parse(&typed.body, &known).map_err(|wrong| wrong.within("token.body"))?,
         token: typed.token.clone(),
         expires_in: typed.expires_in.clone(),
         lasts_s: typed.lasts_s.unwrap_or(3_600),
     })
 }
 
-fn texts(field: &str, typed: &BTreeMap<String, String>, known: &[&str]) -> Result<Vec<(String, Text)>, String> {
+fn texts(field: &str, typed: &BTreeMap<String, String>, known: &[&str]) -> Result<Vec<(String, Text)>, Wrong> {
     let read = |(name, text): (&String, &String)| {
-        let text = Text::parse(text, known).map_err(|detail| format!("{field}.{name}: {detail}"))?;
+        let text = Text::parse(text, known).map_err(|detail| Wrong::at(format!("{field}.{name}"), detail))?;
         Ok((name.clone(), text))
     };
     typed.iter().map(read).collect()
@@ -265,21 +323,22 @@ fn header_texts(
     field: &str,
     typed: &BTreeMap<String, String>,
     known: &[&str],
-) -> Result<Vec<(HeaderName, Text)>, String> {
+) -> Result<Vec<(HeaderName, Text)>, Wrong> {
     let named = texts(field, typed, known)?.into_iter().map(|(name, text)| {
-        let header = name.to_ascii_lowercase().parse().map_err(|_| format!("{field}.{name}: is not a header"))?;
+        let header = name.to_ascii_lowercase().parse();
+        let header = header.map_err(|_| Wrong::at(format!("{field}.{name}"), "is not a header"))?;
         Ok((header, text))
     });
     named.collect()
 }
 
 /// A URL of the document's: whole, or under `endpoint`.
-fn address(field: &str, text: &str, endpoint: Option<&str>) -> Result<Url, String> {
-    let whole = match (text.strip_prefix('/'), endpoint) {
-        (Some(""), Some(base)) => base.to_owned(),
-        (Some(path), Some(base)) => format!("{}/{path}", base.trim_end_matches('/')),
-        (Some(_), None) => return Err(format!("{field}: stands under the account's endpoint, which is missing")),
-        (None, _) => text.to_owned(),
+fn address(field: &str, text: &str, endpoint: Option<&str>) -> Result<Url, Wrong> {
+    let base = endpoint.unwrap_or(NO_ENDPOINT).trim_end_matches('/');
+    let whole = match text.strip_prefix('/') {
+        Some("") => endpoint.unwrap_or(NO_ENDPOINT).to_owned(),
+        Some(path) => format!("{base}/{path}"),
+        None => text.to_owned(),
     };
-    safe_url(&whole).ok_or_else(|| format!("{field}: must be an https URL without a query"))
+    safe_url(&whole).ok_or_else(|| Wrong::at(field, "must be an https URL without a query"))
 }

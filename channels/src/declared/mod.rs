@@ -3,7 +3,10 @@
 mod account;
 mod answer;
 mod definition;
+mod described;
+mod opening;
 mod template;
+mod wrong;
 
-pub(crate) use account::Account;
-pub(crate) use definition::Definition;
+pub use described::Described;
+pub(crate) use opening::{ENDPOINT, SECRET, USER, open};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::wrong::Wrong;
+
 /// What placeholders stand for: named values, and the rendered content under `content.`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Values<'a> {
@@ -94,8 +96,9 @@ impl Text {
         Ok(text)
     }
 
-    fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|part| if let Part::Name(name) = part { Some(name.as_str()) } else { None })
+    /// Whether the placeholder `name` stands in it.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Name(known) if known == name))
     }
 }
 
@@ -113,16 +116,19 @@ impl Shape {
     ///
     /// # Errors
     /// What is wrong, and where.
-    pub(crate) fn parse(value: &Value, known: &[&str]) -> Result<Self, String> {
+    pub(crate) fn parse(value: &Value, known: &[&str]) -> Result<Self, Wrong> {
         Ok(match value {
-            Value::String(text) => Self::Text(Text::parse(text, known)?),
+            Value::String(text) => Self::Text(Text::parse(text, known).map_err(|detail| Wrong::at("", detail))?),
             Value::Array(items) => {
-                Self::List(items.iter().map(|item| Self::parse(item, known)).collect::<Result<_, _>>()?)
+                let read = |(at, item): (usize, &Value)| {
+                    Self::parse(item, known).map_err(|wrong| wrong.within(&format!("[{at}]")))
+                };
+                Self::List(items.iter().enumerate().map(read).collect::<Result<_, _>>()?)
             }
             Value::Object(items) => {
                 let read = |(name, item): (&String, &Value)| {
-                    let shape = Self::parse(item, known).map_err(|detail| format!("{name}: {detail}"))?;
-                    Ok::<_, String>((name.clone(), shape))
+                    let shape = Self::parse(item, known).map_err(|wrong| wrong.within(name))?;
+                    Ok::<_, Wrong>((name.clone(), shape))
                 };
                 Self::Object(items.iter().map(read).collect::<Result<_, _>>()?)
             }
@@ -153,7 +159,7 @@ impl Shape {
     pub(crate) fn holds(&self, name: &str) -> bool {
         match self {
             Self::Fixed(_) => false,
-            Self::Text(text) => text.names().any(|known| known == name),
+            Self::Text(text) => text.holds(name),
             Self::List(items) => items.iter().any(|item| item.holds(name)),
             Self::Object(items) => items.values().any(|item| item.holds(name)),
         }
@@ -182,9 +188,9 @@ mod tests {
     #[test]
     fn what_is_not_known_or_not_there_is_named() {
         assert_eq!(Text::parse("{{ a", &[]), Err("a {{ has no }}".to_owned()));
-        assert!(
-            Shape::parse(&json!({"x": "{{ secrt }}"}), &["secret"]).is_err_and(|e| e.starts_with("x: secrt is not"))
-        );
+        let shape = json!({"x": ["", {"y": "{{ secrt }}"}]});
+        let wrong = Shape::parse(&shape, &["secret"]).expect_err("it is misspelt");
+        assert_eq!((wrong.path.as_str(), &wrong.detail[..12]), ("x[1].y", "secrt is not"));
         let text = Text::parse("{{ content.x.y }}", &["content"]).expect("it is right");
         assert_eq!(text.fill(&Values::default()), Err("content.x.y is missing".to_owned()));
     }

@@ -1,10 +1,12 @@
-//! What `custom_http` is to the suite, and that a described LinTong sends what the built-in one does.
+//! What `custom_http` is to the suite, and that a described LinTong sends what the built-in one does,
+//! whether its account holds the document or its provider was declared.
 
 use super::*;
-use crate::Registry;
 use crate::conformance::{Golden, Partial, Subject, TokenCase};
 use crate::testing::{HttpReply, HttpServer, call, open};
+use crate::{Described, Registry};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A supplier with everything: token, signature over the body, batches with a result for each.
@@ -131,9 +133,18 @@ async fn a_described_lintong_sends_and_understands_what_the_built_in_one_does() 
             let account = open(&Registry::new(), provider, settings).expect("the settings are right");
             seen.push(account.send(&call).await);
         }
-        assert_eq!(seen[0], seen[1], "{reply}");
+        let declared = Described::read(lintong()).expect("the document is right");
+        let given = json!({"user": "shop", "secret": "pa55", "endpoint": url});
+        let given = serde_json::from_value(given).expect("an object");
+        let settings = tidings_contract::Settings::sort(&declared.settings(), given).expect("it asks for no more");
+        seen.push(declared.open("main", &settings).expect("the settings are right").send(&call).await);
+        assert_eq!((&seen[1], &seen[2]), (&seen[0], &seen[0]), "{reply}");
         let requests = server.requests();
-        assert_eq!(requests[0], requests[1], "the same line, headers and body");
+        assert_eq!(requests.len(), 3);
+        assert!(
+            requests.iter().all(|request| *request == requests[0]),
+            "the same line, headers and body: {requests:?}"
+        );
     }
 }
 
@@ -173,44 +184,78 @@ async fn without_items_every_recipient_has_a_request_and_the_status_can_decide()
     assert_eq!(requests[0].method, "PUT");
 }
 
+/// Documents that are wrong, with the place and the words that say so.
+fn wrong_documents() -> Vec<(Value, &'static str, &'static str)> {
+    let with = |more: Value| {
+        let mut document = json!({"url": "https://a.example", "body": {}});
+        document.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        document
+    };
+    let list = json!({"list": "/a", "code": "/c", "success": ["0"]});
+    vec![
+        (json!("x"), "", "invalid type"),
+        (json!({}), "", "missing field `body`"),
+        (with(json!({"boddy": 1})), "boddy", "unknown field `boddy`"),
+        (with(json!({"derive": [{"name": "a", "text": 7}]})), "derive[0].text", "invalid type"),
+        (with(json!({"answer": {"classes": {"1": "nobody"}}})), "answer.classes.1", "unknown variant"),
+        (with(json!({"url": "http://a.example"})), "url", "must be an https URL"),
+        (with(json!({"url": "/a?b=c"})), "url", "must be an https URL"),
+        (with(json!({"body": {"x": ["{{ secrt }}"]}})), "body.x[0]", "secrt is not known"),
+        (with(json!({"body": {"x": "{{ to "}})), "body.x", "a {{ has no }}"),
+        (with(json!({"body": "{{ token }}"})), "token", "is required"),
+        (with(json!({"most": 3})), "most", "goes together with item"),
+        (with(json!({"item": {}})), "body", "must hold {{ items }}"),
+        (with(json!({"body": "{{ items }}", "item": {}, "most": 900})), "most", "must be 1 to 200"),
+        (with(json!({"body": ["{{ items }}", "{{ content.x }}"], "item": {}})), "body[1]", "content.x is not known"),
+        (with(json!({"headers": {"a b": ""}})), "headers.a b", "is not a header"),
+        (with(json!({"query": {"q": "{{ x }}"}})), "query.q", "x is not known"),
+        (with(json!({"answer": {"code": "code", "success": ["0"]}})), "answer.code", "begins with a slash"),
+        (with(json!({"answer": {"code": "/code"}})), "answer.success", "is required"),
+        (with(json!({"answer": list})), "answer.list", "goes together with item"),
+        (with(json!({"derive": [{"name": "user", "text": ""}]})), "derive[0].name", "must be new"),
+        (with(json!({"derive": [{"name": "s", "hash": "hmac_sha1", "text": ""}]})), "derive[0].key", "goes together"),
+        (with(json!({"token": {"url": "/t", "body": {}, "token": "t"}})), "token.token", "begins with a slash"),
+    ]
+}
+
 #[test]
 fn a_wrong_document_says_where() {
-    let good = json!({"url": "https://a.example", "body": {}});
-    let cases = [
-        (json!("x"), "invalid type"),
-        (json!({"body": {}, "boddy": 1}), "unknown field `boddy`"),
-        (json!({"body": {}}), "url: stands under the account's endpoint"),
-        (json!({"url": "http://a.example", "body": {}}), "url: must be an https URL"),
-        (json!({"url": "https://a.example", "body": {"x": "{{ secrt }}"}}), "body: x: secrt is not known"),
-        (json!({"url": "https://a.example", "body": {"x": "{{ to "}}), "body: x: a {{ has no }}"),
-        (json!({"url": "https://a.example", "body": {}, "most": 3}), "most: goes together with item"),
-        (json!({"url": "https://a.example", "body": {}, "item": {}}), "body: must hold {{ items }}"),
-        (json!({"url": "https://a.example", "body": "{{ items }}", "item": {}, "most": 900}), "most: must be 1 to 200"),
-        (
-            json!({"url": "https://a.example", "body": ["{{ items }}", "{{ content.x }}"], "item": {}}),
-            "body: content.x is not known",
-        ),
-        (json!({"url": "https://a.example", "body": {}, "headers": {"a b": ""}}), "headers.a b: is not a header"),
-        (
-            json!({"url": "https://a.example", "body": {}, "answer": {"code": "code", "success": ["0"]}}),
-            "answer: places",
-        ),
-        (json!({"url": "https://a.example", "body": {}, "answer": {"code": "/code"}}), "answer.success: is required"),
-        (
-            json!({"url": "https://a.example", "body": {}, "answer": {"list": "/a", "code": "/c", "success": ["0"]}}),
-            "answer.list",
-        ),
-        (json!({"url": "https://a.example", "body": {}, "derive": [{"name": "user", "text": ""}]}), "derive[0]: name"),
-        (
-            json!({"url": "https://a.example", "body": {}, "derive": [{"name": "s", "hash": "hmac_sha1", "text": ""}]}),
-            "derive[0]: key goes together",
-        ),
-    ];
-    let wrong = |definition: Value| open(&Registry::new(), INFO.name, json!({"definition": definition}));
-    assert!(wrong(good).is_ok());
-    for (definition, expected) in cases {
-        let errors = wrong(definition).expect_err("it is wrong");
-        assert_eq!(errors[0].field, "settings.definition");
-        assert!(errors[0].detail.contains(expected), "{} does not say {expected}", errors[0].detail);
+    let open = |definition: Value| open(&Registry::new(), INFO.name, json!({"definition": definition}));
+    assert!(open(json!({"url": "https://a.example", "body": {}})).is_ok());
+    for (document, path, words) in wrong_documents() {
+        let dot = if path.is_empty() { "" } else { "." };
+        let errors = open(document.clone()).expect_err("it is wrong");
+        assert_eq!(errors[0].field, format!("settings.definition{dot}{path}"), "{document}");
+        assert!(errors[0].detail.contains(words), "{} does not say {words}", errors[0].detail);
+        // What is declared is read by the same code.
+        let error = Described::read(document).expect_err("it is wrong");
+        assert_eq!((error.field, error.detail), (format!("definition{dot}{path}"), errors[0].detail.clone()));
     }
+}
+
+#[test]
+fn an_account_has_what_its_document_asks_for() {
+    let asks = json!({"body": ["{{ user }}"], "headers": {"x": "{{ secret }}"}});
+    let fields = |settings: Value| {
+        let errors = open(&Registry::new(), INFO.name, settings).expect_err("something is missing");
+        errors.into_iter().map(|error| error.field).collect::<Vec<_>>()
+    };
+    let missing = ["settings.user", "settings.secret", "settings.endpoint"];
+    assert_eq!(fields(json!({"definition": asks})), missing);
+    let bad = json!({"definition": asks, "user": "u", "secret": "s", "endpoint": "http://a.example"});
+    assert_eq!(fields(bad), ["settings.endpoint"]);
+
+    let declared = Described::read(asks).expect("it is right");
+    let required = |declared: &Described| {
+        let settings = declared.settings().into_iter().filter(|setting| setting.required);
+        settings.map(|setting| format!("settings.{}", setting.name)).collect::<Vec<_>>()
+    };
+    assert_eq!(required(&declared), missing);
+    let example: BTreeMap<String, Value> = serde_json::from_value(declared.example()).expect("an object");
+    let settings = tidings_contract::Settings::sort(&declared.settings(), example).expect("it has what is asked for");
+    assert!(declared.open("example", &settings).is_ok());
+    assert!(declared.open("example", &tidings_contract::Settings::default()).is_err_and(|errors| errors.len() == 3));
+    let modest = Described::read(json!({"url": "https://a.example", "body": {}})).expect("it is right");
+    assert_eq!((required(&modest), modest.max_recipients()), (Vec::new(), 1));
+    assert_eq!(Described::read(lintong()).expect("it is right").max_recipients(), 100);
 }

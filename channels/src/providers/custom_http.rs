@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use tidings_contract::{Channel, FieldError, Provider, ProviderInfo, Settings};
 
-use crate::SandboxInbox;
-use crate::declared::{Account, Definition};
-use crate::reading::Reading;
-use crate::sms;
+use crate::{SandboxInbox, declared, sms};
 
 static INFO: ProviderInfo = ProviderInfo {
     name: "custom_http",
@@ -16,13 +13,9 @@ static INFO: ProviderInfo = ProviderInfo {
     source: "Tidings itself; JSON pointers are those of RFC 6901",
     settings: &[
         sms::plain("definition", true, "The document; see the part on described suppliers in the README of channels."),
-        sms::plain("user", false, "What {{ user }} stands for."),
-        sms::sealed("secret", false, "What {{ secret }} stands for."),
-        sms::plain(
-            "endpoint",
-            false,
-            "Under which URLs of the document stand that begin with a slash. https, except on this machine.",
-        ),
+        declared::USER,
+        declared::SECRET,
+        declared::ENDPOINT,
         sms::TIMEOUT,
     ],
     example: r#"{"user": "shop", "secret": "secret", "definition": {
@@ -49,25 +42,7 @@ impl Provider for CustomHttp {
     }
 
     fn open(&self, _: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
-        let mut reading = Reading::new(settings);
-        let timeout = reading.timeout(10_000, 20_000);
-        let user = reading.text("user").unwrap_or_default().to_owned();
-        let secret = reading.secret("secret").cloned();
-        let endpoint = reading.text("endpoint");
-        let read = reading.value("definition").map(|document| Definition::read(document, endpoint));
-        let definition = match read {
-            Some(Ok(definition)) => Some(definition),
-            Some(Err(detail)) => {
-                reading.wrong("definition", detail);
-                None
-            }
-            None => {
-                reading.wrong("definition", "is required");
-                None
-            }
-        };
-        let definition = reading.finish(definition)?;
-        Ok(Arc::new(Account { client: sms::client(timeout)?, definition, user, secret }))
+        declared::open(settings, settings.plain.get("definition"))
     }
 }
 

@@ -16,11 +16,11 @@ use utoipa::ToSchema;
 use super::paths::said;
 use super::refused;
 use super::templates::check_name;
-use crate::accounts::SealedAccounts;
 use crate::app::{App, Shared};
 use crate::auth::{Admin, Viewer};
 use crate::delivering::check_wishes;
 use crate::problem::{Code, Problem};
+use crate::providers::{self, Named, named, names};
 use crate::strict::Json;
 
 /// What stands for a secret in an answer; given back, it means the secret that is stored.
@@ -155,9 +155,10 @@ fn shape(control: &Control, name: &str, account: &Account, now: Time) -> Account
 
 /// Whether there is an account of that name whose provider serves `channel`.
 pub(crate) fn serves(app: &App, account: &str, channel: &str) -> bool {
-    let provider = app.ledger.control(|c| c.accounts.get(account).map(|account| account.provider.clone()));
-    let info = provider.and_then(|provider| app.registry.get(&provider).map(|provider| provider.info()));
-    info.is_some_and(|info| info.channel == "*" || info.channel == channel)
+    app.ledger.control(|c| {
+        let found = c.accounts.get(account);
+        found.is_some_and(|account| providers::serves(c, &app.registry, &account.provider, channel))
+    })
 }
 
 fn unknown_account(name: &str) -> Problem {
@@ -167,16 +168,17 @@ fn unknown_account(name: &str) -> Problem {
 /// The settings to keep: what was typed, with stored secrets where stars were.
 fn settings(app: &App, name: &str, written: Written) -> Result<Settings, Problem> {
     let wrong = |errors: Vec<FieldError>| Problem::fields(Code::InvalidRequest, errors);
-    let Some(provider) = app.registry.get(&written.provider) else {
-        let known: Vec<_> = app.registry.providers().map(|provider| provider.info().name).collect();
+    let Some(found) = named(&app.ledger, &app.registry, &written.provider) else {
+        let known = app.ledger.control(|c| names(c, &app.registry));
         return Err(Problem::field("provider", format!("is unknown; there are: {}", known.join(", "))));
     };
-    let mut settings = Settings::sort(provider.info().settings, written.settings).map_err(wrong)?;
+    let Named { provider, settings: declared } = found.map_err(|error| wrong(vec![error]))?;
+    let mut settings = Settings::sort(&declared, written.settings).map_err(wrong)?;
     if settings.secret.values().any(|secret| secret.expose() == MASK) {
         let stored = app.ledger.control(|c| c.accounts.get(name).cloned());
-        let sealed = SealedAccounts { registry: app.registry.clone(), sealer: app.sealer.clone() };
+        let sealed = app.accounts();
         let stored = stored.filter(|account| account.provider == written.provider);
-        let stored = stored.and_then(|account| sealed.settings(name, &account).ok()).map(|(_, settings)| settings);
+        let stored = stored.and_then(|account| sealed.settings(name, &account).ok());
         for (secret, value) in settings.secret.iter_mut().filter(|(_, value)| value.expose() == MASK) {
             let kept = stored.as_ref().and_then(|stored| stored.secret(secret)).cloned();
             *value =
@@ -295,8 +297,7 @@ pub(crate) async fn check_account(
 ) -> Result<Answer<CheckedShape>, Problem> {
     let found = app.ledger.control(|c| c.accounts.get(&name).map(|one| (one.clone(), health(c, &name, app.now()))));
     let (account, health) = found.ok_or_else(|| unknown_account(&name))?;
-    let sealed = SealedAccounts { registry: app.registry.clone(), sealer: app.sealer.clone() };
-    let why = sealed.open(&name, &account).err().map(|reason| reason.to_string());
+    let why = app.accounts().open(&name, &account).err().map(|reason| reason.to_string());
     Ok(Answer(CheckedShape { opens: why.is_none(), why, health }))
 }
 

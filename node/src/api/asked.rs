@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +23,21 @@ impl<T: DeserializeOwned> FromRequestParts<Shared> for Asked<T> {
             let code = if detail.contains("unknown field") { Code::UnknownField } else { Code::InvalidRequest };
             Problem::new(code, format!("the query string: {detail}"))
         })
+    }
+}
+
+/// A name in the path that may hold a slash, which may be escaped or not.
+#[derive(Debug)]
+pub(crate) struct Slashed(pub String);
+
+impl FromRequestParts<Shared> for Slashed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let segments = Path::<Vec<String>>::from_request_parts(parts, app).await;
+        segments
+            .map(|Path(segments)| Self(segments.join("/")))
+            .map_err(|rejection| Problem::new(Code::InvalidRequest, format!("the path: {}", rejection.body_text())))
     }
 }
 

@@ -8,6 +8,7 @@ mod callbacks;
 mod cancel;
 mod cluster;
 mod dead_letters;
+mod declaring;
 mod deliveries;
 mod effective;
 mod keys;
@@ -110,6 +111,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(callbacks::put_callback, callbacks::get_callback, callbacks::delete_callback))
         .routes(routes!(audit::list_audit))
         .routes(routes!(providers::list_providers))
+        .routes(routes!(declaring::put_provider, providers::get_provider, declaring::delete_provider))
         .routes(routes!(sandbox::list_sandbox))
         .routes(routes!(stats::get_stats))
         .routes(routes!(stats::get_template_stats))
@@ -130,6 +132,11 @@ pub(crate) fn router(app: Shared) -> Router {
     let (router, document) = documented().split_for_parts();
     router
         .route("/", get(pages::front))
+        // Names of providers hold a slash, which people do not escape.
+        .route(
+            "/v1/providers/{name}/{own}",
+            get(providers::get_provider).put(declaring::put_provider).delete(declaring::delete_provider),
+        )
         .route("/docs/problems", get(pages::problems))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(|request: Request| async move {

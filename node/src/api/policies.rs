@@ -92,13 +92,13 @@ pub(crate) struct Sure {
     confirm: bool,
 }
 
-/// Which version of a policy.
+/// Which version.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Which {
     /// The newest by default.
-    version: Option<u32>,
+    pub(super) version: Option<u32>,
 }
 
 fn shape(name: &str, version: &PolicyVersion) -> PolicyShape {

@@ -10,7 +10,6 @@ use tidings_channels::{Segments, ShownRequest, check_recipient, preview, segment
 use tidings_contract::{Call, DeliveryId, LengthUnit, MessageId, PartitionId, Reason, RecipientKind, Secret, Target};
 use utoipa::ToSchema;
 
-use crate::accounts::SealedAccounts;
 use crate::app::{App, Shared};
 use crate::auth::Viewer;
 use crate::intake::Compiled;
@@ -140,9 +139,9 @@ fn account(compiled: &Compiled, to: Option<&str>) -> Option<String> {
 async fn show(app: &App, compiled: &Compiled, to: &str, name: &str, into: &mut Previewed) -> Result<(), Problem> {
     let account = app.ledger.control(|c| c.accounts.get(name).cloned());
     let account = account.ok_or_else(|| Problem::new(Code::UnknownAccount, format!("there is no account {name:?}")))?;
-    let accounts = SealedAccounts { registry: app.registry.clone(), sealer: app.sealer.clone() };
+    let accounts = app.accounts();
     let closed = |reason: Reason| Problem::new(Code::Conflict, reason.to_string());
-    let (_, settings) = accounts.settings(name, &account).map_err(closed)?;
+    let settings = accounts.settings(name, &account).map_err(closed)?;
     let opened = accounts.open(name, &account).map_err(closed)?;
     let at = app.now();
     let mut requests = Vec::new();

@@ -140,7 +140,7 @@ enum Command {
     Backup(backup::Backup),
     /// Make the first node of a new cluster from a backup
     Restore(restore::Restore),
-    /// Show the providers there are, or one with its settings and an example
+    /// Show the providers there are, or one with its settings and an example; declare further ones
     Providers(providers::Providers),
     /// Show what the sandbox was given to send
     Sandbox(sandbox::Sandbox),

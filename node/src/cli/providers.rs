@@ -1,46 +1,133 @@
-//! `tidings providers`: what is built in, with examples.
+//! `tidings providers`: what is built in, with examples, and what operators declare.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Context;
-use super::client::Ask;
+use super::client::{Api, Ask};
 use super::failure::Failure;
 use super::output::{Column, Out, flat, rows};
 use super::template::pretty;
+use super::{Context, document};
 
-const LIST: &[Column] = &[("PROVIDER", "/name"), ("CHANNEL", "/channel"), ("WHAT IT IS", "/doc")];
+const LIST: &[Column] =
+    &[("PROVIDER", "/name"), ("CHANNEL", "/channel"), ("DECLARED", "/version"), ("WHAT IT IS", "/doc")];
 const CHANNELS: &[Column] =
     &[("CHANNEL", "/name"), ("RECIPIENT", "/recipient"), ("WHAT IT IS", "/doc"), ("CONTENT", "/example")];
 const SETTINGS: &[Column] =
     &[("SETTING", "/name"), ("REQUIRED", "/required"), ("SECRET", "/secret"), ("WHAT IT IS", "/doc")];
 
+const PUT_HELP: &str = "\
+A file, in TOML or JSON; the README of channels has every field of a definition:
+
+  name = \"declared/acme\"
+  channel = \"sms\"
+  [definition]
+  url = \"https://sms.acme.example/send\"
+  headers = { \"X-Key\" = \"{{ secret }}\" }
+  body = { phone = \"{{ to }}\", text = \"{{ content.text }}\" }
+  answer = { code = \"/code\", success = [\"0\"], words = \"/message\", id = \"/id\" }
+
+An account then names the provider and has the settings that the definition asks for.";
+
 /// The arguments of `tidings providers`.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Providers {
     /// One provider: its settings and an account that uses it
     name: Option<String>,
+    #[command(subcommand)]
+    action: Option<Action>,
 }
+
+/// The commands of `tidings providers`.
+#[derive(Subcommand)]
+enum Action {
+    /// List the providers and channels, as `tidings providers` does, or show one provider
+    List {
+        /// One provider: its settings and an account that uses it
+        name: Option<String>,
+    },
+    /// Show a declared provider, in a form that `put` takes
+    Get {
+        /// Its name
+        name: String,
+        /// An older version
+        #[arg(long = "at", value_name = "VERSION")]
+        version: Option<u32>,
+    },
+    /// Declare a provider from a file: any supplier with an HTTP interface; each change is a new version
+    #[command(visible_alias = "apply", after_help = PUT_HELP)]
+    Put {
+        /// Its name: declared/NAME or CHANNEL/NAME [default: `name` in the file]
+        name: Option<String>,
+        /// A JSON or TOML file; - is standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Remove a declared provider that no account uses
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// What is told of a provider beside what `put` takes.
+const TOLD: [&str; 9] =
+    ["version", "created_at", "created_by", "doc", "source", "settings", "example", "max_recipients", "deadline_ms"];
 
 impl Providers {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let reply = context.api()?.ask(Ask::get(&["v1", "providers"])).await?;
-        let out = &context.out;
-        let Some(name) = self.name else {
-            return out.answer(&reply, |value| {
-                let providers = out.table(rows(value, "providers"), LIST, "There are no providers.");
-                let channels: Vec<Value> = rows(value, "channels").iter().map(example_as_text).collect();
-                let channels = out.table(&channels, CHANNELS, "There are no channels.");
-                format!("{providers}\n\n{channels}")
-            });
-        };
-        let found = rows(&reply.value, "providers").iter().find(|provider| provider["name"] == json!(name));
-        match found {
-            Some(provider) if out.json => out.line(provider.to_string()),
-            Some(provider) => out.line(one(out, provider)),
-            None => Err(Failure::Usage(format!("there is no provider {name}; see `tidings providers`"))),
+        let (api, out) = (context.api()?, &context.out);
+        match self.action.unwrap_or(Action::List { name: self.name }) {
+            Action::List { name } => list(&api, out, name).await,
+            Action::Get { name, version } => {
+                let reply = api.ask(Ask::get(&["v1", "providers", &name]).query("version", version)).await?;
+                let declared = reply.value["definition"].is_object();
+                out.answer(&reply, |value| if declared { pretty(&without(value, &TOLD[3..])) } else { one(out, value) })
+            }
+            Action::Put { name, file } => {
+                let mut spec = document::read(&file)?;
+                let name = document::name(name, &mut spec)?;
+                // A file may have been made from what `get` tells.
+                spec.retain(|field, _| !TOLD.contains(&field.as_str()));
+                let reply = api.ask(Ask::put(&["v1", "providers", &name], Value::Object(spec))).await?;
+                out.answer(&reply, |value| format!("provider {name} is at version {}", value["version"]))
+            }
+            Action::Delete { name } => {
+                let reply = api.ask(Ask::delete(&["v1", "providers", &name])).await?;
+                out.answer(&reply, |_| format!("provider {name} is removed"))
+            }
         }
     }
+}
+
+async fn list(api: &Api, out: &Out, name: Option<String>) -> Result<(), Failure> {
+    let reply = api.ask(Ask::get(&["v1", "providers"])).await?;
+    let Some(name) = name else {
+        return out.answer(&reply, |value| {
+            let providers = out.table(rows(value, "providers"), LIST, "There are no providers.");
+            let channels: Vec<Value> = rows(value, "channels").iter().map(example_as_text).collect();
+            let channels = out.table(&channels, CHANNELS, "There are no channels.");
+            format!("{providers}\n\n{channels}")
+        });
+    };
+    let found = rows(&reply.value, "providers").iter().find(|provider| provider["name"] == json!(name));
+    match found {
+        Some(provider) if out.json => out.line(provider.to_string()),
+        Some(provider) => out.line(one(out, provider)),
+        None => Err(Failure::Usage(format!("there is no provider {name}; see `tidings providers`"))),
+    }
+}
+
+/// The same without some of its fields.
+fn without(provider: &Value, fields: &[&str]) -> Value {
+    let mut provider = provider.clone();
+    if let Some(provider) = provider.as_object_mut() {
+        provider.retain(|field, _| !fields.contains(&field.as_str()));
+    }
+    provider
 }
 
 /// The same with its example as JSON on one line, ready to be copied into a template.

@@ -15,6 +15,7 @@ use super::ways::{Ways, addresses};
 use crate::app::{App, Limits};
 use crate::policies::time_zone;
 use crate::problem::{Code, Problem, Rejected};
+use crate::providers::serves;
 
 /// Most bytes of the variables given for all recipients, and of those given for one.
 pub(crate) const MAX_VARIABLES_BYTES: usize = 64 * 1024;
@@ -251,11 +252,10 @@ impl Checked {
         let channel = compiled.channel.name;
         let known: Vec<bool> = app.ledger.control(|control| {
             let serves = |name: &String| {
-                let account = control.accounts.get(name)?;
-                let info = app.registry.get(&account.provider)?.info();
-                Some(info.channel == "*" || info.channel == channel)
+                let account = control.accounts.get(name);
+                account.is_some_and(|account| serves(control, &app.registry, &account.provider, channel))
             };
-            self.recipients.iter().map(|recipient| serves(&recipient.to).unwrap_or(false)).collect()
+            self.recipients.iter().map(|recipient| serves(&recipient.to)).collect()
         });
         let all = std::mem::take(&mut self.recipients);
         for (recipient, known) in all.into_iter().zip(known) {

@@ -10,6 +10,7 @@ mod caps;
 mod cluster;
 mod content;
 mod dead_letters;
+mod declared;
 mod double;
 mod dry_run;
 mod first_message;

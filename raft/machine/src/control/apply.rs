@@ -83,6 +83,8 @@ impl Control {
             }
             Action::CloseAccount { account, epoch } => self.close_account(&account, epoch),
             Action::PutCallback { key, callback } => self.put_callback(key, callback.map(|callback| *callback)),
+            Action::PutProvider { name, spec } => self.put_provider(name, *spec, by),
+            Action::DeleteProvider { name } => self.delete_provider(&name),
         }
     }
 
@@ -121,5 +123,7 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::ProbeAccount { account, .. } => ("probe_account", account.clone()),
         Action::CloseAccount { account, .. } => ("close_account", account.clone()),
         Action::PutCallback { key, .. } => ("put_callback", key.clone()),
+        Action::PutProvider { name, .. } => ("put_provider", name.clone()),
+        Action::DeleteProvider { name } => ("delete_provider", name.clone()),
     }
 }

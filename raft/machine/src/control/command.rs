@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId};
 
-use super::{ApiKey, Material, NodeInfo, PolicySpec, Role, RouteSpec, Sealed, TemplateSpec};
+use super::{ApiKey, Material, NodeInfo, PolicySpec, ProviderSpec, Role, RouteSpec, Sealed, TemplateSpec};
 use crate::partition::{BreakerPolicy, CallbackSpec, Wishes};
 
 /// A change, and who asks for it.
@@ -203,6 +203,18 @@ pub enum Action {
         /// Its id.
         id: String,
     },
+    /// Writes a new version of a declared provider; the same content as the newest version changes nothing.
+    PutProvider {
+        /// Its name.
+        name: String,
+        /// What was written.
+        spec: Box<ProviderSpec>,
+    },
+    /// Removes a declared provider. Refused while an account names it.
+    DeleteProvider {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// What control answers.
@@ -211,7 +223,7 @@ pub enum Action {
 pub enum Answer {
     /// Done.
     Done,
-    /// The template, the route or the policy now has this version, made now or before.
+    /// The template, the route, the policy or the declared provider now has this version, made now or before.
     Version(u32),
     /// Nothing was changed.
     Refused(Refusal),

@@ -56,6 +56,7 @@ impl Control {
         if name.is_empty() {
             return Err(Refusal::Invalid("an account has a name".to_owned()));
         }
+        self.check_provider(&account.provider)?;
         if !self.accounts.contains_key(&name) && self.accounts.len() >= MOST_ACCOUNTS {
             return Err(Refusal::TooMany(MOST_ACCOUNTS as u64));
         }

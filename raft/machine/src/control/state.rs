@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
 use super::{
-    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, Departures, Material, NodeInfo, Policies, Routes,
-    Template, WordPart,
+    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, DeclaredProviders, Departures, Material, NodeInfo,
+    Policies, Routes, Template, WordPart,
 };
 use crate::partition::CallbackSpec;
 use crate::{Machine, Output};
@@ -57,6 +57,9 @@ pub struct Control {
     /// The materials, by id.
     #[serde(default)]
     pub materials: BTreeMap<String, Material>,
+    /// The declared providers.
+    #[serde(default)]
+    pub declared: DeclaredProviders,
 }
 
 impl Control {

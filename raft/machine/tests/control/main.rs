@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod declared;
 mod material;
 mod members;
 mod routes;
