@@ -99,7 +99,7 @@ impl OpenAccounts {
             kept.looked_at = version;
             return Ok(kept.ready.clone());
         }
-        let opened = board.parts.accounts.open(name, &account)?;
+        let opened = board.parts.accounts.open(name, account)?;
         if self.0.len() >= board.parts.settings.accounts {
             self.0.clear();
         }
