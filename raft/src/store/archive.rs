@@ -213,7 +213,7 @@ impl ArchiveStore {
                 more.push(codec::decode(&value).map_err(unreadable)?);
             }
         }
-        more.sort_by_key(|event| event.at);
+        more.sort_by_key(|event| (event.at, within_a_millisecond(&event.what)));
         more.retain(|event| !ended.delivery.events.contains(event));
         // The one end that can follow another: what was delivered was taken back.
         if more.iter().any(|event| matches!(event.what, What::Ended { state: State::Recalled, .. })) {
@@ -221,6 +221,16 @@ impl ArchiveStore {
         }
         ended.delivery.events.extend(more);
         Ok(ended)
+    }
+}
+
+/// Amendments stand on the disk in the order of a hash. Those of one millisecond are told in the order in which they can only
+/// have happened: asked for, tried, ended.
+fn within_a_millisecond(what: &What) -> u8 {
+    match what {
+        What::RecallRequested { .. } => 0,
+        What::Ended { .. } => 2,
+        _ => 1,
     }
 }
 

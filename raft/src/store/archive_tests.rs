@@ -374,3 +374,21 @@ async fn what_was_taken_back_after_its_end_is_found_as_recalled_and_not_as_deliv
         }
     }
 }
+
+#[tokio::test]
+async fn what_happened_after_the_end_within_one_millisecond_is_told_in_the_order_of_its_happening() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_disk, archive) = open(&dir).await;
+    // Amendments are kept by hashes, so twenty keys have them in twenty orders.
+    for n in 0..20 {
+        let one = ended(n, "user", START);
+        keep(&archive, n, &one);
+        let asked = What::RecallRequested { by: format!("key_{n}") };
+        let whats = [asked, What::Ended { state: State::Recalled, reason: None }];
+        let events = whats.map(|what| Event { at: START.after_ms(5), what });
+        let records = events.iter().map(|event| Record::Amend { delivery: one.delivery.id, event: event.clone() });
+        archive.record(100 + n, START, records.collect()).expect("kept");
+        let told = archive.get(&one.delivery.id).expect("readable").expect("it ended").delivery.events;
+        assert_eq!(told[told.len() - 2..], events, "key_{n}");
+    }
+}
