@@ -1,11 +1,14 @@
 //! What WeChat's official accounts and mini programs have in common: the account, its token, and the data of a template.
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use tidings_contract::{FieldError, Outcome, Reason, Secret, Settings, Time, Token};
+use tidings_contract::{FieldError, Outcome, Reason, Secret, Settings, Target, Time, Token};
 
 use crate::codes::WECHAT;
 use crate::http::{Answer, HeaderMap};
 use crate::json_api::{Api, ApiSettings, GivenToken, Verdict, read};
+use crate::message::{Field, fields};
 use crate::reading::Reading;
 
 /// An account of either kind.
@@ -39,16 +42,53 @@ impl WechatAccount {
         let body = json!({"grant_type": "client_credential", "appid": self.app_id,
             "secret": self.app_secret.expose(), "force_refresh": false});
         let sent = self.api.post(self.api.url("/cgi-bin/stable_token", &[]), HeaderMap::new(), &body).await;
-        self.api.settle_token(sent, given).map(Token::from)
+        self.api.settle_token(sent, |answer| unless_refused::<GivenToken>(answer, Time(0))).map(Token::from)
+    }
+
+    /// Sends `body`, a message by a template, to one recipient.
+    pub(crate) async fn send(
+        &self,
+        path: &str,
+        mut body: Map<String, Value>,
+        at: Time,
+        token: &Secret,
+        target: &Target,
+    ) -> Outcome {
+        body.insert("touser".to_owned(), target.to.as_str().into());
+        let url = self.api.url(path, &[("access_token", token.expose())]);
+        let sent = self.api.post(url, HeaderMap::new(), &body.into()).await;
+        self.api.settle(sent, Some(token), |answer| match Verdict::accept::<Taken>(answer, at, &WECHAT) {
+            Ok(taken) => Outcome::Delivered { provider_id: taken.msgid.map(|id| id.to_string()) },
+            Err(outcome) => outcome,
+        })
     }
 }
 
-/// Reads a token; a yes has no verdict in it.
-fn given(answer: &Answer) -> Result<GivenToken, Outcome> {
-    match read::<Verdict>(answer, Time(0)) {
+/// What an answer to a message holds beside the verdict.
+#[derive(Deserialize)]
+struct Taken {
+    msgid: Option<u64>,
+}
+
+/// Reads an answer of the kind that has a verdict in it only if it is a no.
+///
+/// # Errors
+/// The vendor's no, or that the answer cannot be read.
+pub(crate) fn unless_refused<T: DeserializeOwned>(answer: &Answer, at: Time) -> Result<T, Outcome> {
+    match read::<Verdict>(answer, at) {
         Ok(verdict) if verdict.errcode != 0 => Err(WECHAT.outcome(&verdict.errcode, &verdict.errmsg)),
-        _ => read(answer, Time(0)),
+        _ => read(answer, at),
     }
+}
+
+/// The body of a message by a template, without its recipient.
+///
+/// # Errors
+/// What is wrong with the content.
+pub(crate) fn template_body(known: &[Field], content: &Value) -> Result<Map<String, Value>, String> {
+    let mut body = fields(known, content, "")?;
+    body["data"] = template_data(&body["data"])?;
+    Ok(body)
 }
 
 /// The data of a template: `{name: text}` and `{name: {value: text}}` both become `{name: {value: text}}`.

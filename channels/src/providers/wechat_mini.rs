@@ -15,8 +15,7 @@ use crate::catalog::wechat::MINI_FIELDS;
 use crate::codes::WECHAT;
 use crate::http::{HeaderMap, Method, each};
 use crate::json_api::{DEADLINE, ENDPOINT, TIMEOUT, Verdict, needed, needed_secret, no_token, refused};
-use crate::message::fields;
-use crate::wechat::{WechatAccount, template_data};
+use crate::wechat::{WechatAccount, template_body};
 
 static INFO: ProviderInfo = ProviderInfo {
     name: "wechat_mini",
@@ -102,29 +101,13 @@ struct Listed {
     example: String,
 }
 
-/// What an answer to a message holds beside the verdict.
-#[derive(Deserialize)]
-struct Taken {
-    msgid: Option<u64>,
-}
-
 impl Account {
     async fn one(&self, at: Time, token: &Secret, target: &Target) -> Outcome {
-        let built = fields(MINI_FIELDS, &target.content, "").and_then(|mut body| {
-            body["data"] = template_data(&body["data"])?;
-            Ok(body)
-        });
-        let mut body = match built {
+        let body = match template_body(MINI_FIELDS, &target.content) {
             Ok(body) => body,
             Err(detail) => return refused(detail),
         };
-        body.insert("touser".to_owned(), target.to.as_str().into());
-        let url = self.0.api.url("/cgi-bin/message/subscribe/send", &[("access_token", token.expose())]);
-        let sent = self.0.api.post(url, HeaderMap::new(), &body.into()).await;
-        self.0.api.settle(sent, Some(token), |answer| match Verdict::accept::<Taken>(answer, at, &WECHAT) {
-            Ok(taken) => Outcome::Delivered { provider_id: taken.msgid.map(|id| id.to_string()) },
-            Err(outcome) => outcome,
-        })
+        self.0.send("/cgi-bin/message/subscribe/send", body, at, token, target).await
     }
 }
 

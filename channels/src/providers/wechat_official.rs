@@ -12,12 +12,10 @@ use tidings_contract::{
 
 use crate::SandboxInbox;
 use crate::catalog::wechat::OFFICIAL_FIELDS;
-use crate::codes::WECHAT;
-use crate::http::{Answer, HeaderMap, Method, each};
-use crate::json_api::{DEADLINE, ENDPOINT, TIMEOUT, Verdict, needed, needed_secret, no_token, read, refused};
-use crate::message::fields;
+use crate::http::{HeaderMap, Method, each};
+use crate::json_api::{DEADLINE, ENDPOINT, TIMEOUT, needed, needed_secret, no_token, refused};
 use crate::stable_id::hex32;
-use crate::wechat::{WechatAccount, template_data};
+use crate::wechat::{WechatAccount, template_body, unless_refused};
 
 static INFO: ProviderInfo = ProviderInfo {
     name: "wechat_official",
@@ -74,7 +72,7 @@ impl Channel for Account {
         let Some(token) = token else { return Ok(Err(Reason::new(Token::INVALID, "no access token was given"))) };
         let url = self.0.api.url("/cgi-bin/template/get_all_private_template", &[("access_token", token.expose())]);
         let sent = self.0.api.call(Method::GET, url, HeaderMap::new(), Bytes::new()).await;
-        let listed = self.0.api.settle_as(sent, Some(token), |answer| listed(answer, at));
+        let listed = self.0.api.settle_as(sent, Some(token), |answer| unless_refused::<Listing>(answer, at));
         let template = |one: Listed| VendorTemplate {
             id: one.template_id,
             title: one.title,
@@ -82,14 +80,6 @@ impl Channel for Account {
             example: one.example,
         };
         Ok(listed.map(|list| list.template_list.into_iter().map(template).collect()))
-    }
-}
-
-/// Reads the list; a yes has no verdict in it.
-fn listed(answer: &Answer, at: Time) -> Result<Listing, Outcome> {
-    match read::<Verdict>(answer, at) {
-        Ok(verdict) if verdict.errcode != 0 => Err(WECHAT.outcome(&verdict.errcode, &verdict.errmsg)),
-        _ => read(answer, at),
     }
 }
 
@@ -109,31 +99,15 @@ struct Listed {
     example: String,
 }
 
-/// What an answer to a message holds beside the verdict.
-#[derive(Deserialize)]
-struct Taken {
-    msgid: Option<u64>,
-}
-
 impl Account {
     async fn one(&self, at: Time, token: &Secret, target: &Target) -> Outcome {
-        let built = fields(OFFICIAL_FIELDS, &target.content, "").and_then(|mut body| {
-            body["data"] = template_data(&body["data"])?;
-            Ok(body)
-        });
-        let mut body = match built {
+        let mut body = match template_body(OFFICIAL_FIELDS, &target.content) {
             Ok(body) => body,
             Err(detail) => return refused(detail),
         };
-        body.insert("touser".to_owned(), target.to.as_str().into());
         // By this id the vendor drops a repeat of the same delivery for ten minutes.
         body.insert("client_msg_id".to_owned(), hex32(&target.delivery).into());
-        let url = self.0.api.url("/cgi-bin/message/template/send", &[("access_token", token.expose())]);
-        let sent = self.0.api.post(url, HeaderMap::new(), &body.into()).await;
-        self.0.api.settle(sent, Some(token), |answer| match Verdict::accept::<Taken>(answer, at, &WECHAT) {
-            Ok(taken) => Outcome::Delivered { provider_id: taken.msgid.map(|id| id.to_string()) },
-            Err(outcome) => outcome,
-        })
+        self.0.send("/cgi-bin/message/template/send", body, at, token, target).await
     }
 }
 
