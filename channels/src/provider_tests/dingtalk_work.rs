@@ -35,13 +35,38 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
             ],
         }),
         golden: || {
-            vec![Golden {
-                name: "text",
-                page: "DingTalk open platform: Sending work notices",
-                to: &["ann", "bob"],
-                content: json!({"type": "text", "text": "hi"}),
-                masked: &[],
-            }]
+            let head = json!({"bgcolor": "FFBBBBBB", "text": "h"});
+            let body = json!({"title": "T", "form": [{"key": "k", "value": "v"}], "rich": {"num": "15.6", "unit": "yuan"},
+                "content": "c", "image": "@lAD", "file_count": "3", "author": "Li"});
+            let buttons = json!([{"title": "Yes", "action_url": "y"}, {"title": "No", "action_url": "n"}]);
+            Golden::each(
+                "DingTalk open platform: Sending work notices; Message types of work notices",
+                &["ann", "bob"],
+                [
+                    ("text", json!({"type": "text", "text": "hi"})),
+                    ("image", json!({"type": "image", "media_id": "@m"})),
+                    ("voice", json!({"type": "voice", "media_id": "@m", "duration": 10})),
+                    ("file", json!({"type": "file", "media_id": "@m"})),
+                    (
+                        "link",
+                        json!({"type": "link", "title": "T", "text": "x", "message_url": "u", "pic_url": "@lALO"}),
+                    ),
+                    ("markdown", json!({"type": "markdown", "title": "T", "text": "# x"})),
+                    (
+                        "action_card",
+                        json!({"type": "action_card", "title": "T", "text": "x", "single_title": "Go", "single_url": "u"}),
+                    ),
+                    (
+                        "action_card_buttons",
+                        json!({"type": "action_card", "title": "T", "text": "x", "btn_orientation": 0, "btns": buttons}),
+                    ),
+                    (
+                        "oa",
+                        json!({"type": "oa", "message_url": "u", "pc_message_url": "p", "head": head, "body": body,
+                            "status_bar": {"status_value": "done", "status_bg": "0xFFF65E5E"}}),
+                    ),
+                ],
+            )
         },
         ..Subject::HTTP
     })
