@@ -22,23 +22,33 @@ static INFO: ProviderInfo = ProviderInfo {
     channel: "telegram",
     doc: "Sends messages as a Telegram bot. Vendor's limits: 30 messages a second, one a second for each chat, 20 a minute \
           for each group.",
-    source: "Telegram Bot API: Making requests; Available methods; Bots FAQ",
+    source: "Telegram Bot API: Making requests; Available methods; Bots FAQ; errors as tdlib/telegram-bot-api words them",
     settings: &[needed_secret("bot_token", "The bot's token, as the BotFather gave it."), ENDPOINT, TIMEOUT],
     example: r#"{"bot_token": "123456:ABC-DEF1234ghIkl-zyx57W2v1u123ew11"}"#,
     max_recipients: 1,
     deadline: DEADLINE,
 };
 
-/// Words in a 400 that speak of the chat rather than of what was to be said. The vendor has words only, no codes.
-const ABOUT_THE_CHAT: [&str; 9] = [
+/// Words in a 400 that speak of the chat rather than of what was to be said. The vendor has words only, no codes; these are
+/// from its own server (tdlib/telegram-bot-api, `Client.cpp`), which also passes on names in capitals such as
+/// `CHAT_WRITE_FORBIDDEN`, `CHAT_SEND_PHOTOS_FORBIDDEN` and `VOICE_MESSAGES_FORBIDDEN`.
+const ABOUT_THE_CHAT: [&str; 17] = [
     "chat not found",
     "user not found",
+    "member not found",
     "chat_id is empty",
+    "chat identifier",
     "peer_id_invalid",
     "group chat was upgraded",
+    "group chat was migrated",
+    "group is deactivated",
     "have no rights",
     "not enough rights",
-    "chat_write_forbidden",
+    "need administrator rights",
+    "_forbidden",
+    "_privacy_restricted",
+    "channel_private",
+    "topic_closed",
     "message thread not found",
 ];
 
@@ -230,6 +240,11 @@ pub(super) mod tests {
             (HttpReply::json(429, &flood), "later http_429 14000"),
             (says(400, "Bad Request: chat not found"), "never http_400 Recipient"),
             (says(400, "Bad Request: PEER_ID_INVALID"), "never http_400 Recipient"),
+            (says(400, "Bad Request: CHAT_SEND_PHOTOS_FORBIDDEN"), "never http_400 Recipient"),
+            (says(400, "Bad Request: not enough rights to send photos to the chat"), "never http_400 Recipient"),
+            (says(400, "Bad Request: TOPIC_CLOSED"), "never http_400 Recipient"),
+            (says(400, "Bad Request: wrong file identifier/HTTP URL specified"), "never http_400 Content"),
+            (says(403, "Forbidden: user is deactivated"), "never http_403 Recipient"),
             (says(400, "Bad Request: message is too long"), "never http_400 Content"),
             (says(400, "Bad Request: can't parse entities: Unsupported start tag"), "never http_400 Content"),
             (says(403, "Forbidden: bot was blocked by the user"), "never http_403 Recipient"),
