@@ -94,6 +94,7 @@ fn request(letters: &[Letter], at: Time, materials: Option<Arc<dyn Materials>>) 
         attempt: letter.attempt(),
         to: letter.work.delivery.address().to_owned(),
         content: Arc::clone(&letter.content),
+        part: 0,
     };
     let sheet = letters.first().map(|letter| &letter.work.sheet);
     let channel = letters.first().map(|letter| letter.work.sheet.leg(letter.work.delivery.leg()).channel.to_owned());

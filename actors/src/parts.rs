@@ -38,7 +38,8 @@ pub(crate) async fn send(channel: &dyn Channel, call: Call, further: Vec<Arc<[Ar
         let next: Vec<(usize, Arc<Value>)> =
             next.filter_map(|(at, parts)| Some((at, Arc::clone(parts.get(round)?)))).collect();
         let target = |(at, content): &(usize, Arc<Value>)| {
-            call.targets.get(*at).map(|target| Target { content: Arc::clone(content), ..target.clone() })
+            let part = u16::try_from(round + 1).unwrap_or(u16::MAX);
+            call.targets.get(*at).map(|target| Target { content: Arc::clone(content), part, ..target.clone() })
         };
         let targets: Vec<Target> = next.iter().filter_map(target).collect();
         if targets.is_empty() {

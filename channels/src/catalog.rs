@@ -164,6 +164,27 @@ const ONE_OF: &[(&str, &[&str])] = &[
     ("discord", &["text", "embeds", "components"]),
 ];
 
+/// The types of messages of a channel: those that its contents name, else the fields of which a content needs one, else
+/// a single one without a name.
+#[cfg(test)]
+pub(crate) fn message_types(channel: &str) -> Vec<&'static str> {
+    let one_of = ONE_OF.iter().find(|(name, _)| *name == channel).map(|(_, names)| names.to_vec());
+    match shape(channel) {
+        Shape::Kinds(kinds) => kinds.iter().map(|kind| kind.name).collect(),
+        Shape::Sms => vec!["text", "template_id"],
+        _ => one_of.unwrap_or_else(|| vec![""]),
+    }
+}
+
+/// Whether a content of the channel is of that type.
+#[cfg(test)]
+pub(crate) fn is_of_type(channel: &str, content: &Value, name: &str) -> bool {
+    match shape(channel) {
+        Shape::Kinds(_) => content["type"] == name,
+        _ => name.is_empty() || !content[name].is_null(),
+    }
+}
+
 fn missing(name: &str, detail: &str) -> FieldError {
     FieldError::new(format!("content.{name}"), detail)
 }

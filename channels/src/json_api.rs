@@ -344,6 +344,9 @@ pub(crate) struct Verdict {
     /// In the supplier's words.
     #[serde(default)]
     pub(crate) errmsg: String,
+    /// DingTalk's finer code, a number in a text, inside of its 88.
+    #[serde(default)]
+    sub_code: Option<String>,
 }
 
 impl Verdict {
@@ -354,7 +357,8 @@ impl Verdict {
     pub(crate) fn accept<T: DeserializeOwned>(answer: &Answer, at: Time, codes: &Codes<i64>) -> Result<T, Outcome> {
         let verdict: Self = read(answer, at)?;
         if verdict.errcode != 0 {
-            return Err(codes.outcome(&verdict.errcode, &verdict.errmsg));
+            let finer = verdict.sub_code.and_then(|code| code.parse::<i64>().ok()).filter(|code| *code != 0);
+            return Err(codes.outcome(&finer.unwrap_or(verdict.errcode), &verdict.errmsg));
         }
         read(answer, at)
     }

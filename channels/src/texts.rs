@@ -53,19 +53,20 @@ static RULES: &[(&str, &[TextRule])] = &[
             in_parts(typed("text", &["markdown", "markdown_v2"], ChatMarkdown), 4_096, Bytes),
         ],
     ),
-    // WeCom: Sending application messages (90236): text and markdown 2,048 bytes, a textcard's title 128 and
-    // description 512 bytes. A text may hold links in HTML, a description a few tags.
+    // WeCom: Sending application messages (90236): text and markdown 2,048 bytes, of which the vendor cuts a text by itself; a
+    // textcard's title 128 and description 512 characters. A text may hold links in HTML, a description a few tags.
     (
         "wecom_app",
         &[
             in_parts(typed("text", &["text"], ChatMarkdown), 2_048, Bytes),
             in_parts(typed("text", &["markdown"], ChatMarkdown), 2_048, Bytes),
-            at_most(typed("title", &["textcard"], Plain), 128, Bytes),
-            at_most(typed("description", &["textcard"], ChatMarkdown), 512, Bytes),
+            at_most(typed("title", &["textcard"], Plain), 128, Chars),
+            at_most(typed("description", &["textcard"], ChatMarkdown), 512, Chars),
         ],
     ),
     // Feishu: Custom bot usage guide: a request has at most 20 KB. `<at user_id="all">` mentions everyone.
     ("feishu_robot", &[in_parts(typed("text", &["text"], ChatMarkdown), 18_000, Bytes), rule("card", ChatMarkdown)]),
+    // Feishu: Sending messages: a request has at most 150 KB with a text, 30 KB with a card or a post, after JSON's escapes.
     ("feishu_app", &[in_parts(typed("text", &["text"], ChatMarkdown), 140_000, Bytes), rule("card", ChatMarkdown)]),
     // Slack: Truncating really long messages: 40,000 characters.
     (
@@ -97,8 +98,12 @@ static RULES: &[(&str, &[TextRule])] = &[
         "discord",
         &[in_parts(rule("text", Markdown), 2_000, Chars), rule("embeds", Markdown), rule("components", Markdown)],
     ),
-    // Microsoft: Text features of adaptive cards.
-    ("teams", &[rule("text", Markdown), rule("facts", Markdown), rule("card", Markdown)]),
+    // Microsoft Learn: Text features of adaptive cards; Create an Incoming Webhook: a message has at most 28 KB, of which the
+    // card around the text takes a part.
+    (
+        "teams",
+        &[in_parts(typed("text", &["text"], Markdown), 24_000, Bytes), rule("facts", Markdown), rule("card", Markdown)],
+    ),
     ("email", &[rule("html", Html)]),
 ];
 

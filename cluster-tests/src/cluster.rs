@@ -303,7 +303,15 @@ impl Cluster {
     /// # Errors
     /// When either is refused, or a node does not come to know it.
     pub async fn teach(&self, name: &str, account: &Value, template: &Value) -> Proof {
-        for (kind, body) in [("accounts", account), ("templates", template)] {
+        self.teach_as(name, account, name, template).await
+    }
+
+    /// The same with two names, so that several templates can share an account.
+    ///
+    /// # Errors
+    /// When either is refused, or a node does not come to know the template.
+    pub async fn teach_as(&self, of: &str, account: &Value, name: &str, template: &Value) -> Proof {
+        for (kind, name, body) in [("accounts", of, account), ("templates", name, template)] {
             let url = format!("{}/v1/{kind}/{name}", self.url(0));
             self.admin
                 .send(Method::PUT, &url, body)

@@ -15,6 +15,7 @@ mod membership;
 pub mod mta;
 pub mod oracle;
 pub mod process;
+mod python;
 pub mod receiver;
 pub mod report;
 pub mod scenarios;

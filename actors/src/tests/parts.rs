@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::json;
 use tidings_contract::{Call, DeliveryId, MessageId, MessageType, Outcome, PartitionId, Target, Time};
 
@@ -17,6 +18,7 @@ fn call(letters: usize) -> (Call, Vec<Arc<[Arc<serde_json::Value>]>>) {
         attempt: 1,
         to: format!("to{index}"),
         content: Arc::clone(&rendered.first),
+        part: 0,
     };
     let call = Call {
         channel: "chat".to_owned(),
@@ -44,6 +46,23 @@ async fn parts_follow_each_other_and_make_one_outcome() {
     let outcomes = send(channel.opened_as("fake").as_ref(), call, further).await;
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Delivered { .. })), "{outcomes:?}");
     assert_eq!(texts(&channel), ["to0 one", "to1 one", "to0 two", "to0 three"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_part_has_the_name_of_another_so_that_none_is_dropped_as_a_repeat() {
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&names);
+    let channel = Arc::new(FakeChannel::new(move |_, target| {
+        kept.lock().push((target.part, target.repeat_id()));
+        Step::deliver()
+    }));
+    let (call, further) = call(2);
+    let delivery = call.targets[0].delivery;
+    send(channel.opened_as("fake").as_ref(), call, further).await;
+    let names = names.lock().clone();
+    assert_eq!(names.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [0, 0, 1, 2]);
+    let of_first = [&names[0].1, &names[2].1, &names[3].1];
+    assert_eq!(of_first, [&delivery.to_string(), &format!("{delivery}-2"), &format!("{delivery}-3")]);
 }
 
 #[tokio::test(start_paused = true)]

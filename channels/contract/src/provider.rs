@@ -46,7 +46,7 @@ pub trait Provider: Send + Sync + fmt::Debug {
 /// One recipient of a call.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The delivery; its text form is also the provider's idempotency id, where there is such a thing.
+    /// The delivery.
     pub delivery: DeliveryId,
     /// Which attempt this is, counted from 1.
     pub attempt: u16,
@@ -54,6 +54,19 @@ pub struct Target {
     pub to: String,
     /// The rendered content: the template's `content` with every placeholder filled for this recipient.
     pub content: Arc<Value>,
+    /// Which message of the delivery this is, from 0: a text that is too long for one goes out as several.
+    pub part: u16,
+}
+
+impl Target {
+    /// What names this message to a supplier that drops repeats: the same in every attempt, another one for each part,
+    /// so that the second part is not dropped as a repeat of the first.
+    pub fn repeat_id(&self) -> String {
+        match self.part {
+            0 => self.delivery.to_string(),
+            part => format!("{}-{}", self.delivery, part + 1),
+        }
+    }
 }
 
 /// One call to a provider.

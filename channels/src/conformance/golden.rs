@@ -9,6 +9,7 @@ use serde_json::Value;
 use tidings_contract::{Secret, Settings};
 
 use super::{Golden, Subject};
+use crate::catalog::{is_of_type, message_types};
 use crate::providers::subjects;
 use crate::testing::{HttpRequest, HttpServer};
 use crate::{Registry, check_content};
@@ -78,11 +79,58 @@ async fn sent(subject: &Subject, golden: &Golden) -> String {
     masked(text, golden, &sealed, &server.addr().to_string())
 }
 
+/// The golden messages of every provider that calls anybody.
+fn goldens() -> Vec<(&'static str, Vec<Golden>)> {
+    let mut all: Vec<_> = subjects().iter().map(|subject| (subject.provider, (subject.golden)())).collect();
+    all.push(("email/smtp", super::mail::goldens()));
+    all
+}
+
+/// Types for which a provider's vendor has no message, and why.
+const NO_SUCH_MESSAGE: [(&str, &str, &str); 1] = [("sms/lintong", "template_id", "the vendor takes texts only")];
+
+#[test]
+fn every_type_of_message_of_every_channel_has_a_golden_request_held_against_a_page_of_its_vendor() {
+    let (registry, goldens) = (Registry::new(), goldens());
+    for provider in registry.providers() {
+        let info = provider.info();
+        let own = goldens.iter().find(|(name, _)| *name == info.name).map(|(_, own)| own);
+        let Some(own) = own else {
+            assert!(super::EXCUSED.iter().any(|(name, _)| *name == info.name), "{} has none at all", info.name);
+            continue;
+        };
+        for kind in message_types(info.channel) {
+            let excused = NO_SUCH_MESSAGE.iter().any(|(name, none, _)| (*name, *none) == (info.name, kind));
+            let found = own.iter().any(|golden| is_of_type(info.channel, &golden.content, kind));
+            assert_eq!(found, !excused, "{} {kind:?}", info.name);
+        }
+        let vendor = |page: &'static str| page.split([' ', ':']).next().unwrap_or_default();
+        for golden in own {
+            assert_eq!(vendor(golden.page), vendor(info.source), "{} {}: whose page is it?", info.name, golden.name);
+            assert!(golden.page.len() > vendor(golden.page).len() + 4, "{} {} names no page", info.name, golden.name);
+        }
+    }
+}
+
+/// Compares what was seen with the file, or writes it.
+fn compare(files: &mut BTreeSet<PathBuf>, file: PathBuf, seen: &str) {
+    if std::env::var("TIDINGS_GOLDEN").is_ok_and(|value| value == "write") {
+        let home = file.parent().expect("a folder");
+        fs::create_dir_all(home).and_then(|()| fs::write(&file, seen)).expect("the folder is writable");
+    }
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(seen, kept, "{}", file.display());
+    assert!(files.insert(file.clone()), "{} stands twice", file.display());
+}
+
 #[tokio::test]
 async fn every_kind_of_message_is_the_request_in_its_file() {
-    let writes = std::env::var("TIDINGS_GOLDEN").is_ok_and(|value| value == "write");
     let registry = Registry::new();
     let mut files = BTreeSet::new();
+    for golden in super::mail::goldens() {
+        let seen = format!("# {}\n{}", golden.page, super::mail::sent(&golden).await);
+        compare(&mut files, folder().join(format!("email_smtp/{}.eml", golden.name)), &seen);
+    }
     for subject in subjects() {
         let home = folder().join(subject.provider.replace('/', "_"));
         let info = registry.get(subject.provider).expect("it is registered").info();
@@ -93,13 +141,7 @@ async fn every_kind_of_message_is_the_request_in_its_file() {
                 assert_eq!(check_content(channel, &golden.content), [], "{} {}", subject.provider, golden.name);
             }
             let file = home.join(format!("{}.http", golden.name));
-            let seen = sent(&subject, &golden).await;
-            if writes {
-                fs::create_dir_all(&home).and_then(|()| fs::write(&file, &seen)).expect("the folder is writable");
-            }
-            let kept = fs::read_to_string(&file).unwrap_or_default();
-            assert_eq!(seen, kept, "{}", file.display());
-            assert!(files.insert(file), "{} {} stands twice", subject.provider, golden.name);
+            compare(&mut files, file, &sent(&subject, &golden).await);
         }
     }
     let providers = fs::read_dir(folder()).expect("there are golden requests");

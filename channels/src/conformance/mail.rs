@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tidings_contract::{Blame, Material, Materials, Outcome};
 
-use super::brief;
+use super::{Golden, brief};
 use crate::Registry;
 use crate::testing::{HttpReply, HttpServer, SmtpScript, SmtpServer, call, open};
 
@@ -19,6 +19,31 @@ async fn send(content: Value, more: Value) -> (Vec<String>, Vec<String>) {
     let outcomes = account.send(&call(&["ann@example.com", "bob@example.com"], content)).await;
     let mails = server.mails().into_iter().map(|mail| mail.data).collect();
     (outcomes.iter().map(brief).collect(), mails)
+}
+
+/// A mail of every kind.
+pub(super) fn goldens() -> Vec<Golden> {
+    let to = &["ann@example.com"];
+    let listed = json!({"subject": "发票", "html": "<p>Hello &amp; bye</p>", "text": "Hello & bye", "from_name": "店",
+        "reply_to": "Ann <ann@shop.example>", "unsubscribe_url": "https://shop.example/off",
+        "unsubscribe_mailto": "off@shop.example"});
+    let mut all = Golden::each(
+        "RFC 5322, RFC 2045 to 2047",
+        to,
+        [
+            ("text", json!({"subject": "Hi", "text": "Hello\n.\nbye"})),
+            ("html", json!({"subject": "Hi", "html": "<p>Hello &amp; bye</p>"})),
+        ],
+    );
+    all.extend(Golden::each("RFC 2046 §5.1.4, RFC 2369, RFC 8058", to, [("both_unsubscribable", listed)]));
+    all
+}
+
+/// What arrives of a golden mail.
+pub(super) async fn sent(golden: &Golden) -> String {
+    let (outcomes, mails) = send(golden.content.clone(), json!({})).await;
+    assert_eq!(outcomes, ["delivered", "delivered"], "{}", golden.name);
+    mails[0].replace("\r\n", "\n")
 }
 
 #[tokio::test]

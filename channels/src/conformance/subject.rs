@@ -74,6 +74,17 @@ pub(crate) struct Golden {
     pub(crate) masked: &'static [&'static str],
 }
 
+impl Golden {
+    /// One for each of `cases`, a file's name with its content, all held against the same page.
+    pub(crate) fn each<const N: usize>(
+        page: &'static str,
+        to: &'static [&'static str],
+        cases: [(&'static str, Value); N],
+    ) -> Vec<Self> {
+        cases.map(|(name, content)| Self { name, page, to, content, masked: &[] }).into()
+    }
+}
+
 impl Subject {
     /// What most have: a recipient that is no URL, an answer that must be understood, nothing else. Name and functions
     /// are stand-ins.

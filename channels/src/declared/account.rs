@@ -137,7 +137,7 @@ impl Account {
         }
         values.set("at_ms", call.at.0);
         values.set("at_s", call.at.0 / 1_000);
-        values.set("delivery", first.delivery.to_string());
+        values.set("delivery", first.repeat_id());
         values
     }
 

@@ -139,6 +139,9 @@ async fn every_documented_code_has_its_class_and_a_yes_counts_only_when_alipay_s
         (says("40004", "USER_TEMPLATE_ILLEGAL"), "never alipay_USER_TEMPLATE_ILLEGAL Content"),
         (says("40004", "TRADE_NO_NOT_MATCH_USERID"), "never alipay_TRADE_NO_NOT_MATCH_USERID Recipient"),
         (says("40004", "FORM_ID_OVER_TIME"), "never alipay_FORM_ID_OVER_TIME Content"),
+        (says("40004", "USER_TEMPLATE_LACK_KEYWORD"), "never alipay_USER_TEMPLATE_LACK_KEYWORD Content"),
+        (says("40004", "USER_KEYWORD_LENGTH_ERROR"), "never alipay_USER_KEYWORD_LENGTH_ERROR Content"),
+        (says("20001", "aop.app-auth-token-time-out"), "never alipay_aop.app-auth-token-time-out Account"),
         (says("40004", "SYSTEM_ERROR"), "later alipay_SYSTEM_ERROR"),
         (says("40004", "NEW_ERROR"), "later alipay_NEW_ERROR"),
         (

@@ -50,7 +50,7 @@ fn trial() -> Trial {
 // Apple: Sending notification requests to APNs (headers); Generating a remote notification (payload).
 #[tokio::test]
 async fn a_notice_is_what_the_vendor_describes() {
-    let id = uuid(&crate::testing::call(&[DEVICE], json!({})).targets[0].delivery);
+    let id = uuid(&crate::testing::call(&[DEVICE], json!({})).targets[0]);
     let kind = "application/json; charset=utf-8";
     let cases = [
         (

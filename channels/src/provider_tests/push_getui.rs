@@ -67,7 +67,7 @@ fn trial() -> Trial {
 // GeTui: RestAPI V2, Push API: "cid single push", push_message, push_channel and settings.
 #[tokio::test]
 async fn a_notice_to_one_is_what_the_vendor_describes() {
-    let id = hex32(&crate::testing::call(&["cid1"], json!({})).targets[0].delivery);
+    let id = hex32(&crate::testing::call(&["cid1"], json!({})).targets[0]);
     let body = |mut rest: Value| {
         rest["request_id"] = json!(id);
         rest["audience"] = json!({"cid": ["cid1"]});

@@ -16,13 +16,16 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
         blame: "Account",
         complains: |words| HttpReply::json(200, &json!({"ok": false, "error": "invalid_auth", "needed": words})),
         golden: || {
-            vec![Golden {
-                name: "text",
-                page: "Slack: chat.postMessage",
-                to: &["C123456"],
-                content: json!({"text": "hi"}),
-                masked: &[],
-            }]
+            let blocks = json!([{"type": "section", "text": {"type": "mrkdwn", "text": "*hi*"}}]);
+            Golden::each(
+                "Slack: chat.postMessage",
+                &["C123456"],
+                [
+                    ("text", json!({"text": "hi"})),
+                    ("blocks", json!({"blocks": blocks, "thread_ts": "1.2", "unfurl_links": "false", "mrkdwn": true})),
+                    ("attachments", json!({"attachments": [{"color": "#36a64f", "text": "hi"}]})),
+                ],
+            )
         },
         ..Subject::HTTP
     })

@@ -37,13 +37,37 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
             ],
         }),
         golden: || {
-            vec![Golden {
-                name: "text",
-                page: "WeCom developer centre: Sending application messages (document 90236)",
-                to: &["ann", "bob"],
-                content: json!({"type": "text", "text": "hi"}),
-                masked: &[],
-            }]
+            let card = json!({"card_type": "text_notice", "main_title": {"title": "T"}});
+            let article =
+                json!({"title": "T", "description": "d", "url": "u", "picurl": "p", "appid": "wx1", "pagepath": "pp"});
+            let page = json!({"title": "T", "thumb_media_id": "m", "author": "a", "content_source_url": "u",
+                "content": "c", "digest": "d"});
+            Golden::each(
+                "WeCom developer centre: Sending application messages (document 90236)",
+                &["ann", "bob"],
+                [
+                    ("text", json!({"type": "text", "text": "hi"})),
+                    ("text_safe", json!({"type": "text", "text": "hi", "safe": true, "id_trans": true})),
+                    ("image", json!({"type": "image", "media_id": "m"})),
+                    ("voice", json!({"type": "voice", "media_id": "m"})),
+                    ("video", json!({"type": "video", "media_id": "m", "title": "T", "description": "d"})),
+                    ("file", json!({"type": "file", "media_id": "m"})),
+                    (
+                        "textcard",
+                        json!({"type": "textcard", "title": "T", "description": "d", "url": "u", "btntxt": "b"}),
+                    ),
+                    ("news", json!({"type": "news", "articles": [article]})),
+                    ("mpnews", json!({"type": "mpnews", "articles": [page]})),
+                    ("markdown", json!({"type": "markdown", "text": "**hi**"})),
+                    (
+                        "miniprogram_notice",
+                        json!({"type": "miniprogram_notice", "appid": "wx1", "page": "p", "title": "T",
+                            "description": "d", "emphasis_first_item": "true",
+                            "content_item": [{"key": "k", "value": "v"}]}),
+                    ),
+                    ("template_card", json!({"type": "template_card", "card": card})),
+                ],
+            )
         },
         ..Subject::HTTP
     })

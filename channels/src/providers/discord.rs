@@ -40,18 +40,22 @@ static INFO: ProviderInfo = ProviderInfo {
 const CODES: Codes<i64> = Codes {
     prefix: "discord",
     classes: &[
-        (Later, &[130_000, 20_016, 20_028, 20_029, 40_062]),
+        // Busy, slowed down, switched off for a while.
+        (Later, &[130_000, 20_016, 20_022, 20_028, 20_029, 40_004, 40_006, 40_062, 160_006]),
         // The thread is archived or its channel is gone.
         (Recipient, &[10_003, 10_008, 50_083, 160_005]),
         (
             Content,
             &[
-                20_009, 30_039, 40_005, 50_006, 50_008, 50_009, 50_035, 50_045, 50_109, 160_002, 200_000, 200_001,
-                220_001, 220_002, 220_003, 220_004, 240_000,
+                20_009, 30_015, 30_039, 40_005, 40_067, 50_006, 50_035, 50_045, 50_046, 50_109, 160_002, 200_000,
+                200_001, 220_001, 220_002, 220_003, 240_000,
             ],
         ),
-        // No such webhook, wrong token, no rights.
-        (Ours, &[0, 10_015, 10_016, 20_022, 40_001, 50_001, 50_013, 50_027, 50_014]),
+        // No such webhook, wrong token, no rights, a channel that takes no messages, a blocked address.
+        (
+            Ours,
+            &[10_004, 10_015, 10_016, 40_001, 40_333, 50_001, 50_008, 50_009, 50_013, 50_014, 50_024, 50_027, 220_004],
+        ),
     ],
     other: Content,
 };
@@ -160,6 +164,8 @@ fn judge(answer: &Answer, at: Time) -> Outcome {
             Err(_) => outcome_of_api(answer, at),
         },
         _ => match read_coded::<Refusal>(answer, at) {
+            // The general error: the status says more.
+            Ok(Refusal { code: 0, .. }) => outcome_of_api(answer, at),
             Ok(refusal) => CODES.outcome(&refusal.code, &refusal.message),
             Err(outcome) => outcome,
         },
@@ -184,13 +190,19 @@ pub(super) mod tests {
             blame: "Account",
             complains: |words| HttpReply::json(401, &json!({"code": 50_027, "message": words})),
             golden: || {
-                vec![Golden {
-                    name: "text",
-                    page: "Discord: Webhook resource, Execute Webhook",
-                    to: &["ops"],
-                    content: json!({"text": "hi", "username": "Tidings"}),
-                    masked: &[],
-                }]
+                let whole = json!({"text": "hi", "embeds": [{"title": "T"}], "username": "Tidings",
+                    "avatar_url": "https://a", "allowed_mentions": {"parse": []}, "tts": false, "thread_name": "n",
+                    "flags": 4});
+                Golden::each(
+                    "Discord: Webhook resource, Execute Webhook",
+                    &["ops"],
+                    [
+                        ("text", json!({"text": "hi", "username": "Tidings"})),
+                        ("embeds", json!({"embeds": [{"title": "T"}]})),
+                        ("components", json!({"components": [{"type": 1, "components": []}]})),
+                        ("everything", whole),
+                    ],
+                )
             },
             ..Subject::HTTP
         })
@@ -203,22 +215,6 @@ pub(super) mod tests {
     fn trial() -> Trial {
         let settings = json!({"webhook_id": "223704", "webhook_token": "t0ken"});
         Trial { provider: INFO.name, settings, path: "", token: None, secrets: &["t0ken"] }
-    }
-
-    // Discord: Webhook resource, Execute Webhook.
-    #[tokio::test]
-    async fn a_message_goes_out_as_discord_describes_it() {
-        let headers = json!({"content-type": "application/json; charset=utf-8"});
-        let content = json!({"text": "hi", "embeds": [{"title": "T"}], "username": "Tidings", "avatar_url": "https://a",
-            "allowed_mentions": {"parse": []}, "tts": false, "thread_name": "n", "flags": 4});
-        let body = json!({"content": "hi", "embeds": [{"title": "T"}], "username": "Tidings", "avatar_url": "https://a",
-            "allowed_mentions": {"parse": []}, "tts": false, "thread_name": "n", "flags": 4});
-        let request = "POST /api/v10/webhooks/223704/***?wait=true";
-        trial().goldens("ops", &fine(), request, &headers, [(content, body)]).await;
-        let parts = json!([{"type": 1, "components": []}]);
-        let request = "POST /api/v10/webhooks/223704/***?wait=true&with_components=true";
-        let case = (json!({ "components": parts }), json!({ "components": parts }));
-        trial().goldens("ops", &fine(), request, &headers, [case]).await;
     }
 
     #[tokio::test]
@@ -234,6 +230,9 @@ pub(super) mod tests {
             (10_003, "never discord_10003 Recipient"),
             (50_083, "never discord_50083 Recipient"),
             (130_000, "later discord_130000"),
+            (20_022, "later discord_20022"),
+            (50_008, "never discord_50008 Account"),
+            (0, "never http_400 Content"),
         ];
         let content = json!({"text": "hi"});
         trial().classes("ops", &content, coded(400, "code", "message", &cases)).await;
@@ -247,6 +246,7 @@ pub(super) mod tests {
                 "never discord_10015 Account",
             ),
             (HttpReply::status(404), "never http_404 Account"),
+            (HttpReply::json(401, &json!({"code": 0, "message": "401: Unauthorized"})), "never http_401 Account"),
         ];
         trial().classes("ops", &content, cases).await;
         let (outcomes, requests) = trial().send(&["ops"], &json!({"username": "x"}), []).await;

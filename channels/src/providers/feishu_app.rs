@@ -173,7 +173,7 @@ impl Account {
         };
         // By the id the vendor drops a repeat of the same delivery for an hour.
         let body = json!({"receive_id": target.to, "msg_type": kind, "content": content.to_string(),
-            "uuid": uuid(&target.delivery)});
+            "uuid": uuid(target)});
         let url = self.api.url(MESSAGES, &[("receive_id_type", id_type(&target.to))]);
         let sent = self.api.post(url, bearer(token), &body).await;
         self.api.settle(sent, Some(token), |answer| match accept::<Data<Message>>(answer, at) {

@@ -192,7 +192,7 @@ impl Account {
         ]);
         let collapse = given.get("collapse").and_then(Value::as_str).map(str::to_owned);
         let texts = [
-            ("apns-id", Some(uuid(&target.delivery))),
+            ("apns-id", Some(uuid(target))),
             ("apns-expiration", given.contains_key("ttl_s").then(|| until.to_string())),
             ("apns-collapse-id", collapse),
         ];

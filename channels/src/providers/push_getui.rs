@@ -263,7 +263,7 @@ impl Account {
         if let Some(vendor) = given.get("vendor") {
             overlay(&mut message, vendor);
         }
-        message["request_id"] = hex32(&target.delivery).into();
+        message["request_id"] = hex32(target).into();
         if !is_list {
             message["audience"] = json!({"cid": [target.to]});
         }

@@ -105,6 +105,8 @@ const CODES: Codes<&str> = Codes {
                 "app_missing_action_url",
                 "deprecated_endpoint",
                 "ekm_access_denied",
+                "invalid_arg_name",
+                "invalid_charset",
                 "enterprise_is_restricted",
                 "invalid_auth",
                 "invalid_token",

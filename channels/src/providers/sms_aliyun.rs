@@ -224,7 +224,7 @@ impl Account {
     async fn request(&self, group: &Group<'_, Kind, Filled>, at: Time) -> Result<Answer, Failure> {
         // An attempt at a delivery is made once, so that its name is a number used once.
         let first = group.targets[0];
-        let nonce = sha256_hex(format!("{} {} {}", first.delivery, first.attempt, at.0).as_bytes());
+        let nonce = sha256_hex(format!("{} {} {}", first.repeat_id(), first.attempt, at.0).as_bytes());
         let host = sms::host_of(&self.url);
         let (action, params) = query(group);
         let version = "2017-05-25";

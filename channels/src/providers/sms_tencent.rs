@@ -70,6 +70,7 @@ const CODES: &[(&str, Verdict)] = &[
     ("FailedOperation.OtherError", Verdict::Later),
     ("FailedOperation.ParametersOtherError", Verdict::Content),
     ("FailedOperation.PhoneNumberInBlacklist", Verdict::Recipient),
+    ("FailedOperation.PhoneNumberOnBlacklist", Verdict::Recipient),
     ("FailedOperation.SignatureIncorrectOrUnapproved", Verdict::Account),
     ("FailedOperation.TemplateIncorrectOrUnapproved", Verdict::Content),
     ("FailedOperation.TemplateParamSetNotMatchApprovedTemplate", Verdict::Content),

@@ -120,7 +120,7 @@ impl Account {
             Ok(body) => Bytes::from(body),
             Err(error) => return Outcome::never(Blame::Content, "json", error.to_string()),
         };
-        let Some(headers) = self.headers(&target.delivery.to_string(), at.0 / 1_000, &body) else {
+        let Some(headers) = self.headers(&target.repeat_id(), at.0 / 1_000, &body) else {
             return Outcome::never(Blame::Content, "header", "the delivery's id cannot stand in a header");
         };
         match self.client.call(Method::POST, url, headers, body).await {

@@ -106,7 +106,7 @@ impl Account {
             Err(detail) => return refused(detail),
         };
         // By this id the vendor drops a repeat of the same delivery for ten minutes.
-        body.insert("client_msg_id".to_owned(), hex32(&target.delivery).into());
+        body.insert("client_msg_id".to_owned(), hex32(target).into());
         self.0.send("/cgi-bin/message/template/send", body, at, token, target).await
     }
 }
@@ -169,7 +169,7 @@ pub(super) mod tests {
     // WeChat official accounts: Template message interface, "Sending template messages".
     #[tokio::test]
     async fn a_template_message_is_what_the_vendor_describes() {
-        let id = hex32(&crate::testing::call(&["o1"], json!({})).targets[0].delivery);
+        let id = hex32(&crate::testing::call(&["o1"], json!({})).targets[0]);
         let mini = json!({"appid": "xiaochengxuappid12345", "pagepath": "index?foo=bar"});
         let cases = [
             (

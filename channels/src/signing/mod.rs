@@ -38,3 +38,29 @@ fn utc(at: Time, pattern: &str) -> String {
     let stamp = i64::try_from(at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     stamp.map_or_else(String::new, |stamp| stamp.strftime(pattern).to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn the_readme_names_the_test_of_every_signature() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let readme = fs::read_to_string(root.join("README.md")).expect("it is there");
+        let (_, table) = readme.split_once("### Signatures").expect("a table of signatures");
+        let rows: Vec<_> = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1).collect();
+        let rows = rows.iter().take_while(|line| line.starts_with('|'));
+        let mut seen = 0;
+        for row in rows {
+            let named: Vec<_> = row.split('`').filter_map(|name| name.split_once("::")).collect();
+            assert!(!named.is_empty(), "{row}");
+            for (file, function) in named {
+                let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+                assert!(text.contains(&format!("fn {function}()")), "{file}::{function}");
+                seen += 1;
+            }
+        }
+        assert!(seen >= 12, "{seen}");
+    }
+}

@@ -42,6 +42,7 @@ pub fn call(to: &[&str], content: Value) -> Call {
         attempt: 1,
         to: (*to).to_owned(),
         content: Arc::clone(&content),
+        part: 0,
     };
     Call {
         channel: "test".to_owned(),

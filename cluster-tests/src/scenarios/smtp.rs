@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::dkim;
 use crate::cluster::{Cluster, PATIENCE, Shape, eventually};
 use crate::failure::ensure;
 use crate::mta::{DOMAIN, Mta, PASSWORD, USER};
@@ -54,10 +55,12 @@ pub async fn run(mails: u64) -> Proof<Report> {
     let copies = mta.mails()?.len() - arrived.len();
     ensure(copies == 0, || format!("{copies} mails came twice"))?;
     let words = refusal(&cluster, &answer, mails).await?;
+    let signed = dkim::run(&cluster, &mta, &account).await?;
     let mut report = Report::new("mail through a real server (exim4: STARTTLS, AUTH PLAIN, Maildir)");
     report.line("mails in the Maildir", arrived.len());
     report.line("copies", copies);
     report.line("the refused one ended as", words);
+    report.line("of signed ones, another implementation of DKIM (Python dkimpy) says", signed);
     Ok(report)
 }
 

@@ -1,7 +1,5 @@
 //! Webhooks are verified by an independent implementation of Standard Webhooks: the `standardwebhooks` package for Python.
 
-use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use super::plan;
@@ -10,10 +8,7 @@ use crate::failure::ensure;
 use crate::load::Load;
 use crate::receiver::{Manners, Receiver, SECRET};
 use crate::report::Report;
-use crate::{Proof, When, binary};
-
-/// Names the Python that has the package; `python3` without it.
-const PYTHON: &str = "TIDINGS_PYTHON";
+use crate::{Proof, python};
 
 /// Runs one node, sends `messages`, and has every call verified.
 ///
@@ -29,14 +24,7 @@ pub async fn run(messages: u64) -> Proof<Report> {
     let seen = receiver.seen();
     ensure(seen.wrong.is_empty(), || format!("our own check refused {:?}", seen.wrong.first()))?;
     ensure(tally.accepted.len() == seen.arrivals.len(), || format!("{} arrived", seen.arrivals.len()))?;
-    let file = cluster.dir().join("calls.json");
-    let calls = serde_json::to_vec(&seen.kept).when("writing the calls")?;
-    fs::write(&file, calls).when("writing the calls")?;
-    let python = std::env::var(PYTHON).unwrap_or_else(|_| "python3".to_owned());
-    let script = binary::root().join("cluster-tests/verify/webhook.py");
-    let output = Command::new(python).arg(script).arg(SECRET).arg(file).output().when("running Python")?;
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    ensure(output.status.success(), || format!("{said} {}", String::from_utf8_lossy(&output.stderr)))?;
+    let said = python::verify(&cluster, "webhook", SECRET, &seen.kept)?;
     ensure(said == format!("{} verified", seen.calls), || format!("{} calls came, Python says: {said}", seen.calls))?;
     let mut report = Report::new("webhooks against an independent implementation (Python standardwebhooks)");
     report.line("calls", seen.calls);

@@ -145,12 +145,13 @@ async fn show(app: &App, compiled: &Compiled, to: &str, name: &str, into: &mut P
     let opened = accounts.open(name, &account).map_err(closed)?;
     let at = app.now();
     let mut requests = Vec::new();
-    for content in std::iter::once(&into.content).chain(&into.further) {
+    for (part, content) in (0..).zip(std::iter::once(&into.content).chain(&into.further)) {
         let target = Target {
             delivery: DeliveryId::new(MessageId::first_at(at), 0, PartitionId(0)),
             attempt: 1,
             to: to.to_owned(),
             content: std::sync::Arc::new(content.clone()),
+            part,
         };
         let call = Call {
             channel: compiled.channel.name.to_owned(),
