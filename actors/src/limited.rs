@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId, Time, partition_of};
 use tidings_machine::control::Account;
-use tidings_machine::partition::Sheet;
 
 use crate::policies::{LimitOf, LimitRule};
 
@@ -18,6 +17,21 @@ pub(crate) struct Subject {
     home: Arc<str>,
     pub(crate) windows: Vec<AccountLimit>,
     pub(crate) unit: LimitUnit,
+}
+
+/// What limits look at: a letter as it goes out now, on the leg that its delivery is on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limited<'a> {
+    /// The account it goes out with.
+    pub(crate) account: &'a str,
+    /// The channel of its leg.
+    pub(crate) channel: &'a str,
+    /// The template of its leg.
+    pub(crate) template: &'a str,
+    /// The API key that submitted it.
+    pub(crate) key: &'a str,
+    /// The address on its leg.
+    pub(crate) to: &'a str,
 }
 
 /// Permits of one lease.
@@ -82,10 +96,10 @@ impl Subject {
         (!windows.is_empty()).then(|| Arc::new(subject(windows)))
     }
 
-    /// What a policy limits about a letter to `to` with that account.
-    pub(crate) fn of_rule(rule: &LimitRule, policy: &str, account: &str, sheet: &Sheet, to: &str) -> Arc<Self> {
-        let name: Arc<str> = rule.subject(policy, account, sheet, to).into();
-        let home = if rule.of == LimitOf::Recipient { to.into() } else { Arc::clone(&name) };
+    /// What a policy limits about a letter.
+    pub(crate) fn of_rule(rule: &LimitRule, policy: &str, letter: &Limited<'_>) -> Arc<Self> {
+        let name: Arc<str> = rule.subject(policy, letter).into();
+        let home = if rule.of == LimitOf::Recipient { letter.to.into() } else { Arc::clone(&name) };
         Arc::new(Self { name, home, windows: rule.windows.clone(), unit: rule.unit })
     }
 
