@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Barred, Header, Masked, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand, Via};
+use super::{Barred, Header, Masked, Own, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand, Via};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -232,6 +232,9 @@ pub struct Recipient {
     /// The addresses for the further legs, normalised, in the order of the sheet's legs; a leg without one is left out.
     #[serde(default)]
     pub fallback: Vec<Option<String>>,
+    /// How it is sent to on legs on which it is an account that says so itself.
+    #[serde(default)]
+    pub own: Vec<Own>,
 }
 
 /// Why the owner closes a delivery that has no attempt in flight.
