@@ -41,6 +41,17 @@ pub(crate) struct Permit {
     pub(crate) until: Time,
     /// When it lapses, as its home said.
     pub(crate) lapses: Time,
+    /// Whether its home should hear when it was used: then the next one comes sooner.
+    pub(crate) settles: bool,
+}
+
+/// Permits of one lease that were used for a call.
+#[derive(Clone, Debug)]
+pub(crate) struct Used {
+    /// The subject's name.
+    pub(crate) name: Arc<str>,
+    pub(crate) permit: Permit,
+    pub(crate) count: u32,
 }
 
 /// A subject that limits a letter, and the permit that was taken for the letter, if there is one.

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::call::call;
 use crate::lanes::Lanes;
-use crate::limited::Held;
+use crate::limited::{Held, Used};
 use crate::meters;
 use crate::opened::{Means, OpenAccounts};
 use crate::outbox::Entry;
@@ -211,9 +211,13 @@ impl Sending {
         }
         let slots: Vec<_> = letters.iter_mut().map(|letter| letter.slot.take()).collect();
         let slot = slots.into_iter().next();
-        let board = Arc::clone(&self.board);
+        let (board, used) = (Arc::clone(&self.board), used(&letters));
         self.calls.spawn(async move {
-            call(board, means, letters).await;
+            call(Arc::clone(&board), means, letters).await;
+            if !used.is_empty() {
+                // By now the call has arrived, or never will.
+                board.rate_limiter.send(RateLimiterMsg::Used(used));
+            }
             drop(slot);
         });
     }
@@ -262,6 +266,19 @@ fn unused(letters: &mut [Letter]) -> Vec<Held> {
         }
     }
     unused
+}
+
+/// The permits that a call uses up whose homes should hear of it, after those it does not need were taken out.
+fn used(letters: &[Letter]) -> Vec<Used> {
+    let mut used: Vec<Used> = Vec::new();
+    for held in letters.iter().flat_map(|letter| &letter.limits) {
+        let Some(permit) = held.permit.filter(|permit| permit.settles) else { continue };
+        match used.iter_mut().find(|one| one.permit == permit && one.name == held.subject.name) {
+            Some(one) => one.count += 1,
+            None => used.push(Used { name: Arc::clone(&held.subject.name), permit, count: 1 }),
+        }
+    }
+    used
 }
 
 /// Whether one call can carry both.

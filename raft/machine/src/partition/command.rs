@@ -126,6 +126,9 @@ pub enum Command {
         /// The material.
         material: String,
     },
+    /// Permits of a lease were used before they lapsed, all of them by now. Never asked twice: a second one would settle
+    /// what somebody else still uses. Answered by `Leased` without permits, with the time at which there are some again.
+    Settle(Settle),
 }
 
 /// An address that nothing is to be sent to any more.
@@ -303,6 +306,19 @@ pub struct Borrow {
 pub struct GiveBack {
     /// The subject, as it was borrowed from.
     pub subject: String,
+    /// When they would have lapsed, as the lease said.
+    pub until: Time,
+    /// How many.
+    pub permits: u32,
+}
+
+/// Permits that were used: from now on they count as used now, no longer as used when they would have lapsed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settle {
+    /// The subject, as it was borrowed from.
+    pub subject: String,
+    /// Its windows, as in [`Borrow`].
+    pub windows: Vec<AccountLimit>,
     /// When they would have lapsed, as the lease said.
     pub until: Time,
     /// How many.

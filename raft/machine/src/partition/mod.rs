@@ -44,7 +44,7 @@ pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
 pub use callback::{About, CALLBACK_CHANNEL, CALLBACK_TEMPLATE, Callback, CallbackSpec, Happening, Subject};
 pub use choice::{Choice, Health, choose};
 pub use command::{
-    Accept, Borrow, Chunk, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive,
+    Accept, Borrow, Chunk, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive, Settle,
     Suppress,
 };
 pub use delivery::{Delivery, State};
