@@ -18,6 +18,7 @@ pub mod process;
 pub mod receiver;
 pub mod report;
 pub mod scenarios;
+pub mod steadiness;
 pub mod testbed;
 pub mod two_accounts;
 pub mod vendors;
