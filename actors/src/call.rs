@@ -7,7 +7,7 @@ use futures::FutureExt;
 use tidings_contract::{Call, Materials, Outcome, Reason, Target, Time, planted};
 use tokio::time::{Instant, timeout};
 
-use crate::opened::Ready;
+use crate::opened::Means;
 use crate::parts;
 use crate::receipts::expect;
 use crate::recorder::came_back;
@@ -44,22 +44,15 @@ impl Drop for UnderWay {
 }
 
 /// Sends letters of one account, template version and message type, and has what became of them recorded.
-pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<Letter>) {
+pub(crate) async fn call(board: Arc<Switchboard>, means: Means, letters: Vec<Letter>) {
+    let Means { ready: account, token } = means;
     let began = board.now();
-    let of = letters.first().map(|letter| (Arc::clone(&letter.account_name), letter.account.revision));
-    let token = of.as_ref().filter(|_| account.wants_token);
-    let token = token.and_then(|(name, revision)| board.tokens.get(name, *revision, began));
+    let name = letters.first().map(|letter| Arc::clone(&letter.account_name));
     let request = request(&letters, began, board.parts.accounts.materials());
     let request = Call { token: token.as_ref().map(|token| token.secret.clone()), ..request };
     let further: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.further)).collect();
     let calls = u32::try_from(parts::calls(&letters)).unwrap_or(1);
     let mut under_way = UnderWay { board, letters, began, reports: account.reports };
-    if account.wants_token && token.is_none() {
-        // It ended between the sender's look and this one.
-        let outcomes = all(&under_way, &Outcome::later("token_expired", "the access token ended just before the call"));
-        under_way.end(outcomes.into_iter());
-        return;
-    }
     let start = Instant::now();
     let sending = AssertUnwindSafe(parts::send(account.opened.channel.as_ref(), request, further)).catch_unwind();
     let own = under_way.letters.iter().filter_map(|letter| letter.timeout).min();
@@ -69,7 +62,7 @@ pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<L
         Ok(Err(_)) => all(&under_way, &unknown("panic", "the provider panicked")),
         Err(_) => all(&under_way, &unknown("timeout", "the provider did not answer within its deadline")),
     };
-    if let Some((name, _)) = &of {
+    if let Some(name) = &name {
         judge(&under_way.board, name, token.as_ref(), &mut outcomes);
     }
     account.meters.call(start.elapsed());

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId, Time, partition_of};
 use tidings_machine::control::Account;
-use tidings_machine::partition::Sheet;
 
 use crate::policies::{LimitOf, LimitRule};
 
@@ -20,6 +19,21 @@ pub(crate) struct Subject {
     pub(crate) unit: LimitUnit,
 }
 
+/// What limits look at: a letter as it goes out now, on the leg that its delivery is on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limited<'a> {
+    /// The account it goes out with.
+    pub(crate) account: &'a str,
+    /// The channel of its leg.
+    pub(crate) channel: &'a str,
+    /// The template of its leg.
+    pub(crate) template: &'a str,
+    /// The API key that submitted it.
+    pub(crate) key: &'a str,
+    /// The address on its leg.
+    pub(crate) to: &'a str,
+}
+
 /// Permits of one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Permit {
@@ -27,6 +41,17 @@ pub(crate) struct Permit {
     pub(crate) until: Time,
     /// When it lapses, as its home said.
     pub(crate) lapses: Time,
+    /// Whether its home should hear when it was used: then the next one comes sooner.
+    pub(crate) settles: bool,
+}
+
+/// Permits of one lease that were used for a call.
+#[derive(Clone, Debug)]
+pub(crate) struct Used {
+    /// The subject's name.
+    pub(crate) name: Arc<str>,
+    pub(crate) permit: Permit,
+    pub(crate) count: u32,
 }
 
 /// A subject that limits a letter, and the permit that was taken for the letter, if there is one.
@@ -82,10 +107,10 @@ impl Subject {
         (!windows.is_empty()).then(|| Arc::new(subject(windows)))
     }
 
-    /// What a policy limits about a letter to `to` with that account.
-    pub(crate) fn of_rule(rule: &LimitRule, policy: &str, account: &str, sheet: &Sheet, to: &str) -> Arc<Self> {
-        let name: Arc<str> = rule.subject(policy, account, sheet, to).into();
-        let home = if rule.of == LimitOf::Recipient { to.into() } else { Arc::clone(&name) };
+    /// What a policy limits about a letter.
+    pub(crate) fn of_rule(rule: &LimitRule, policy: &str, letter: &Limited<'_>) -> Arc<Self> {
+        let name: Arc<str> = rule.subject(policy, letter).into();
+        let home = if rule.of == LimitOf::Recipient { letter.to.into() } else { Arc::clone(&name) };
         Arc::new(Self { name, home, windows: rule.windows.clone(), unit: rule.unit })
     }
 

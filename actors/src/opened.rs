@@ -11,12 +11,15 @@ use tidings_machine::control::Account;
 use crate::Opened;
 use crate::meters::CallMeters;
 use crate::switchboard::Switchboard;
+use crate::token_cache::Good;
 use crate::work::Letter;
 
 /// An opened account with the figures of its provider.
 #[derive(Clone, Debug)]
 pub(crate) struct Ready {
     pub(crate) opened: Opened,
+    /// The revision of the account that was opened: the tokens it takes are those of this one.
+    pub(crate) revision: u64,
     pub(crate) meters: CallMeters,
     /// Whether the supplier wants an access token.
     pub(crate) wants_token: bool,
@@ -27,7 +30,7 @@ pub(crate) struct Ready {
 impl Ready {
     /// What can be found out about an account that was opened just now: nothing was sent with it yet, so it has no
     /// connection that a question could go out on before it is withdrawn.
-    fn new(opened: Opened) -> Self {
+    fn new(opened: Opened, revision: u64) -> Self {
         let channel = &opened.channel;
         let asked = || {
             let token = channel.fetch_token_at(Time(0)).now_or_never();
@@ -37,14 +40,21 @@ impl Ready {
         };
         // A provider that panics costs its own calls only, which come later.
         let (wants_token, reports) = catch_unwind(AssertUnwindSafe(asked)).unwrap_or_default();
-        Self { meters: CallMeters::new(opened.info.name), opened, wants_token, reports }
+        Self { meters: CallMeters::new(opened.info.name), opened, revision, wants_token, reports }
     }
+}
+
+/// What a letter's call is made with: an account, and the access token that belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
+    pub(crate) ready: Ready,
+    /// The token, if the account wants one.
+    pub(crate) token: Option<Good>,
 }
 
 /// An account that was opened, and when it was looked at last.
 #[derive(Debug)]
 struct Kept {
-    revision: u64,
     /// The version of control it was compared with.
     looked_at: u64,
     ready: Ready,
@@ -63,7 +73,7 @@ impl OpenAccounts {
         let (name, written) = (&letter.account_name, &letter.account);
         if let Some(kept) = self.0.get(name)
             && kept.looked_at == version
-            && kept.revision >= written.revision
+            && kept.ready.revision >= written.revision
         {
             return Ok(kept.ready.clone());
         }
@@ -71,9 +81,15 @@ impl OpenAccounts {
         self.named_at(board, name, &account, version)
     }
 
-    /// Whether the account of a letter wants an access token. One that cannot be opened wants nothing.
-    pub(crate) fn wants_token(&mut self, board: &Switchboard, letter: &Letter) -> bool {
-        self.get(board, letter).is_ok_and(|ready| ready.wants_token)
+    /// What the call of a letter is made with; `None` while its account wants an access token and none is known here. One
+    /// look at the account decides both, so that no call goes out with the token of another revision.
+    pub(crate) fn means(&mut self, board: &Switchboard, letter: &Letter, now: Time) -> Result<Option<Means>, Reason> {
+        let ready = self.get(board, letter)?;
+        if !ready.wants_token {
+            return Ok(Some(Means { ready, token: None }));
+        }
+        let token = board.tokens.get(&letter.account_name, ready.revision, now);
+        Ok(token.map(|token| Means { ready, token: Some(token) }))
     }
 
     /// An account, opened as it is.
@@ -94,7 +110,7 @@ impl OpenAccounts {
         version: u64,
     ) -> Result<Ready, Reason> {
         if let Some(kept) = self.0.get_mut(name)
-            && kept.revision == account.revision
+            && kept.ready.revision == account.revision
         {
             kept.looked_at = version;
             return Ok(kept.ready.clone());
@@ -104,8 +120,8 @@ impl OpenAccounts {
             self.0.clear();
         }
         board.carries(name, opened.info.max_recipients);
-        let ready = Ready::new(opened);
-        let kept = Kept { revision: account.revision, looked_at: version, ready: ready.clone() };
+        let ready = Ready::new(opened, account.revision);
+        let kept = Kept { looked_at: version, ready: ready.clone() };
         self.0.insert(Arc::clone(name), kept);
         Ok(ready)
     }

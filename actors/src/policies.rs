@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidings_contract::{AccountLimit, FieldError, LimitUnit};
-use tidings_machine::partition::Sheet;
+
+use crate::limited::Limited;
 
 /// What has a budget of its own under a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -110,12 +111,12 @@ fn read<T: DeserializeOwned>(spec: &Value) -> Result<T, Vec<FieldError>> {
 
 impl LimitRule {
     /// What the limit is called where its permits are counted: policies count for themselves.
-    pub(crate) fn subject(&self, policy: &str, account: &str, sheet: &Sheet, to: &str) -> String {
+    pub(crate) fn subject(&self, policy: &str, letter: &Limited<'_>) -> String {
         match self.of {
-            LimitOf::Account => format!("account/{account}#{policy}"),
-            LimitOf::Recipient => format!("recipient/{}/{to}#{policy}", sheet.channel),
-            LimitOf::Template => format!("template/{}#{policy}", sheet.template),
-            LimitOf::Key => format!("key/{}#{policy}", sheet.key_id),
+            LimitOf::Account => format!("account/{}#{policy}", letter.account),
+            LimitOf::Recipient => format!("recipient/{}/{}#{policy}", letter.channel, letter.to),
+            LimitOf::Template => format!("template/{}#{policy}", letter.template),
+            LimitOf::Key => format!("key/{}#{policy}", letter.key),
             LimitOf::All => format!("all#{policy}"),
         }
     }

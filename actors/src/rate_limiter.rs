@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{PartitionId, Time};
-use tidings_machine::partition::{Answer, Borrow, Command, GiveBack};
+use tidings_machine::partition::{Answer, Borrow, Command, GiveBack, Settle};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::LedgerError;
-use crate::limited::{Held, Subject};
+use crate::limited::{Held, Permit, Subject, Used};
 use crate::room::{HOME_MS, Room};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
@@ -41,6 +41,10 @@ pub(crate) enum RateLimiterMsg {
     Leased { names: Vec<Arc<str>>, answer: Result<Vec<Answer>, LedgerError> },
     /// Permits that were taken and are not needed after all.
     Unused(Vec<Held>),
+    /// Permits that were used for calls that have ended.
+    Used(Vec<Used>),
+    /// The home heard what was used of a subject: when it has permits again.
+    Settled { name: Arc<str>, again: Time },
     /// It is worth looking at the subject again.
     Look(Arc<str>),
     /// Half of the life of some permits is over.
@@ -94,6 +98,8 @@ impl Actor for RateLimiter {
                 names
             }
             RateLimiterMsg::Unused(unused) => state.take_back(unused),
+            RateLimiterMsg::Used(used) => state.used(used, &myself),
+            RateLimiterMsg::Settled { name, again } => state.settled(name, again),
             RateLimiterMsg::Look(name) => {
                 if let Some(room) = state.rooms.get_mut(&name) {
                     room.looked = false;
@@ -101,7 +107,7 @@ impl Actor for RateLimiter {
                 vec![name]
             }
             RateLimiterMsg::HalfTime(name) => {
-                state.give_back(&name);
+                state.give_back(&name, &myself);
                 vec![name]
             }
         };
@@ -260,10 +266,16 @@ impl Limiting {
     fn settle(&mut self, name: &Arc<str>, now: Time, touched: &mut Vec<Arc<str>>, myself: &ActorRef<RateLimiterMsg>) {
         let Some(room) = self.rooms.get_mut(name) else { return };
         let free = room.free(now);
+        let lent = room.lent_until(now);
         if room.is_idle() {
             self.rooms.remove(name);
             return;
         }
+        if let Some(until) = lent.filter(|_| room.waiting.is_empty() && !room.looked) {
+            room.looked = true;
+            self.later(until.since(now), RateLimiterMsg::Look(Arc::clone(name)), myself);
+        }
+        let Some(room) = self.rooms.get_mut(name) else { return };
         if let Some(rest) = room.rest(now).filter(|_| free > 0 && !room.halved) {
             room.halved = true;
             self.later(rest / 2, RateLimiterMsg::HalfTime(Arc::clone(name)), myself);
@@ -276,6 +288,9 @@ impl Limiting {
             None => self.will_ask(name, now),
             Some(again) => {
                 let home = room.send_home(again, now);
+                // Whoever comes a little early asks once more, and hears what was settled meanwhile. Not where there are further
+                // limits: their homes would be asked in vain.
+                let sooner = Time(again.0.saturating_sub(room.sooner_ms()));
                 if !room.looked && !room.waiting.is_empty() {
                     room.looked = true;
                     let wait = again.since(now).clamp(LOOK.0, LOOK.1);
@@ -283,6 +298,7 @@ impl Limiting {
                 }
                 for mut letter in home {
                     self.let_go(&mut letter, now, touched);
+                    let again = if letter.limits.len() == 1 { sooner } else { again };
                     letter.work.ticket.not_before(again.min(now.after_ms(HOME_MS)));
                 }
             }
@@ -376,9 +392,50 @@ impl Limiting {
         touched
     }
 
+    /// Permits were used; whoever used up a lease has its home hear of it.
+    fn used(&mut self, used: Vec<Used>, myself: &ActorRef<RateLimiterMsg>) -> Vec<Arc<str>> {
+        let mut touched = Vec::with_capacity(used.len());
+        for Used { name, permit, count } in used {
+            let Some(room) = self.rooms.get_mut(&name) else { continue };
+            if let Some(closed) = room.closes(permit, count, true) {
+                self.settle_home(&name, closed, myself);
+            }
+            touched.push(name);
+        }
+        touched
+    }
+
+    /// Tells a home that permits were used before they lapsed. Told once: whether or not it is kept, they are used.
+    fn settle_home(&mut self, name: &Arc<str>, (until, permits): (Time, u32), myself: &ActorRef<RateLimiterMsg>) {
+        let partitions = self.board.partitions();
+        let Some(room) = self.rooms.get(name) else { return };
+        let (subject, windows) = (name.to_string(), room.subject.windows.clone());
+        let settle = Command::Settle(Settle { subject, windows, until, permits });
+        let (board, home, name) = (Arc::clone(&self.board), room.subject.home(partitions), Arc::clone(name));
+        let myself = myself.clone();
+        self.asking.spawn(async move {
+            let answer = board.parts.ledger.propose(home, vec![settle]).await;
+            if let Ok([Answer::Leased { again: Some(again), .. }]) = answer.as_deref() {
+                // The actor aborts this when it dies, so it is there.
+                let _ = myself.send_message(RateLimiterMsg::Settled { name, again: *again });
+            }
+        });
+    }
+
+    /// What comes sooner than was said is waited for until then.
+    fn settled(&mut self, name: Arc<str>, again: Time) -> Vec<Arc<str>> {
+        let now = self.board.now();
+        if let Some(room) = self.rooms.get_mut(&name)
+            && room.again.is_some_and(|known| now < known && again < known)
+        {
+            room.again = Some(again);
+        }
+        vec![name]
+    }
+
     /// Gives permits back to their home that nobody here has a use for. Asked once: whether or not it is kept, they are not
     /// used any more.
-    fn give_back(&mut self, name: &Arc<str>) {
+    fn give_back(&mut self, name: &Arc<str>, myself: &ActorRef<RateLimiterMsg>) {
         let now = self.board.now();
         let partitions = self.board.partitions();
         let Some(room) = self.rooms.get_mut(name) else { return };
@@ -387,16 +444,21 @@ impl Limiting {
             return;
         }
         room.expected = 0;
-        let unused = room.clear().into_iter().filter(|(permit, _)| now < permit.until);
+        let unused: Vec<(Permit, u32)> = room.clear().into_iter().filter(|(permit, _)| now < permit.until).collect();
+        let home = room.subject.home(partitions);
+        let closed: Vec<_> = unused.iter().filter_map(|(permit, count)| room.closes(*permit, *count, false)).collect();
+        for closed in closed {
+            self.settle_home(name, closed, myself);
+        }
         let subject = name.to_string();
-        let command = |(permit, permits): (crate::limited::Permit, u32)| {
+        let command = |(permit, permits): (Permit, u32)| {
             Command::GiveBack(GiveBack { subject: subject.clone(), until: permit.lapses, permits })
         };
-        let commands: Vec<Command> = unused.map(command).collect();
+        let commands: Vec<Command> = unused.into_iter().map(command).collect();
         if commands.is_empty() {
             return;
         }
-        let (board, home) = (Arc::clone(&self.board), room.subject.home(partitions));
+        let board = Arc::clone(&self.board);
         self.asking.spawn(async move {
             // What is not kept lapses.
             let _ = board.parts.ledger.propose(home, commands).await;

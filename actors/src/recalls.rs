@@ -145,15 +145,14 @@ impl Recalling {
                 .named(&self.board, &name, account)
                 .map_err(|reason| Outcome::Later { reason, after_ms: None }),
         };
-        let opened = opened.map(|ready| (ready, name, account));
+        let opened = opened.map(|ready| (ready, name));
         self.under_way.lock().insert(due.delivery);
         let (board, under_way) = (Arc::clone(&self.board), Arc::clone(&self.under_way));
         self.asking.spawn(async move {
             let delivery = due.delivery;
             let _mark = Mark { under_way, delivery };
             let outcome = match opened {
-                Ok((ready, name, Some(account))) => ask(&board, &ready, &name, &account, &due).await,
-                Ok(_) => None,
+                Ok((ready, name)) => ask(&board, &ready, &name, &due).await,
                 Err(outcome) => Some(outcome),
             };
             if let Some(outcome) = outcome {
@@ -176,22 +175,10 @@ impl Drop for Mark {
 }
 
 /// Asks the provider; `None` if nothing was asked and nothing is known.
-async fn ask(
-    board: &Switchboard,
-    ready: &Ready,
-    name: &Arc<str>,
-    account: &Arc<Account>,
-    due: &Due,
-) -> Option<Outcome> {
+async fn ask(board: &Switchboard, ready: &Ready, name: &Arc<str>, due: &Due) -> Option<Outcome> {
     let mut token = None;
     if ready.wants_token {
-        let wanting = Wanting {
-            name: Arc::clone(name),
-            account: Arc::clone(account),
-            channel: Arc::clone(&ready.opened.channel),
-            provider: ready.opened.info.name,
-        };
-        match obtain(board, &wanting).await {
+        match obtain(board, &Wanting::of(name, ready)).await {
             Ok(good) => token = Some(good),
             Err(NoToken::Failing { reason, .. }) => return Some(Outcome::Later { reason, after_ms: None }),
             Err(NoToken::NotYet) => return None,

@@ -186,7 +186,7 @@ impl Pulling {
         standing.under_way = true;
         let (board, myself) = (Arc::clone(&self.board), myself.clone());
         self.asking.spawn(async move {
-            let pulling = AssertUnwindSafe(pull_all(&board, &name, &account, &ready)).catch_unwind();
+            let pulling = AssertUnwindSafe(pull_all(&board, &name, &ready)).catch_unwind();
             // A provider that panics is asked again at the next turn.
             let can = pulling.await.unwrap_or(true);
             // The actor aborts this when it dies, so it is there.
@@ -196,14 +196,12 @@ impl Pulling {
 }
 
 /// Asks until the supplier has no more. Gives whether it can be asked at all.
-async fn pull_all(board: &Switchboard, name: &Arc<str>, account: &Arc<Account>, ready: &Ready) -> bool {
+async fn pull_all(board: &Switchboard, name: &Arc<str>, ready: &Ready) -> bool {
     let channel = &ready.opened.channel;
     for _ in 0..IN_A_ROW {
         let mut token = None;
         if ready.wants_token {
-            let (name, account, channel) = (Arc::clone(name), Arc::clone(account), Arc::clone(channel));
-            let wanting = Wanting { name, account, channel, provider: ready.opened.info.name };
-            let Ok(good) = obtain(board, &wanting).await else { return true };
+            let Ok(good) = obtain(board, &Wanting::of(name, ready)).await else { return true };
             token = Some(good);
         }
         let pulled =
@@ -239,7 +237,7 @@ pub(crate) fn expect(board: &Switchboard, letter: &Letter, outcome: &Outcome) {
         delivery: delivery.id,
         account: letter.account_name.as_ref().to_owned(),
         provider_id: provider_id.clone(),
-        to: delivery.to.clone(),
+        to: delivery.address().to_owned(),
         until: board.now().after(board.parts.settings.receipts_for),
     };
     let command = Command::Receipt(ReceiptCommand::Expect(Box::new(expect)));

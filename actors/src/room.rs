@@ -15,6 +15,8 @@ use crate::work::Letter;
 const LONG_MS: u64 = 1_000;
 /// The shortest wait before a home is asked again that said when, in milliseconds.
 const SOONEST_MS: u64 = 5;
+/// Permits that live shorter than this are not settled, in milliseconds: the way to the home takes about as long.
+const SETTLES_MS: u64 = 100;
 /// The longest time a letter is sent home for, in milliseconds: the limit may be raised meanwhile.
 pub(crate) const HOME_MS: u64 = 60_000;
 
@@ -35,8 +37,19 @@ pub(crate) struct Room {
     /// Letters that wait elsewhere and will want a permit of this subject too.
     pub(crate) expected: u32,
     pub(crate) waiting: Lanes<Letter>,
+    /// Leases whose home should hear when they were used.
+    lent: Vec<Lent>,
     /// When the letter that was sent home last comes back.
     turn: Time,
+}
+
+/// A lease of which not all was used yet.
+#[derive(Clone, Copy, Debug)]
+struct Lent {
+    permit: Permit,
+    /// Permits that somebody may still use.
+    open: u32,
+    used: u32,
 }
 
 impl Room {
@@ -50,13 +63,41 @@ impl Room {
             halved: false,
             expected: 0,
             waiting: Lanes::default(),
+            lent: Vec::new(),
             turn: Time(0),
         }
     }
 
     /// Whether there is nothing to remember.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.permits.is_empty() && self.asked.is_none() && !self.looked && !self.halved
+        let quiet = self.waiting.is_empty() && self.permits.is_empty() && self.lent.is_empty();
+        quiet && self.asked.is_none() && !self.looked && !self.halved
+    }
+
+    /// Forgets leases that lapsed; gives when the last of the others lapses.
+    pub(crate) fn lent_until(&mut self, now: Time) -> Option<Time> {
+        self.lent.retain(|lent| now < lent.permit.until);
+        self.lent.iter().map(|lent| lent.permit.until).max()
+    }
+
+    /// Permits were used, or are given back unused. Gives what its home should hear, once nothing of the lease is open: when
+    /// it would have lapsed, and how many were used.
+    pub(crate) fn closes(&mut self, permit: Permit, count: u32, used: bool) -> Option<(Time, u32)> {
+        let at = self.lent.iter().position(|lent| lent.permit == permit)?;
+        let lent = &mut self.lent[at];
+        lent.open = lent.open.saturating_sub(count);
+        lent.used += if used { count } else { 0 };
+        if lent.open > 0 {
+            return None;
+        }
+        let Lent { permit, used, .. } = self.lent.swap_remove(at);
+        (used > 0).then_some((permit.lapses, used))
+    }
+
+    /// How much sooner than its home said there may be permits again, in milliseconds: as soon as what is lent was used, the
+    /// home hears of it.
+    pub(crate) fn sooner_ms(&self) -> u64 {
+        if self.lent.is_empty() { 0 } else { life_ms(&self.subject.windows) }
     }
 
     /// How many permits there are at `now`.
@@ -111,7 +152,13 @@ impl Room {
         let life_ms = life_ms(windows);
         let margin_ms = windows.iter().map(|window| margin_ms(window.window_ms)).min().unwrap_or(0);
         let until = now.after_ms(life_ms).min(asked.after_ms(margin_ms / 2 + life_ms).max(lapses));
-        self.put(Permit { until, lapses }, count);
+        // Only who has used up what there was wants the next permits sooner.
+        let settles = again.is_some() && life_ms >= SETTLES_MS;
+        let permit = Permit { until, lapses, settles };
+        if settles && count > 0 && now < until {
+            self.lent.push(Lent { permit, open: count, used: 0 });
+        }
+        self.put(permit, count);
         // The same for the time to come back, which no clock that runs ahead makes a rush.
         let granted = Time(lapses.0.saturating_sub(life_ms));
         let soonest = now.after_ms(SOONEST_MS);

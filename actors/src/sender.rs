@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 
 use crate::call::call;
 use crate::lanes::Lanes;
-use crate::limited::Held;
+use crate::limited::{Held, Used};
 use crate::meters;
-use crate::opened::OpenAccounts;
+use crate::opened::{Means, OpenAccounts};
 use crate::outbox::Entry;
 use crate::pause::Calling;
 use crate::pool::PoolId;
@@ -138,17 +138,18 @@ impl Sending {
             } else if !letter.may_go(now) {
                 let calling = letter.calling.filter(|_| letter.begun);
                 lapsed.push(Letter { slot: None, calling, ..letter });
-            } else if self.lacks_token(&letter, now) {
-                let calling = letter.calling.filter(|_| letter.begun);
-                tokenless.push(Letter { slot: None, calling, ..letter });
             } else {
-                let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
-                let letter = Letter { slot, ..letter };
-                if letter.wants_begin() && !planted("begin_skipped") {
-                    let desk = Arc::clone(letter.work.ticket.desk());
-                    self.board.record(&desk, [Entry::Begin(Box::new(letter))]);
-                } else {
-                    self.send(letter);
+                // The token is fetched before the attempt is claimed.
+                match self.accounts.means(&self.board, &letter, now) {
+                    Ok(None) => {
+                        let calling = letter.calling.filter(|_| letter.begun);
+                        tokenless.push(Letter { slot: None, calling, ..letter });
+                    }
+                    Ok(Some(means)) => self.begin(letter, means, myself),
+                    Err(reason) => {
+                        // An operator may mend the account before the last attempt.
+                        came_back(&self.board, letter, now, Outcome::Later { reason, after_ms: None });
+                    }
                 }
             }
         }
@@ -181,12 +182,6 @@ impl Sending {
         guarded && !letter.begun && breaker.epoch > chosen_in && matches!(breaker.standing(now), Standing::Open(_))
     }
 
-    /// Whether its account wants an access token and none is known here. It is fetched before the attempt is claimed.
-    fn lacks_token(&mut self, letter: &Letter, now: tidings_contract::Time) -> bool {
-        let wants = self.accounts.wants_token(&self.board, letter);
-        wants && self.board.tokens.get(&letter.account_name, letter.account.revision, now).is_none()
-    }
-
     /// The next letter that has a place, or can have one.
     fn next(&mut self, size: usize) -> Option<Letter> {
         if let Some(letter) = self.begun.pop_front() {
@@ -196,26 +191,33 @@ impl Sending {
         free.then(|| self.waiting.pop()).flatten()
     }
 
-    fn send(&mut self, letter: Letter) {
-        let account = match self.accounts.get(&self.board, &letter) {
-            Ok(account) => account,
-            Err(reason) => {
-                // An operator may mend the account before the last attempt.
-                let outcome = Outcome::Later { reason, after_ms: None };
-                came_back(&self.board, letter, self.board.now(), outcome);
-                return;
-            }
-        };
-        let mut letters = self.gather(letter, account.opened.info.max_recipients);
+    /// Has the attempt claimed, or makes it where that is not wanted or done already.
+    fn begin(&mut self, letter: Letter, means: Means, myself: &ActorRef<SenderMsg>) {
+        let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
+        let letter = Letter { slot, ..letter };
+        if letter.wants_begin() && !planted("begin_skipped") {
+            let desk = Arc::clone(letter.work.ticket.desk());
+            self.board.record(&desk, [Entry::Begin(Box::new(letter))]);
+        } else {
+            self.send(letter, means);
+        }
+    }
+
+    fn send(&mut self, letter: Letter, means: Means) {
+        let mut letters = self.gather(letter, means.ready.opened.info.max_recipients);
         let unused = unused(&mut letters);
         if !unused.is_empty() {
             self.board.rate_limiter.send(RateLimiterMsg::Unused(unused));
         }
         let slots: Vec<_> = letters.iter_mut().map(|letter| letter.slot.take()).collect();
         let slot = slots.into_iter().next();
-        let board = Arc::clone(&self.board);
+        let (board, used) = (Arc::clone(&self.board), used(&letters));
         self.calls.spawn(async move {
-            call(board, account, letters).await;
+            call(Arc::clone(&board), means, letters).await;
+            if !used.is_empty() {
+                // By now the call has arrived, or never will.
+                board.rate_limiter.send(RateLimiterMsg::Used(used));
+            }
             drop(slot);
         });
     }
@@ -264,6 +266,19 @@ fn unused(letters: &mut [Letter]) -> Vec<Held> {
         }
     }
     unused
+}
+
+/// The permits that a call uses up whose homes should hear of it, after those it does not need were taken out.
+fn used(letters: &[Letter]) -> Vec<Used> {
+    let mut used: Vec<Used> = Vec::new();
+    for held in letters.iter().flat_map(|letter| &letter.limits) {
+        let Some(permit) = held.permit.filter(|permit| permit.settles) else { continue };
+        match used.iter_mut().find(|one| one.permit == permit && one.name == held.subject.name) {
+            Some(one) => one.count += 1,
+            None => used.push(Used { name: Arc::clone(&held.subject.name), permit, count: 1 }),
+        }
+    }
+    used
 }
 
 /// Whether one call can carry both.

@@ -17,7 +17,7 @@ use crate::desk::Desk;
 use crate::dispatcher::DispatcherMsg;
 use crate::health::Healths;
 use crate::in_force::{Cached, InForce};
-use crate::limited::{Held, Subject};
+use crate::limited::{Held, Limited, Subject};
 use crate::opened::OpenAccounts;
 use crate::outbox::Entry;
 use crate::pool::{PoolId, Pools};
@@ -225,12 +225,20 @@ impl Switchboard {
         (size.unwrap_or(configured.0), in_motion.unwrap_or(configured.1))
     }
 
-    /// What limits a delivery that goes out with that account.
+    /// What limits a delivery that goes out with that account, on the leg it is on.
     pub(crate) fn limits_of(&self, work: &Work, name: &str, account: &Account) -> Vec<Held> {
-        let (sheet, to) = (&work.sheet, &work.delivery.to);
+        let (sheet, delivery) = (&work.sheet, &work.delivery);
+        let leg = sheet.leg(delivery.leg());
+        let limited = Limited {
+            account: name,
+            channel: leg.channel,
+            template: leg.template,
+            key: &sheet.key_id,
+            to: delivery.address(),
+        };
         let in_force = self.in_force();
-        let rules = in_force.limits(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags);
-        let rules = rules.map(|(policy, rule)| Subject::of_rule(rule, policy, name, sheet, to));
+        let rules = in_force.limits(leg.channel, sheet.message_type, leg.template, &sheet.tags);
+        let rules = rules.map(|(policy, rule)| Subject::of_rule(rule, policy, &limited));
         Subject::of_account(name, account).into_iter().chain(rules).map(Held::of).collect()
     }
 

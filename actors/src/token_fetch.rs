@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tidings_contract::{Channel, PartitionId, Reason, Secret, Time, Token, partition_of};
-use tidings_machine::control::Account;
 use tidings_machine::partition::{Answer, Command, HeldToken, Owner, Refusal, TokenAnswer, TokenCommand};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::LedgerError;
 use crate::meters;
+use crate::opened::Ready;
 use crate::switchboard::Switchboard;
 use crate::token_cache::{Good, Known};
 
 /// Longest time of one fetch; shorter than the lease of an account's home.
 const FETCH: Duration = Duration::from_secs(10);
+/// How long a fetch and the telling of it may take together: as long as the lease.
+const LEASE: Duration = Duration::from_secs(15);
 /// How long somebody waits for others to fetch, or for a home without a leader.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the replica is looked at meanwhile, and how often the home is asked.
@@ -43,17 +46,30 @@ pub(crate) enum NoToken {
 #[derive(Clone, Debug)]
 pub(crate) struct Wanting {
     pub(crate) name: Arc<str>,
-    pub(crate) account: Arc<Account>,
+    /// The account's revision when it was opened: a token belongs to one.
+    pub(crate) revision: u64,
     pub(crate) channel: Arc<dyn Channel>,
     /// The name of its provider, for figures.
     pub(crate) provider: &'static str,
+}
+
+impl Wanting {
+    /// The token of an account that was opened.
+    pub(crate) fn of(name: &Arc<str>, ready: &Ready) -> Self {
+        Self {
+            name: Arc::clone(name),
+            revision: ready.revision,
+            channel: Arc::clone(&ready.opened.channel),
+            provider: ready.opened.info.name,
+        }
+    }
 }
 
 /// The token of an account, from wherever it is.
 pub(crate) async fn obtain(board: &Switchboard, wanting: &Wanting) -> Result<Good, NoToken> {
     let turn = board.tokens.turn(&wanting.name);
     let _turn = turn.lock().await;
-    let (now, revision) = (board.now(), wanting.account.revision);
+    let (now, revision) = (board.now(), wanting.revision);
     if let Some(good) = board.tokens.get(&wanting.name, revision, now) {
         return Ok(good);
     }
@@ -84,11 +100,11 @@ async fn find(board: &Switchboard, wanting: &Wanting) -> Result<Good, NoToken> {
                     drop_bad(board, home, wanting).await;
                     asked = None;
                 }
-                // Whether or not the result was kept, the home tells.
-                Some(TokenAnswer::Fetch { lease, .. }) => {
-                    fetch(board, home, wanting, lease).await?;
-                    asked = None;
-                }
+                Some(TokenAnswer::Fetch { lease, .. }) => match fetch(board, home, wanting, lease).await? {
+                    Some(held) => return open(board, wanting, held),
+                    // Whether or not the result was kept, the home tells.
+                    None => asked = None,
+                },
                 Some(TokenAnswer::Failing { reason, again }) => return Err(NoToken::Failing { reason, again }),
                 _ => {}
             }
@@ -118,20 +134,20 @@ fn replica(board: &Switchboard, home: PartitionId, wanting: &Wanting) -> Option<
     let now = board.now();
     let mut found = None;
     board.parts.ledger.with_partition(home, &mut |partition| {
-        found = partition.token(&wanting.name, wanting.account.revision, now).cloned();
+        found = partition.token(&wanting.name, wanting.revision, now).cloned();
     });
     found.filter(|held| now < held.renew_at && !is_bad(board, wanting, held))
 }
 
 fn claim(board: &Switchboard, wanting: &Wanting) -> TokenCommand {
     let by = Owner { node: board.parts.ledger.node(), boot: board.parts.boot };
-    TokenCommand::Claim { account: wanting.name.as_ref().to_owned(), revision: wanting.account.revision, by }
+    TokenCommand::Claim { account: wanting.name.as_ref().to_owned(), revision: wanting.revision, by }
 }
 
 /// Tells the home of a token that the supplier called invalid. It forgets that one and no other.
 async fn drop_bad(board: &Switchboard, home: PartitionId, wanting: &Wanting) {
     let Some(number) = board.tokens.bad(&wanting.name) else { return };
-    let (mut held, revision) = (false, wanting.account.revision);
+    let (mut held, revision) = (false, wanting.revision);
     let here = board.parts.ledger.with_partition(home, &mut |partition| {
         held = partition.token(&wanting.name, revision, Time(0)).is_some_and(|token| token.number == number);
     });
@@ -156,13 +172,19 @@ fn open(board: &Switchboard, wanting: &Wanting, held: HeldToken) -> Result<Good,
     let secret = board.parts.accounts.unseal_token(&wanting.name, &held.sealed);
     let secret = secret.map_err(|reason| NoToken::Failing { reason, again: board.now().after_ms(1_000) })?;
     let good = Good { secret, number: held.number };
-    let known = Known::new(wanting.account.revision, good.clone(), held.renew_at, held.expires_at);
+    let known = Known::new(wanting.revision, good.clone(), held.renew_at, held.expires_at);
     board.tokens.put(&wanting.name, known);
     Ok(good)
 }
 
-/// Fetches from the supplier and has the home keep what came.
-async fn fetch(board: &Switchboard, home: PartitionId, wanting: &Wanting, lease: u64) -> Result<(), NoToken> {
+/// Fetches from the supplier and has the home keep what came. Gives what is kept, if the home says so.
+async fn fetch(
+    board: &Switchboard,
+    home: PartitionId,
+    wanting: &Wanting,
+    lease: u64,
+) -> Result<Option<HeldToken>, NoToken> {
+    let leased = Instant::now();
     let fetching = AssertUnwindSafe(wanting.channel.fetch_token_at(board.now())).catch_unwind();
     let fetched = match timeout(FETCH, fetching).await {
         Ok(Ok(Some(fetched))) => fetched,
@@ -172,7 +194,7 @@ async fn fetch(board: &Switchboard, home: PartitionId, wanting: &Wanting, lease:
     };
     let sealed = fetched.and_then(|token| seal(board, &wanting.name, &token));
     meters::token_fetched(wanting.provider, sealed.is_ok());
-    let (account, revision) = (wanting.name.as_ref().to_owned(), wanting.account.revision);
+    let (account, revision) = (wanting.name.as_ref().to_owned(), wanting.revision);
     let (command, failure) = match sealed {
         Ok((sealed, good_ms)) => (TokenCommand::Put { account, revision, lease, sealed, good_ms }, None),
         Err(reason) => {
@@ -182,11 +204,29 @@ async fn fetch(board: &Switchboard, home: PartitionId, wanting: &Wanting, lease:
             (TokenCommand::Failed { account, revision, lease, reason: reason.clone() }, Some(reason))
         }
     };
-    let answer = ask(board, home, command).await;
+    let answer = tell(board, home, command, leased).await;
     match (failure, answer) {
-        (None, _) => Ok(()),
+        (None, Some(TokenAnswer::Held(held))) => Ok(Some(held)),
+        (None, _) => Ok(None),
         (Some(_), Some(TokenAnswer::Failing { reason, again })) => Err(NoToken::Failing { reason, again }),
         (Some(reason), _) => Err(NoToken::Failing { reason, again: board.now().after_ms(1_000) }),
+    }
+}
+
+/// Tells the home what came of a lease, until it answers or the lease is over: while the home has no leader nothing is kept, and
+/// a token that was fetched and not told is fetched again. `None` also when the lease is another's, or the result was kept
+/// before.
+async fn tell(board: &Switchboard, home: PartitionId, command: TokenCommand, leased: Instant) -> Option<TokenAnswer> {
+    loop {
+        match board.parts.ledger.propose(home, vec![Command::Token(command.clone())]).await.as_deref() {
+            Ok([Answer::Token(answer)]) => return Some(answer.clone()),
+            Ok(_) | Err(LedgerError::Closed) => return None,
+            Err(error) => tracing::debug!(%home, %error, "the home of an account's token could not be told"),
+        }
+        if leased.elapsed() >= LEASE {
+            return None;
+        }
+        sleep(LOOK_EVERY).await;
     }
 }
 

@@ -29,8 +29,8 @@ const AGAIN_MS: u64 = 10_000;
 pub(crate) enum TokensMsg {
     /// Letters whose account has no token here.
     Letters(Vec<Letter>),
-    /// Somebody found out about an account's token.
-    Came { account: Arc<str>, token: Result<Good, NoToken> },
+    /// Somebody found out about an account's token, as the account was at that revision.
+    Came { account: Arc<str>, revision: u64, token: Result<Good, NoToken> },
     /// It is time to look what should be renewed.
     Look,
 }
@@ -101,7 +101,7 @@ impl Actor for Tokens {
         while state.asking.try_join_next().is_some() {}
         match message {
             TokensMsg::Letters(letters) => state.receive(letters, &myself),
-            TokensMsg::Came { account, token } => state.came(&account, token),
+            TokensMsg::Came { account, revision, token } => state.heard(&account, revision, token, &myself),
             TokensMsg::Look => state.look(&myself),
         }
         let waiting = state.rooms.values().map(|room| room.letters.len()).sum();
@@ -119,12 +119,8 @@ impl Tending {
                 continue;
             }
             let now = self.board.now();
-            if self.board.tokens.get(&letter.account_name, letter.account.revision, now).is_some() {
-                ready.push(letter);
-                continue;
-            }
-            let Some(room) = self.room(&letter) else {
-                // The sender says why the account cannot be opened.
+            let Some(room) = self.room(&letter, now) else {
+                // There is a token by now, or the sender says why the account cannot be opened.
                 ready.push(letter);
                 continue;
             };
@@ -148,15 +144,13 @@ impl Tending {
         }
     }
 
-    /// The room of a letter's account, as the account was when the newest letter was written.
-    fn room(&mut self, letter: &Letter) -> Option<&mut Waiting> {
+    /// The room of a letter's account, as the account is now; `None` if its token is known, or if it cannot be opened.
+    fn room(&mut self, letter: &Letter, now: Time) -> Option<&mut Waiting> {
         let ready = self.accounts.get(&self.board, letter).ok()?;
-        let wanting = Wanting {
-            name: Arc::clone(&letter.account_name),
-            account: Arc::clone(&letter.account),
-            channel: ready.opened.channel,
-            provider: ready.opened.info.name,
-        };
+        if self.board.tokens.get(&letter.account_name, ready.revision, now).is_some() {
+            return None;
+        }
+        let wanting = Wanting::of(&letter.account_name, &ready);
         let room = self.rooms.entry(Arc::clone(&letter.account_name)).or_insert_with(|| Waiting {
             wanting: wanting.clone(),
             letters: VecDeque::new(),
@@ -164,7 +158,7 @@ impl Tending {
             renew_after: Time(0),
             failing: None,
         });
-        if room.wanting.account.revision < letter.account.revision {
+        if room.wanting.revision < ready.revision {
             room.wanting = wanting;
             room.failing = None;
         }
@@ -179,8 +173,18 @@ impl Tending {
         self.asking.spawn(async move {
             let token = if renewing { renew(&board, &wanting).await } else { obtain(&board, &wanting).await };
             // The actor aborts this when it dies, so it is there.
-            let _ = myself.send_message(TokensMsg::Came { account, token });
+            let _ = myself.send_message(TokensMsg::Came { account, revision: wanting.revision, token });
         });
+    }
+
+    /// What was found out about an account that was changed meanwhile says nothing about the account of now: asked again.
+    fn heard(&mut self, account: &Arc<str>, revision: u64, token: Result<Good, NoToken>, myself: &ActorRef<TokensMsg>) {
+        if let Some(room) = self.rooms.get_mut(account).filter(|room| room.wanting.revision > revision) {
+            room.asked = false;
+            self.ask(account, false, myself);
+        } else {
+            self.came(account, token);
+        }
     }
 
     fn came(&mut self, account: &Arc<str>, token: Result<Good, NoToken>) {
@@ -222,14 +226,14 @@ impl Tending {
         let now = self.board.now();
         for (account, revision) in self.board.tokens.due(now) {
             let known = self.rooms.get(&account);
-            let due = known.is_some_and(|room| room.renew_after <= now && room.wanting.account.revision == revision);
+            let due = known.is_some_and(|room| room.renew_after <= now && room.wanting.revision == revision);
             if due && !self.board.is_stopping() {
                 self.ask(&account, true, myself);
             }
         }
         let tokens = &self.board.tokens;
         self.rooms.retain(|name, room| {
-            let known = tokens.has(name, room.wanting.account.revision, now);
+            let known = tokens.has(name, room.wanting.revision, now);
             known || room.asked || !room.letters.is_empty() || room.is_failing(now)
         });
     }

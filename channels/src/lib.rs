@@ -7,6 +7,7 @@ mod attachments;
 mod batch;
 mod catalog;
 mod codes;
+mod company_app;
 mod declared;
 mod dkim;
 mod inbox;

@@ -19,6 +19,7 @@ mod python;
 pub mod receiver;
 pub mod report;
 pub mod scenarios;
+pub mod steadiness;
 pub mod testbed;
 pub mod two_accounts;
 pub mod vendors;

@@ -153,6 +153,14 @@ impl Config {
         checks.within("breaker.consecutive", breaker.consecutive, 0..=1_000_000);
         checks.within("breaker.open_ms", breaker.open_ms, 100..=3_600_000);
         checks.within("breaker.longest_open_ms", breaker.longest_open_ms, breaker.open_ms..=86_400_000);
+        let delivery = &self.delivery;
+        if delivery.timeout_ms > 0 {
+            checks.within("delivery.timeout_ms", delivery.timeout_ms, 100..=120_000);
+        }
+        checks.within("delivery.attempts_per_account", delivery.attempts_per_account, 0..=100);
+        if delivery.expires_after_ms > 0 {
+            checks.within("delivery.expires_after_ms", delivery.expires_after_ms, 1_000..=30 * 86_400_000);
+        }
         checks.within("receipts.pull_every_ms", self.receipts.pull_every_ms, 1_000..=3_600_000);
         checks.within("receipts.expected_hours", self.receipts.expected_hours, 1..=720);
     }

@@ -9,4 +9,6 @@ mod schema;
 pub use live::{Change, LIVE};
 pub use load::DEFAULT_TOML;
 pub use mistake::{Mistake, Mistakes};
-pub use schema::{Cluster, Config, Disk, Dispatch, Intake, Log, LogFormat, Node, Raft, Receipts, Retry};
+pub use schema::{
+    Breaker, Cluster, Config, Delivery, Disk, Dispatch, Intake, Log, LogFormat, Node, Raft, Receipts, Retry,
+};

@@ -30,6 +30,9 @@ pub const LIVE: &[&str] = &[
     "breaker.consecutive",
     "breaker.open_ms",
     "breaker.longest_open_ms",
+    "delivery.timeout_ms",
+    "delivery.attempts_per_account",
+    "delivery.expires_after_ms",
     "log.level",
 ];
 

@@ -30,6 +30,8 @@ pub struct Config {
     pub retry: Retry,
     /// When breakers of accounts open that say nothing themselves.
     pub breaker: Breaker,
+    /// How deliveries are made of which nobody else says anything.
+    pub delivery: Delivery,
     /// What suppliers report later.
     pub receipts: Receipts,
     /// What the process says about itself.
@@ -187,6 +189,18 @@ pub struct Breaker {
     pub open_ms: u64,
     /// How long it stays open at most, in milliseconds.
     pub longest_open_ms: u64,
+}
+
+/// How deliveries are made of which nobody else says anything.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// Longest time of one call to a provider, in milliseconds; 0 for the provider's own deadline.
+    pub timeout_ms: u64,
+    /// After so many attempts that did not come through an account is given up if there is another; 0 for never.
+    pub attempts_per_account: u16,
+    /// How long a message is worth sending after it was accepted or was due, in milliseconds; 0 for ever.
+    pub expires_after_ms: u64,
 }
 
 /// What suppliers report later.

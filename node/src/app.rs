@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_actors::Motion;
 use tidings_channels::Registry;
 use tidings_contract::{Clock, Secret, Time};
-use tidings_machine::partition::{BreakerPolicy, RetryPolicy};
+use tidings_machine::partition::Wishes;
 
 use crate::accounts::SealedAccounts;
 use crate::fresh::Freshness;
@@ -69,10 +69,8 @@ pub(crate) struct Limits {
     pub max_delay_ms: u64,
     /// How long a leader may hear nothing of its majority before it counts as none.
     pub election: Duration,
-    /// When templates that say nothing try again.
-    pub retry: RetryPolicy,
-    /// When breakers open that nobody says anything about.
-    pub breaker: BreakerPolicy,
+    /// What the configuration says about delivering.
+    pub delivery: Wishes,
     /// How long attempts under way may take to end before their partition is given away.
     pub quiet_within: Duration,
     /// Free bytes on the disk below which nothing comes in.

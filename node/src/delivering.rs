@@ -2,8 +2,9 @@
 //! Each layer says only what it sets; the last one that says something wins, and it can be asked which that was.
 
 use serde::Serialize;
+use tidings_config::Config;
 use tidings_contract::FieldError;
-use tidings_machine::partition::{BreakerPolicy, BreakerWishes, RetryPolicy, RetryWishes, Wishes};
+use tidings_machine::partition::{BreakerPolicy, BreakerWishes, CallPolicy, RetryPolicy, RetryWishes, Wishes};
 use utoipa::ToSchema;
 
 /// Longest span that can be set, in milliseconds: 30 days.
@@ -14,7 +15,7 @@ const ATTEMPTS_PER_ACCOUNT: u16 = 3;
 /// What one layer says.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
-    /// `default`, `config`, `delivery/<policy>@<version>`, `route <name>@<version>`, `account <name>`, `template <name>@<version>`.
+    /// `built-in`, `config`, `delivery/<policy>@<version>`, `route <name>@<version>`, `account <name>`, `template <name>@<version>`.
     pub from: String,
     /// What it says.
     pub wishes: Wishes,
@@ -76,6 +77,11 @@ impl Layers {
         self.0.iter().rev().find_map(|layer| layer.wishes.timeout_ms)
     }
 
+    /// How an account is called.
+    pub(crate) fn call(&self) -> CallPolicy {
+        CallPolicy { timeout_ms: self.timeout_ms(), breaker: self.breaker() }
+    }
+
     /// How long a message is worth sending, if somebody says so.
     pub(crate) fn expires_after_ms(&self) -> Option<u64> {
         self.0.iter().rev().find_map(|layer| layer.wishes.expires_after_ms)
@@ -105,7 +111,7 @@ impl Layers {
         };
         let one = |(key, read): &(&'static str, Read)| {
             let said = self.0.iter().rev().find_map(|layer| Some((read(&layer.wishes)?, &layer.from)));
-            let (value, from) = said.map_or((None, "default"), |(value, from)| (Some(value), from.as_str()));
+            let (value, from) = said.map_or((None, "built-in"), |(value, from)| (Some(value), from.as_str()));
             Held { key, value: built_in(key).or(value), from: from.to_owned() }
         };
         KEYS.iter().map(one).collect()
@@ -113,10 +119,11 @@ impl Layers {
 }
 
 /// What the configuration says that the program would not say by itself.
-pub(crate) fn of_config(retry: RetryPolicy, breaker: BreakerPolicy) -> Wishes {
+pub(crate) fn of_config(config: &Config) -> Wishes {
     fn other<T: PartialEq>(said: T, built_in: T) -> Option<T> {
         (said != built_in).then_some(said)
     }
+    let (retry, breaker, delivery) = (&config.retry, &config.breaker, &config.delivery);
     let (base, of) = (RetryPolicy::default(), BreakerPolicy::default());
     Wishes {
         retry: RetryWishes {
@@ -133,7 +140,9 @@ pub(crate) fn of_config(retry: RetryPolicy, breaker: BreakerPolicy) -> Wishes {
             open_ms: other(breaker.open_ms, of.open_ms),
             longest_open_ms: other(breaker.longest_open_ms, of.longest_open_ms),
         },
-        ..Wishes::default()
+        timeout_ms: other(delivery.timeout_ms, 0),
+        attempts_per_account: other(delivery.attempts_per_account, ATTEMPTS_PER_ACCOUNT),
+        expires_after_ms: other(delivery.expires_after_ms, 0),
     }
 }
 
@@ -183,14 +192,26 @@ mod tests {
         let of = |key: &str| held.iter().find(|held| held.key == key).map(|held| (held.value, held.from.as_str()));
         assert_eq!(of("retry.max_attempts"), Some((Some(2), "template t@1")));
         assert_eq!(of("timeout_ms"), Some((Some(900), "account a")));
-        assert_eq!(of("retry.first_ms"), Some((Some(1_000), "default")));
-        assert_eq!(of("expires_after_ms"), Some((None, "default")));
+        assert_eq!(of("retry.first_ms"), Some((Some(1_000), "built-in")));
+        assert_eq!(of("expires_after_ms"), Some((None, "built-in")));
     }
 
     #[test]
     fn the_defaults_of_the_configuration_are_those_of_the_program() {
-        let limits = crate::wiring::requests(&tidings_config::Config::default());
-        assert_eq!(of_config(limits.retry, limits.breaker), Wishes::default());
+        assert_eq!(of_config(&Config::default()), Wishes::default());
+    }
+
+    #[test]
+    fn what_the_configuration_says_is_a_layer_above_the_program() {
+        let mut config = Config::default();
+        (config.delivery.timeout_ms, config.delivery.attempts_per_account) = (4_000, 0);
+        let layers = Layers(vec![Layer { from: "config".to_owned(), wishes: of_config(&config) }]);
+        assert_eq!((layers.timeout_ms(), layers.attempts_per_account()), (Some(4_000), 0));
+        let held = layers.held();
+        let of = |key: &str| held.iter().find(|held| held.key == key).map(|held| (held.value, held.from.as_str()));
+        assert_eq!(of("timeout_ms"), Some((Some(4_000), "config")));
+        assert_eq!(of("attempts_per_account"), Some((Some(0), "config")));
+        assert_eq!(of("expires_after_ms"), Some((None, "built-in")));
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tidings_config::Config;
-use tidings_machine::partition::{BreakerPolicy, Limits as PartitionLimits, RetryPolicy};
+use tidings_machine::partition::Limits as PartitionLimits;
 use tidings_raft::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
 
 use crate::app::Limits;
+use crate::delivering::of_config;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -62,7 +63,6 @@ pub(crate) fn partition(config: &Config) -> PartitionLimits {
 /// The limits of requests.
 pub(crate) fn requests(config: &Config) -> Limits {
     let intake = &config.intake;
-    let (retry, breaker) = (&config.retry, &config.breaker);
     Limits {
         max_body_bytes: intake.max_body_bytes,
         max_material_bytes: intake.max_material_bytes,
@@ -71,20 +71,7 @@ pub(crate) fn requests(config: &Config) -> Limits {
         idempotency_ms: intake.idempotency_hours.saturating_mul(3_600_000),
         max_delay_ms: intake.max_delay_days.saturating_mul(DAY_MS),
         election: Duration::from_millis(config.raft.election_max_ms * 2),
-        retry: RetryPolicy {
-            max_attempts: retry.max_attempts,
-            first_ms: retry.first_ms,
-            longest_ms: retry.longest_ms,
-            give_up_after_ms: retry.give_up_after_ms,
-        },
-        breaker: BreakerPolicy {
-            window_ms: breaker.window_ms,
-            min_calls: breaker.min_calls,
-            failure_percent: breaker.failure_percent,
-            consecutive: breaker.consecutive,
-            open_ms: breaker.open_ms,
-            longest_open_ms: breaker.longest_open_ms,
-        },
+        delivery: of_config(config),
         quiet_within: Duration::from_millis(config.node.stop_deadline_ms / 3),
         disk_free_bytes: intake.disk_free_bytes,
         memory_bytes: intake.memory_bytes,

@@ -195,3 +195,27 @@ async fn a_limit_holds_and_is_used_while_its_home_has_no_leader_now_and_then() {
     assert_eq!(world.until_ended(500, LONG).await, 500);
     check(&world.channel.seen(), limit);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_used_up_early_has_its_next_permits_sooner() {
+    let limit = AccountLimit { permits: 20, window_ms: 6_000 };
+    let world = limited(limit).await;
+    world.send(&spec(), 400);
+    assert_eq!(world.until_ended(400, LONG).await, 400);
+    check(&world.channel.seen(), limit);
+    let seen = world.channel.seen();
+    let took = seen[399].at.0 - seen[0].at.0;
+    // Nineteen windows and their margins, and a little for each way to the home; with the life of the leases it would be 118.5 s.
+    assert!(took < 117_500, "twenty windows took {took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn permits_of_calls_that_take_long_count_until_they_lapse() {
+    let limit = AccountLimit { permits: 10, window_ms: 6_000 };
+    let world = limited(limit).await;
+    // Calls end after the leases have lapsed, but for every fifth.
+    world.channel.follow(|_, target| after(if target.to.ends_with('5') { 1 } else { 400 }, delivered()));
+    world.send(&spec(), 100);
+    assert_eq!(world.until_ended(100, LONG).await, 100);
+    check(&world.channel.seen(), limit);
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_contract::{Blame, Clock, Outcome, Time};
-use tidings_machine::control::Standing;
+use tidings_machine::control::{Selector, Standing};
 use tidings_machine::partition::{BreakerPolicy, CallPolicy, Leg, RetryPolicy, RouteRef, State, Way, WayAccount, What};
 use tokio::time::sleep;
 
@@ -149,9 +149,8 @@ async fn what_may_have_been_taken_stays_with_its_account() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_fallback_channel_is_used_when_nothing_else_is_left() {
-    let world = two_accounts().await;
+/// From `a` to a mail to Ann, with a template and an account of its own.
+fn falling_to_mail(world: &World) -> Spec {
     world.account("mail", "fake/one", None);
     world.template("by-mail", "{\"text\":\"Dear {{ name }}\"}");
     let way = Way { accounts: vec![account("mail", 1, 0)], ..Way::default() };
@@ -163,7 +162,13 @@ async fn the_fallback_channel_is_used_when_nothing_else_is_left() {
         retry: RetryPolicy::default(),
     };
     let fallback = vec![Some("ann@example.com".to_owned())];
-    let spec = Spec { legs: vec![Arc::new(leg)], fallback, ..routed(vec![account("a", 1, 0)]) };
+    Spec { legs: vec![Arc::new(leg)], fallback, ..routed(vec![account("a", 1, 0)]) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fallback_channel_is_used_when_nothing_else_is_left() {
+    let world = two_accounts().await;
+    let spec = falling_to_mail(&world);
     world.channel.break_account("a", Some(refused()));
     let sent = world.send(&spec, 1);
     assert_eq!(world.until_ended(1, LONG).await, 1);
@@ -172,6 +177,29 @@ async fn the_fallback_channel_is_used_when_nothing_else_is_left() {
     let last = seen.last().expect("a call");
     assert_eq!((last.to.as_str(), last.pool.as_str()), ("ann@example.com", "email/notice"));
     assert_eq!(last.content["text"], "Dear Ann");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_look_at_the_leg_that_a_delivery_is_on() {
+    let each = |of: &str, ms: u64| format!(r#"{{"of": "{of}", "windows": [{{"permits": 1, "window_ms": {ms}}}]}}"#);
+    let mail = || Selector { channels: ["email".to_owned()].into(), ..Selector::default() };
+    let by_mail = || Selector { templates: ["by-mail".to_owned()].into(), ..Selector::default() };
+    for (selector, of) in [(mail(), "recipient"), (by_mail(), "template"), (mail(), "account")] {
+        let world = two_accounts().await;
+        let spec = falling_to_mail(&world);
+        world.policy("mails", "limits", selector, &each(of, 2_000));
+        // Each number gets its one text; what falls back to mail needs no second permit of that.
+        let texts = Selector { channels: ["sms".to_owned()].into(), ..Selector::default() };
+        world.policy("texts", "limits", texts, &each("recipient", 86_400_000));
+        world.channel.break_account("a", Some(refused()));
+        world.send(&spec, 4);
+        assert_eq!(world.until_ended(4, Duration::from_secs(60)).await, 4, "of {of}");
+        let seen = world.channel.seen();
+        let mails: Vec<u64> = seen.iter().filter(|s| s.pool == "email/notice").map(|s| s.at.0).collect();
+        assert_eq!(mails.len(), 4, "of {of}");
+        let apart = mails.windows(2).map(|two| two[1] - two[0]).min();
+        assert!(apart >= Some(2_000), "of {of}: mails to Ann {apart:?} ms apart");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tidings_contract::{Outcome, Reason, Secret, Token, partition_of};
+use tidings_contract::{AccountLimit, Outcome, Reason, Secret, Token, partition_of};
 use tidings_machine::control::Sealed;
 use tidings_machine::partition::{Answer, Command, OnUnknown, Owner, State, TokenAnswer, TokenCommand};
 use tokio::time::sleep;
 
 use super::{LATENCY, LONG, after, attempts, delivered, states};
 use crate::Settings;
-use crate::testing::{Abilities, FakeChannel, Spec, World};
+use crate::testing::{Abilities, FakeChannel, Fault, Spec, World};
 
 /// A supplier that gives numbered tokens, each good for `life`.
 #[derive(Debug)]
@@ -239,4 +239,66 @@ async fn a_changed_account_gets_a_token_of_its_own() {
     world.send(&Spec::default(), 3);
     world.until_ended(6, LONG).await;
     assert_eq!(used(&world), ["token-1", "token-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_that_waited_while_their_account_changed_go_out_with_its_new_token_at_once() {
+    let supplier = Supplier::new(HOURS_2);
+    let world = world(&supplier).await;
+    let limit = Some(AccountLimit { permits: 5, window_ms: 900 });
+    world.account("main", "fake/one", limit);
+    world.send(&Spec::default(), 1);
+    assert_eq!(world.until_ended(1, LONG).await, 1);
+    sleep(Duration::from_secs(2)).await;
+    for on_unknown in [OnUnknown::Retry, OnUnknown::Stop] {
+        world.send(&Spec { on_unknown, ..Spec::default() }, 10);
+    }
+    sleep(Duration::from_millis(500)).await;
+    let before = world.channel.tokens().len();
+    assert_eq!(before, 6, "they went out with the old token");
+    world.account("main", "fake/one", limit);
+    assert_eq!(world.until_ended(21, LONG).await, 21);
+    assert_eq!(states(&world), [(State::Delivered, 21)].into());
+    let attempts: Vec<_> = world.ledger.ended().values().map(|ended| ended.delivery.attempts).collect();
+    assert!(attempts.iter().all(|attempts| *attempts == 1), "{attempts:?}");
+    let after: Vec<_> = world.channel.tokens().into_iter().skip(before).filter_map(|(_, token)| token).collect();
+    assert!(after.iter().all(|token| token == "token-2"), "{after:?}");
+    assert_eq!(supplier.fetches(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_mended_while_its_fetch_fails_is_asked_for_at_once() {
+    let supplier = Supplier::new(HOURS_2);
+    *supplier.broken.lock() = Some(Reason::new("http_401", "no"));
+    let world = world(&supplier).await;
+    world.send(&Spec::default(), 4);
+    // The supplier says no to the old secret just after it was replaced.
+    sleep(Duration::from_millis(100)).await;
+    world.account("main", "fake/one", None);
+    world.send(&Spec::default(), 1);
+    sleep(Duration::from_millis(150)).await;
+    *supplier.broken.lock() = None;
+    assert_eq!(world.until_ended(5, Duration::from_secs(2)).await, 5);
+    assert!(world.ledger.ended().values().all(|ended| ended.delivery.attempts == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_fetched_while_its_home_has_no_leader_is_told_when_it_has_one_again() {
+    for lost in [true, false] {
+        let supplier = Supplier::new(HOURS_2);
+        let world = world(&supplier).await;
+        world.send(&Spec::default(), 64);
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!((supplier.fetches(), world.channel.seen().len()), (1, 0), "it is being fetched");
+        if lost {
+            world.ledger.without_leader(true);
+            sleep(Duration::from_secs(3)).await;
+            world.ledger.without_leader(false);
+        } else {
+            world.ledger.go_wrong([Fault::UnknownButKept]);
+        }
+        assert_eq!(world.until_ended(64, LONG).await, 64);
+        assert_eq!(supplier.fetches(), 1, "what was fetched is not thrown away");
+        assert!(world.ledger.ended().values().all(|ended| ended.delivery.attempts == 1));
+    }
 }

@@ -14,13 +14,11 @@ use crate::SandboxInbox;
 use crate::batch::{self, Group, groups};
 use crate::catalog::dingtalk::WORK_KINDS;
 use crate::codes::DINGTALK;
+use crate::company_app::CompanyApp;
 use crate::http::{HeaderMap, Method, header};
-use crate::json_api::{
-    Api, ApiSettings, DEADLINE, ENDPOINT, GivenToken, TIMEOUT, Verdict, needed, needed_secret, no_token, refused,
-};
+use crate::json_api::{DEADLINE, ENDPOINT, TIMEOUT, Verdict, needed, needed_secret, no_token, refused};
 use crate::message::build;
 use crate::multipart::form;
-use crate::reading::Reading;
 
 /// Most users of one call; the result of a call with more cannot be asked for.
 const MOST_USERS: usize = 100;
@@ -55,12 +53,7 @@ pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
 struct DingtalkWork;
 
 #[derive(Debug)]
-struct Account {
-    api: Api,
-    app_key: String,
-    app_secret: Secret,
-    agent_id: u64,
-}
+struct Account(CompanyApp);
 
 impl Provider for DingtalkWork {
     fn info(&self) -> &'static ProviderInfo {
@@ -68,13 +61,8 @@ impl Provider for DingtalkWork {
     }
 
     fn open(&self, _account: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
-        let mut reading = Reading::new(settings);
-        let app_key = reading.needed_text("app_key").to_owned();
-        let app_secret = reading.needed_secret("app_secret").cloned();
-        let agent_id = reading.known("agent_id", "must be a whole number", settings.number("agent_id"));
-        let api = ApiSettings::read(&mut reading, "https://oapi.dingtalk.com");
-        let ((app_secret, agent_id), api) = reading.finish(app_secret.zip(agent_id).zip(api))?;
-        Ok(Arc::new(Account { api: api.open([&app_secret])?, app_key, app_secret, agent_id }))
+        let app = CompanyApp::open(settings, ["app_key", "app_secret"], "https://oapi.dingtalk.com")?;
+        Ok(Arc::new(Account(app)))
     }
 }
 
@@ -84,23 +72,20 @@ impl Channel for Account {
         let Some(token) = &call.token else { return vec![no_token(); call.targets.len()] };
         let alone = |target: &Target| target.to == "@all" || target.to.starts_with("dept:");
         let groups = groups(call, MOST_USERS, alone);
-        batch::send(groups, self.api.timeout(), DEADLINE, |group| self.group(call.at, token, group)).await
+        batch::send(groups, self.0.api.timeout(), DEADLINE, |group| self.group(call.at, token, group)).await
     }
 
     async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
-        let query = [("appkey", self.app_key.as_str()), ("appsecret", self.app_secret.expose())];
-        let sent = self.api.call(Method::GET, self.api.url("/gettoken", &query), HeaderMap::new(), bytes::Bytes::new());
-        let read = |answer: &_| Verdict::accept::<GivenToken>(answer, Time(0), &DINGTALK);
-        Some(self.api.settle_token(sent.await, read).map(Token::from))
+        Some(self.0.fetch_token("/gettoken", ["appkey", "appsecret"], &DINGTALK).await)
     }
 
     async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
         let Some(token) = token else { return Ok(no_token()) };
         let Ok(notice) = sent.provider_id.parse::<u64>() else { return Err(Unsupported("recall")) };
-        let body = json!({"agent_id": self.agent_id, "msg_task_id": notice});
+        let body = json!({"agent_id": self.0.agent_id, "msg_task_id": notice});
         let sent =
-            self.api.post(self.api.url(RECALL, &[("access_token", token.expose())]), HeaderMap::new(), &body).await;
-        Ok(self.api.settle(sent, Some(token), |answer| {
+            self.0.api.post(self.0.api.url(RECALL, &[("access_token", token.expose())]), HeaderMap::new(), &body).await;
+        Ok(self.0.api.settle(sent, Some(token), |answer| {
             let said = Verdict::accept::<Verdict>(answer, Time(0), &DINGTALK);
             said.map_or_else(|outcome| outcome, |_| Outcome::Delivered { provider_id: None })
         }))
@@ -114,12 +99,12 @@ impl Channel for Account {
             Some("audio") => "voice",
             _ => "file",
         };
-        let url = self.api.url("/media/upload", &[("access_token", token.expose())]);
+        let url = self.0.api.url("/media/upload", &[("access_token", token.expose())]);
         let (content_type, body) = form(&[("type", kind)], "media", material);
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        let sent = self.api.call(Method::POST, url, headers, body).await;
+        let sent = self.0.api.call(Method::POST, url, headers, body).await;
         let read = |answer: &_| Verdict::accept::<Uploaded>(answer, Time(0), &DINGTALK);
-        Ok(self.api.settle_as(sent, Some(token), read).map(|uploaded| uploaded.media_id))
+        Ok(self.0.api.settle_as(sent, Some(token), read).map(|uploaded| uploaded.media_id))
     }
 
     async fn ask_receipts(
@@ -212,11 +197,11 @@ impl SendResult {
 impl Account {
     async fn result(&self, id: &str, token: &Secret) -> Result<SendResult, Reason> {
         let Ok(notice) = id.parse::<u64>() else { return Ok(SendResult::default()) };
-        let body = json!({"agent_id": self.agent_id, "task_id": notice});
+        let body = json!({"agent_id": self.0.agent_id, "task_id": notice});
         let sent =
-            self.api.post(self.api.url(RESULT, &[("access_token", token.expose())]), HeaderMap::new(), &body).await;
+            self.0.api.post(self.0.api.url(RESULT, &[("access_token", token.expose())]), HeaderMap::new(), &body).await;
         let read = |answer: &_| Verdict::accept::<Asked>(answer, Time(0), &DINGTALK);
-        self.api.settle_as(sent, Some(token), read).map(|asked| asked.send_result)
+        self.0.api.settle_as(sent, Some(token), read).map(|asked| asked.send_result)
     }
 
     async fn group(&self, at: Time, token: &Secret, group: Group<'_>) -> Vec<Outcome> {
@@ -226,9 +211,9 @@ impl Account {
             Err(detail) => return vec![refused(detail); count],
         };
         let sent =
-            self.api.post(self.api.url(SEND, &[("access_token", token.expose())]), HeaderMap::new(), &body).await;
+            self.0.api.post(self.0.api.url(SEND, &[("access_token", token.expose())]), HeaderMap::new(), &body).await;
         let outcome =
-            self.api.settle(sent, Some(token), |answer| match Verdict::accept::<Taken>(answer, at, &DINGTALK) {
+            self.0.api.settle(sent, Some(token), |answer| match Verdict::accept::<Taken>(answer, at, &DINGTALK) {
                 Ok(taken) => Outcome::Delivered { provider_id: Some(taken.task_id.to_string()) },
                 Err(outcome) => outcome,
             });
@@ -253,7 +238,7 @@ impl Account {
             // The vendor wants its number as a text.
             *duration = duration.to_string().into();
         }
-        let mut body = json!({"agent_id": self.agent_id, "msg": {"msgtype": kind.vendors, kind.vendors: part}});
+        let mut body = json!({"agent_id": self.0.agent_id, "msg": {"msgtype": kind.vendors, kind.vendors: part}});
         match targets[0].to.as_str() {
             "@all" => body["to_all_user"] = true.into(),
             to => match to.strip_prefix("dept:") {

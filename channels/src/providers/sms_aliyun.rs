@@ -10,16 +10,16 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tidings_contract::{
-    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting, Settings,
-    Target, Time, Unsupported,
+    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Setting, Settings, Target,
+    Time, Unsupported,
 };
 
 use crate::SandboxInbox;
-use crate::http::{Answer, Client, Failure, Method, Url};
+use crate::http::{Answer, Failure, Method};
 use crate::reading::Reading;
 use crate::signing::{Acs3, sha256_hex};
-use crate::sms::{self, Group, Sms, Templates, Verdict, called_with_key, china_time, domestic, judged, mark, phone_of};
-use crate::status::{outcome_of_api, without, words};
+use crate::sms::{self, Cloud, Group, Sms, Verdict, china_time, domestic, judged, mark, phone_of};
+use crate::status::{outcome_of_api, words};
 
 /// Most phone numbers in one request ("SendBatchSms"; "SendSms" would take 1,000 of one content).
 const MOST: usize = 100;
@@ -115,13 +115,8 @@ struct Aliyun;
 
 #[derive(Debug)]
 struct Account {
-    client: Client,
-    url: Url,
-    key_id: String,
-    key_secret: Secret,
+    cloud: Cloud,
     text_param: String,
-    templates: Templates,
-    callback_key: Option<Secret>,
 }
 
 impl Provider for Aliyun {
@@ -131,16 +126,9 @@ impl Provider for Aliyun {
 
     fn open(&self, _: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
         let mut reading = Reading::new(settings);
-        let timeout = reading.timeout(10_000, 20_000);
-        let key_id = reading.needed_text("access_key_id").to_owned();
-        let key_secret = reading.needed_secret("access_key_secret").cloned();
         let text_param = reading.text("text_param").unwrap_or("content").to_owned();
-        let callback_key = reading.secret("callback_key").cloned();
-        let templates = Templates::read(&mut reading);
-        let url = reading.endpoint("endpoint", "https://dysmsapi.aliyuncs.com");
-        let (url, key_secret) = reading.finish(url.zip(key_secret))?;
-        let client = sms::client(timeout)?;
-        Ok(Arc::new(Account { client, url, key_id, key_secret, text_param, templates, callback_key }))
+        let cloud = Cloud::open(reading, ["access_key_id", "access_key_secret"], "https://dysmsapi.aliyuncs.com")?;
+        Ok(Arc::new(Account { cloud, text_param }))
     }
 }
 
@@ -193,7 +181,7 @@ impl Channel for Account {
         body: &[u8],
         _at: Time,
     ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
-        Ok(called_with_key(self.callback_key.as_ref(), headers).and_then(|()| reports(body)))
+        Ok(self.cloud.believes(headers).and_then(|()| reports(body)))
     }
 
     fn callback_answer(&self) -> (&'static str, &'static str) {
@@ -204,8 +192,8 @@ impl Channel for Account {
 impl Account {
     fn filled(&self, target: &Target) -> Result<(Kind, Filled), Outcome> {
         let sms = Sms::read(&target.content)?;
-        let template = self.templates.needed(&sms)?;
-        let Some(sign_name) = self.templates.sign_name(&sms).map(str::to_owned) else {
+        let template = self.cloud.templates.needed(&sms)?;
+        let Some(sign_name) = self.cloud.templates.sign_name(&sms).map(str::to_owned) else {
             return Err(Outcome::never(Blame::Account, "sign_name", "neither content nor account has a sign_name"));
         };
         let params = template.by_name(&self.text_param);
@@ -218,22 +206,23 @@ impl Account {
             Ok(answer) => judge(&answer, at),
             Err(failure) => failure.into(),
         };
-        vec![without(outcome, std::iter::once(&self.key_secret).chain(&self.callback_key)); count]
+        vec![self.cloud.clean(outcome); count]
     }
 
     async fn request(&self, group: &Group<'_, Kind, Filled>, at: Time) -> Result<Answer, Failure> {
         // An attempt at a delivery is made once, so that its name is a number used once.
         let first = group.targets[0];
         let nonce = sha256_hex(format!("{} {} {}", first.repeat_id(), first.attempt, at.0).as_bytes());
-        let host = sms::host_of(&self.url);
+        let host = sms::host_of(&self.cloud.url);
         let (action, params) = query(group);
         let version = "2017-05-25";
-        let request = Acs3 { host: &host, path: self.url.path(), action, version, nonce: &nonce[..32], at, params };
-        let signed = request.sign(&self.key_id, &self.key_secret);
-        let mut url = self.url.clone();
+        let request =
+            Acs3 { host: &host, path: self.cloud.url.path(), action, version, nonce: &nonce[..32], at, params };
+        let signed = request.sign(&self.cloud.key_id, &self.cloud.key_secret);
+        let mut url = self.cloud.url.clone();
         url.set_query(Some(&signed.query));
         let headers = sms::headers(signed.headers.iter().map(|(name, value)| (*name, value.as_str())));
-        self.client.call(Method::POST, url, headers, Bytes::new()).await
+        self.cloud.client.call(Method::POST, url, headers, Bytes::new()).await
     }
 }
 

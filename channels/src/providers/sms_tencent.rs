@@ -15,11 +15,11 @@ use tidings_contract::{
 };
 
 use crate::SandboxInbox;
-use crate::http::{Answer, Client, Failure, Method, Url};
+use crate::http::{Answer, Failure, Method};
 use crate::reading::Reading;
 use crate::signing::Tc3;
-use crate::sms::{self, Group, Sms, Templates, Verdict, called_with_key, china_time, domestic, judged, mark, phone_of};
-use crate::status::{outcome_of_api, without, words};
+use crate::sms::{self, Cloud, Group, Sms, Verdict, china_time, domestic, judged, mark, phone_of};
+use crate::status::{outcome_of_api, words};
 
 /// Most phone numbers in one request ("SendSms").
 const MOST: usize = 200;
@@ -156,14 +156,9 @@ struct Tencent;
 
 #[derive(Debug)]
 struct Account {
-    client: Client,
-    url: Url,
-    secret_id: String,
-    secret_key: Secret,
+    cloud: Cloud,
     app_id: String,
     region: String,
-    templates: Templates,
-    callback_key: Option<Secret>,
 }
 
 impl Provider for Tencent {
@@ -173,17 +168,10 @@ impl Provider for Tencent {
 
     fn open(&self, _: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
         let mut reading = Reading::new(settings);
-        let timeout = reading.timeout(10_000, 20_000);
-        let secret_id = reading.needed_text("secret_id").to_owned();
         let app_id = reading.needed_text("sdk_app_id").to_owned();
         let region = reading.text("region").unwrap_or("ap-guangzhou").to_owned();
-        let secret_key = reading.needed_secret("secret_key").cloned();
-        let callback_key = reading.secret("callback_key").cloned();
-        let templates = Templates::read(&mut reading);
-        let url = reading.endpoint("endpoint", "https://sms.tencentcloudapi.com");
-        let (url, secret_key) = reading.finish(url.zip(secret_key))?;
-        let client = sms::client(timeout)?;
-        Ok(Arc::new(Account { client, url, secret_id, secret_key, app_id, region, templates, callback_key }))
+        let cloud = Cloud::open(reading, ["secret_id", "secret_key"], "https://sms.tencentcloudapi.com")?;
+        Ok(Arc::new(Account { cloud, app_id, region }))
     }
 }
 
@@ -284,7 +272,7 @@ impl Channel for Account {
         body: &[u8],
         _at: Time,
     ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
-        Ok(called_with_key(self.callback_key.as_ref(), headers).and_then(|()| notices(body)))
+        Ok(self.cloud.believes(headers).and_then(|()| notices(body)))
     }
 
     fn callback_answer(&self) -> (&'static str, &'static str) {
@@ -295,8 +283,8 @@ impl Channel for Account {
 impl Account {
     fn ask_for(&self, target: &Target) -> Result<(Ask, ()), Outcome> {
         let sms = Sms::read(&target.content)?;
-        let template = self.templates.needed(&sms)?;
-        let sign_name = self.templates.sign_name(&sms).map(str::to_owned);
+        let template = self.cloud.templates.needed(&sms)?;
+        let sign_name = self.cloud.templates.sign_name(&sms).map(str::to_owned);
         let params = template.in_order()?;
         Ok((Ask { template: template.id, params, sign_name, china: domestic(&target.to).is_some() }, ()))
     }
@@ -312,15 +300,15 @@ impl Account {
             Ok(answer) => judge(&answer, at, &numbers),
             Err(failure) => vec![failure.into(); numbers.len()],
         };
-        let secrets = || std::iter::once(&self.secret_key).chain(&self.callback_key);
-        outcomes.into_iter().map(|outcome| without(outcome, secrets())).collect()
+        outcomes.into_iter().map(|outcome| self.cloud.clean(outcome)).collect()
     }
 
     async fn request(&self, action: &str, body: &Value, at: Time) -> Result<Answer, Failure> {
         let body = Bytes::from(body.to_string());
-        let host = sms::host_of(&self.url);
-        let request = Tc3 { service: "sms", host: &host, path: self.url.path(), content_type: JSON, body: &body, at };
-        let authorization = request.authorization(&self.secret_id, &self.secret_key);
+        let host = sms::host_of(&self.cloud.url);
+        let request =
+            Tc3 { service: "sms", host: &host, path: self.cloud.url.path(), content_type: JSON, body: &body, at };
+        let authorization = request.authorization(&self.cloud.key_id, &self.cloud.key_secret);
         let headers = sms::headers([
             ("authorization", authorization.as_str()),
             ("content-type", JSON),
@@ -329,7 +317,7 @@ impl Account {
             ("x-tc-timestamp", &(at.0 / 1_000).to_string()),
             ("x-tc-version", VERSION),
         ]);
-        self.client.call(Method::POST, self.url.clone(), headers, body).await
+        self.cloud.client.call(Method::POST, self.cloud.url.clone(), headers, body).await
     }
 
     async fn pull(&self, at: Time) -> Result<Vec<Receipt>, Reason> {
@@ -340,7 +328,7 @@ impl Account {
             .json()
             .map_err(|_| Reason::new(format!("http_{}", answer.status), "the answer is not the vendor's"))?;
         if let Some(fault) = reply.response.error {
-            return Err(Reason::new(fault.code, fault.message.replace(self.secret_key.expose(), "***")));
+            return Err(Reason::new(fault.code, fault.message.replace(self.cloud.key_secret.expose(), "***")));
         }
         Ok(reply.response.pull_sms_send_status_set.unwrap_or_default().into_iter().map(Report::receipt).collect())
     }

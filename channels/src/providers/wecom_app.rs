@@ -14,13 +14,11 @@ use crate::SandboxInbox;
 use crate::batch::{self, Group, groups};
 use crate::catalog::wecom::APP_KINDS;
 use crate::codes::WECOM;
+use crate::company_app::CompanyApp;
 use crate::http::{Answer, HeaderMap, Method, header};
-use crate::json_api::{
-    Api, ApiSettings, DEADLINE, ENDPOINT, GivenToken, TIMEOUT, Verdict, needed, needed_secret, no_token, refused,
-};
+use crate::json_api::{DEADLINE, ENDPOINT, TIMEOUT, Verdict, needed, needed_secret, no_token, refused};
 use crate::message::build;
 use crate::multipart::form;
-use crate::reading::Reading;
 
 /// Most users of one call (document 90236).
 const MOST_USERS: usize = 1_000;
@@ -51,12 +49,7 @@ pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
 struct WecomApp;
 
 #[derive(Debug)]
-struct Account {
-    api: Api,
-    corp_id: String,
-    corp_secret: Secret,
-    agent_id: u64,
-}
+struct Account(CompanyApp);
 
 impl Provider for WecomApp {
     fn info(&self) -> &'static ProviderInfo {
@@ -64,13 +57,8 @@ impl Provider for WecomApp {
     }
 
     fn open(&self, _account: &str, settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {
-        let mut reading = Reading::new(settings);
-        let corp_id = reading.needed_text("corp_id").to_owned();
-        let corp_secret = reading.needed_secret("corp_secret").cloned();
-        let agent_id = reading.known("agent_id", "must be a whole number", settings.number("agent_id"));
-        let api = ApiSettings::read(&mut reading, "https://qyapi.weixin.qq.com");
-        let ((corp_secret, agent_id), api) = reading.finish(corp_secret.zip(agent_id).zip(api))?;
-        Ok(Arc::new(Account { api: api.open([&corp_secret])?, corp_id, corp_secret, agent_id }))
+        let app = CompanyApp::open(settings, ["corp_id", "corp_secret"], "https://qyapi.weixin.qq.com")?;
+        Ok(Arc::new(Account(app)))
     }
 }
 
@@ -79,22 +67,18 @@ impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
         let Some(token) = &call.token else { return vec![no_token(); call.targets.len()] };
         let groups = groups(call, MOST_USERS, |target| Whom::of(&target.to) != Whom::User);
-        batch::send(groups, self.api.timeout(), DEADLINE, |group| self.group(call.at, token, group)).await
+        batch::send(groups, self.0.api.timeout(), DEADLINE, |group| self.group(call.at, token, group)).await
     }
 
     async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
-        let query = [("corpid", self.corp_id.as_str()), ("corpsecret", self.corp_secret.expose())];
-        let url = self.api.url("/cgi-bin/gettoken", &query);
-        let sent = self.api.call(Method::GET, url, HeaderMap::new(), bytes::Bytes::new()).await;
-        let read = |answer: &_| Verdict::accept::<GivenToken>(answer, Time(0), &WECOM);
-        Some(self.api.settle_token(sent, read).map(Token::from))
+        Some(self.0.fetch_token("/cgi-bin/gettoken", ["corpid", "corpsecret"], &WECOM).await)
     }
 
     async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
         let Some(token) = token else { return Ok(no_token()) };
-        let url = self.api.url("/cgi-bin/message/recall", &[("access_token", token.expose())]);
-        let sent = self.api.post(url, HeaderMap::new(), &json!({"msgid": sent.provider_id})).await;
-        Ok(self.api.settle(sent, Some(token), |answer| {
+        let url = self.0.api.url("/cgi-bin/message/recall", &[("access_token", token.expose())]);
+        let sent = self.0.api.post(url, HeaderMap::new(), &json!({"msgid": sent.provider_id})).await;
+        Ok(self.0.api.settle(sent, Some(token), |answer| {
             let said = Verdict::accept::<Verdict>(answer, Time(0), &WECOM);
             said.map_or_else(|outcome| outcome, |_| Outcome::Delivered { provider_id: None })
         }))
@@ -108,12 +92,12 @@ impl Channel for Account {
             _ if material.media_type == "audio/amr" => "voice",
             _ => "file",
         };
-        let url = self.api.url("/cgi-bin/media/upload", &[("access_token", token.expose()), ("type", kind)]);
+        let url = self.0.api.url("/cgi-bin/media/upload", &[("access_token", token.expose()), ("type", kind)]);
         let (content_type, body) = form(&[], "media", material);
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        let sent = self.api.call(Method::POST, url, headers, body).await;
+        let sent = self.0.api.call(Method::POST, url, headers, body).await;
         let read = |answer: &_| Verdict::accept::<Uploaded>(answer, Time(0), &WECOM);
-        Ok(self.api.settle_as(sent, Some(token), read).map(|uploaded| uploaded.media_id))
+        Ok(self.0.api.settle_as(sent, Some(token), read).map(|uploaded| uploaded.media_id))
     }
 }
 
@@ -164,11 +148,11 @@ impl Account {
             Ok(body) => body,
             Err(detail) => return vec![refused(detail); targets.len()],
         };
-        let url = self.api.url("/cgi-bin/message/send", &[("access_token", token.expose())]);
-        match self.api.post(url, HeaderMap::new(), &body).await {
+        let url = self.0.api.url("/cgi-bin/message/send", &[("access_token", token.expose())]);
+        match self.0.api.post(url, HeaderMap::new(), &body).await {
             Ok(answer) => {
                 let outcomes = judge(&answer, at, &targets);
-                outcomes.into_iter().map(|outcome| self.api.clean(outcome, Some(token))).collect()
+                outcomes.into_iter().map(|outcome| self.0.api.clean(outcome, Some(token))).collect()
             }
             Err(failure) => vec![failure.into(); targets.len()],
         }
@@ -177,7 +161,7 @@ impl Account {
     /// The vendor's message out of our content, to all of `targets`.
     fn body(&self, content: &Value, targets: &[&Target]) -> Result<Value, String> {
         let (kind, mut part) = build(APP_KINDS, content)?;
-        let mut body = json!({"msgtype": kind.vendors, "agentid": self.agent_id});
+        let mut body = json!({"msgtype": kind.vendors, "agentid": self.0.agent_id});
         for name in ["safe", "enable_id_trans"] {
             if let Some(value) = part.remove(name) {
                 body[name] = value;

@@ -1,6 +1,7 @@
 //! What the providers of text messages share: content, templates, grouping, verdicts, receipts, segments.
 
 mod charged;
+mod cloud;
 mod content;
 mod group;
 mod receipt;
@@ -15,6 +16,7 @@ use tidings_contract::{FieldError, Setting};
 use crate::http::{Client, ClientOptions, HeaderMap, HeaderName, HeaderValue, USER_AGENT, Url, header};
 
 pub use charged::segments_of;
+pub(crate) use cloud::Cloud;
 pub(crate) use content::Sms;
 pub(crate) use group::{Group, groups, run};
 pub(crate) use receipt::{called_with_key, china_time, mark, phone_of};

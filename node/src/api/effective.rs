@@ -3,7 +3,8 @@
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use tidings_machine::partition::WayAccount;
+use tidings_contract::RecipientKind;
+use tidings_machine::partition::{WayAccount, Wishes};
 use utoipa::ToSchema;
 
 use crate::app::{App, Shared};
@@ -11,6 +12,7 @@ use crate::auth::Viewer;
 use crate::delivering::Held;
 use crate::intake::Compiled;
 use crate::problem::Problem;
+use crate::providers::serves;
 
 /// How the messages of a template would be delivered now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,7 +32,8 @@ pub(crate) struct EffectiveLeg {
     route: Option<String>,
     /// What holds for the leg: each key, its value, and the layer it comes from.
     held: Vec<Held>,
-    /// The accounts in the order of their tiers, each with what holds for its calls.
+    /// The accounts in the order of their tiers, each with what holds for its calls. Where the recipient is the account
+    /// (robots): those that say something themselves, with what holds for their deliveries.
     accounts: Vec<EffectiveAccount>,
 }
 
@@ -69,6 +72,9 @@ fn leg(app: &App, compiled: &Compiled, way: &tidings_machine::partition::Way) ->
     };
     let mut accounts: Vec<EffectiveAccount> = way.accounts.iter().map(account).collect();
     accounts.sort_by_key(|one| one.tier);
+    if compiled.channel.recipient == RecipientKind::Account {
+        accounts.extend(robots(app, compiled));
+    }
     EffectiveLeg {
         template: compiled.name.clone(),
         version: compiled.version.version,
@@ -77,4 +83,21 @@ fn leg(app: &App, compiled: &Compiled, way: &tidings_machine::partition::Way) ->
         held: app.layers(compiled, None).held(),
         accounts,
     }
+}
+
+/// The accounts of a channel whose recipient is its account that say something about delivering themselves.
+fn robots(app: &App, compiled: &Compiled) -> Vec<EffectiveAccount> {
+    let names: Vec<String> = app.ledger.control(|control| {
+        let of_channel = |provider: &str| serves(control, &app.registry, provider, compiled.channel.name);
+        let says = control.accounts.iter().filter(|(_, one)| one.wishes != Wishes::default());
+        says.filter(|(_, one)| of_channel(&one.provider)).map(|(name, _)| name.clone()).collect()
+    });
+    // One delivery has one robot and one end: nothing of these is the account's.
+    let counts = |key: &str| !matches!(key, "attempts_per_account" | "expires_after_ms");
+    let shown = |account: String| {
+        let held = app.layers(compiled, Some(&account)).held();
+        let held = held.into_iter().filter(|held| counts(held.key)).collect();
+        EffectiveAccount { account, weight: 1, tier: 0, held }
+    };
+    names.into_iter().map(shown).collect()
 }

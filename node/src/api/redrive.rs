@@ -161,6 +161,7 @@ async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Red
     let mut new = Sheet::clone(sheet);
     // A redrive is sent now: the old times have passed.
     (new.send_at, new.expires_at) = (None, None);
+    let mut latest = None;
     let compiled = if edit.latest {
         let compiled = app.current_template(&sheet.template).await?;
         if compiled.version.spec.channel != sheet.channel {
@@ -168,6 +169,7 @@ async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Red
         }
         let ways = app.ways(&compiled)?;
         renew(&mut new, &compiled, &ways, app.now());
+        latest = Some(ways);
         Some(compiled)
     } else {
         app.template_version(&sheet.template, sheet.version).ok()
@@ -188,13 +190,19 @@ async fn edited(app: &Shared, order: &Order, ended: &Ended) -> Result<Option<Red
         _ => delivery.fingerprint,
     };
     let time_zone = delivery.time_zone.clone();
+    let fallback = further(delivery, sheet, &new);
+    let own = match (&compiled, &latest) {
+        (Some(compiled), Some(ways)) => app.own(compiled, ways, (&delivery.to, &fallback)),
+        _ => delivery.own.clone(),
+    };
     let mut recipient = Recipient {
         index: delivery.id.index(),
         to: delivery.to.clone(),
         variables,
         fingerprint,
         time_zone,
-        fallback: further(delivery, sheet, &new),
+        fallback,
+        own,
         ..Recipient::default()
     };
     // The rules in force now, not those of then.

@@ -347,7 +347,7 @@ pub(crate) async fn put_template(
     if !errors.is_empty() {
         return Err(Problem::fields(Code::InvalidRequest, errors));
     }
-    let retry = wishes.retry.over(app.limits().retry);
+    let retry = wishes.retry.over(app.limits().delivery.retry.over(RetryPolicy::default()));
     check(&app, &written, retry)?;
     if let Some(account) = &written.account
         && !serves(&app, account, &written.channel)

@@ -1,15 +1,21 @@
 //! `tidings account`: with whom it is sent.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::Context;
 use super::client::Ask;
 use super::failure::Failure;
-use super::output::{Column, rows};
-use super::template::pretty;
-use super::{Context, document};
+use super::kept::{Kept, Shown, Written, pretty};
+use super::output::Column;
+
+const KEPT: Kept = Kept {
+    one: "account",
+    many: "accounts",
+    columns: LIST,
+    told: &["revision", "updated_at", "health"],
+    gone: "is removed",
+};
 
 const LIST: &[Column] = &[
     ("NAME", "/name"),
@@ -44,13 +50,7 @@ pub(super) enum Account {
     },
     /// Write an account from a file
     #[command(visible_alias = "apply", after_help = PUT_HELP)]
-    Put {
-        /// Its name [default: `name` in the file]
-        name: Option<String>,
-        /// A JSON or TOML file; - is standard input
-        #[arg(short, long, value_name = "FILE")]
-        file: PathBuf,
-    },
+    Put(Written),
     /// Open an account as a sender would, and show how it stands; sends nothing
     Check {
         /// Its name
@@ -65,32 +65,15 @@ pub(super) enum Account {
 
 impl Account {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let (api, out) = (context.api()?, &context.out);
         match self {
-            Self::List => {
-                let reply = api.ask(Ask::get(&["v1", "accounts"])).await?;
-                out.answer(&reply, |value| out.table(rows(value, "accounts"), LIST, "There are no accounts."))
-            }
-            Self::Get { name } => {
-                let reply = api.ask(Ask::get(&["v1", "accounts", &name])).await?;
-                out.answer(&reply, pretty)
-            }
-            Self::Put { name, file } => {
-                let mut spec = document::read(&file)?;
-                let name = document::name(name, &mut spec)?;
-                // What `get` tells beside the account itself; a file may have been made from it.
-                spec.retain(|field, _| !["revision", "updated_at", "health"].contains(&field.as_str()));
-                let reply = api.ask(Ask::put(&["v1", "accounts", &name], Value::Object(spec))).await?;
-                out.answer(&reply, |_| format!("account {name} is written"))
-            }
+            Self::List => KEPT.list(context).await,
+            Self::Get { name } => KEPT.get(context, Shown { name, version: None }).await,
+            Self::Put(written) => KEPT.put(context, written).await,
             Self::Check { name } => {
-                let reply = api.ask(Ask::post(&["v1", "accounts", &name, "check"], Value::Null)).await?;
-                out.answer(&reply, pretty)
+                let reply = context.api()?.ask(Ask::post(&["v1", "accounts", &name, "check"], Value::Null)).await?;
+                context.out.answer(&reply, pretty)
             }
-            Self::Delete { name } => {
-                let reply = api.ask(Ask::delete(&["v1", "accounts", &name])).await?;
-                out.answer(&reply, |_| format!("account {name} is removed"))
-            }
+            Self::Delete { name } => KEPT.delete(context, &name).await,
         }
     }
 }

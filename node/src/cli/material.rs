@@ -8,8 +8,8 @@ use clap::Subcommand;
 use super::Context;
 use super::client::{Api, Ask};
 use super::failure::Failure;
+use super::kept::pretty;
 use super::output::{Column, rows};
-use super::template::pretty;
 
 const LIST: &[Column] = &[
     ("ID", "/id"),

@@ -13,6 +13,7 @@ mod document;
 mod failure;
 mod filter;
 mod health;
+mod kept;
 mod key;
 mod life;
 mod logging;

@@ -7,9 +7,17 @@ use serde_json::{Map, Value, json};
 
 use super::client::Ask;
 use super::failure::Failure;
+use super::kept::{Kept, Shown};
 use super::output::{Column, rows};
-use super::template::pretty;
 use super::{Context, document};
+
+const KEPT: Kept = Kept {
+    one: "policy",
+    many: "policies",
+    columns: LIST,
+    told: &["version", "created_at", "created_by"],
+    gone: "is out of force",
+};
 
 const LIST: &[Column] = &[
     ("NAME", "/name"),
@@ -41,13 +49,7 @@ pub(super) enum Policy {
     /// List the policies in force
     List,
     /// Show a policy, in a form that `put` takes
-    Get {
-        /// Its name
-        name: String,
-        /// An older version
-        #[arg(long = "at", value_name = "VERSION")]
-        version: Option<u32>,
-    },
+    Get(Shown),
     /// Write a policy from a file; each change is a new version, in force at once
     #[command(visible_alias = "apply", after_help = PUT_HELP)]
     Put {
@@ -84,39 +86,21 @@ impl Policy {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let (api, out) = (context.api()?, &context.out);
         match self {
-            Self::List => {
-                let reply = api.ask(Ask::get(&["v1", "policies"])).await?;
-                out.answer(&reply, |value| out.table(rows(value, "policies"), LIST, "There are no policies."))
-            }
+            Self::List => KEPT.list(context).await,
             Self::Kinds => {
                 let reply = api.ask(Ask::get(&["v1", "policy-kinds"])).await?;
                 out.answer(&reply, |value| out.table(rows(value, "kinds"), KINDS, "There are no kinds."))
             }
-            Self::Versions { name } => {
-                let reply = api.ask(Ask::get(&["v1", "policies", &name, "versions"])).await?;
-                out.answer(&reply, |value| out.table(rows(value, "policies"), LIST, "There are no versions."))
-            }
-            Self::Get { name, version } => {
-                let reply = api.ask(Ask::get(&["v1", "policies", &name]).query("version", version)).await?;
-                out.answer(&reply, pretty)
-            }
+            Self::Versions { name } => KEPT.versions(context, &name).await,
+            Self::Get(shown) => KEPT.get(context, shown).await,
             Self::Put { name, file, words, mode, confirm } => {
                 let mut spec = file.map_or_else(|| Ok(Map::new()), |file| document::read(&file))?;
                 if let Some(words) = words {
                     add_words(&mut spec, &document::text(&words)?, mode);
                 }
-                let name = document::name(name, &mut spec)?;
-                // What `get` tells beside the policy itself; a file may have been made from it.
-                spec.retain(|field, _| !["version", "created_at", "created_by"].contains(&field.as_str()));
-                let path = ["v1", "policies", &name];
-                let ask = Ask::put(&path, Value::Object(spec)).query("confirm", confirm.then_some(true));
-                let reply = api.ask(ask).await?;
-                out.answer(&reply, |value| format!("policy {name} is at version {}", value["version"]))
+                KEPT.put_spec(context, name, spec, confirm).await
             }
-            Self::Delete { name } => {
-                let reply = api.ask(Ask::delete(&["v1", "policies", &name])).await?;
-                out.answer(&reply, |_| format!("policy {name} is out of force"))
-            }
+            Self::Delete { name } => KEPT.delete(context, &name).await,
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::kept::pretty;
 use super::output::{flat, rows};
-use super::template::pretty;
 
 /// The answer to a preview; with `curl` only the commands.
 pub(super) fn shown(value: &Value, curl: bool) -> String {

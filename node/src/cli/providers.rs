@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::client::{Api, Ask};
 use super::failure::Failure;
+use super::kept::{Kept, Shown, pretty};
 use super::output::{Column, Out, flat, rows};
-use super::template::pretty;
 use super::{Context, document};
 
 const LIST: &[Column] =
@@ -50,13 +50,7 @@ enum Action {
         name: Option<String>,
     },
     /// Show a declared provider, in a form that `put` takes
-    Get {
-        /// Its name
-        name: String,
-        /// An older version
-        #[arg(long = "at", value_name = "VERSION")]
-        version: Option<u32>,
-    },
+    Get(Shown),
     /// Declare a provider from a file: any supplier with an HTTP interface; each change is a new version
     #[command(visible_alias = "apply", after_help = PUT_HELP)]
     Put {
@@ -77,28 +71,20 @@ enum Action {
 const TOLD: [&str; 9] =
     ["version", "created_at", "created_by", "doc", "source", "settings", "example", "max_recipients", "deadline_ms"];
 
+const KEPT: Kept = Kept { one: "provider", many: "providers", columns: LIST, told: &TOLD, gone: "is removed" };
+
 impl Providers {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let (api, out) = (context.api()?, &context.out);
         match self.action.unwrap_or(Action::List { name: self.name }) {
             Action::List { name } => list(&api, out, name).await,
-            Action::Get { name, version } => {
+            Action::Get(Shown { name, version }) => {
                 let reply = api.ask(Ask::get(&["v1", "providers", &name]).query("version", version)).await?;
                 let declared = reply.value["definition"].is_object();
                 out.answer(&reply, |value| if declared { pretty(&without(value, &TOLD[3..])) } else { one(out, value) })
             }
-            Action::Put { name, file } => {
-                let mut spec = document::read(&file)?;
-                let name = document::name(name, &mut spec)?;
-                // A file may have been made from what `get` tells.
-                spec.retain(|field, _| !TOLD.contains(&field.as_str()));
-                let reply = api.ask(Ask::put(&["v1", "providers", &name], Value::Object(spec))).await?;
-                out.answer(&reply, |value| format!("provider {name} is at version {}", value["version"]))
-            }
-            Action::Delete { name } => {
-                let reply = api.ask(Ask::delete(&["v1", "providers", &name])).await?;
-                out.answer(&reply, |_| format!("provider {name} is removed"))
-            }
+            Action::Put { name, file } => KEPT.put_spec(context, name, document::read(&file)?, false).await,
+            Action::Delete { name } => KEPT.delete(context, &name).await,
         }
     }
 }

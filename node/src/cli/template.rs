@@ -1,14 +1,21 @@
 //! `tidings template`: what is said.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::client::Ask;
 use super::failure::Failure;
-use super::output::{Column, rows};
-use super::{Context, document, pairs, preview};
+use super::kept::{Kept, Shown, Written};
+use super::output::{Column, Out, rows};
+use super::{Context, pairs, preview};
+
+const KEPT: Kept = Kept {
+    one: "template",
+    many: "templates",
+    columns: LIST,
+    told: &["version", "variables", "created_at", "created_by"],
+    gone: "is removed",
+};
 
 const LIST: &[Column] = &[
     ("NAME", "/name"),
@@ -40,22 +47,10 @@ pub(super) enum Template {
     /// List the templates
     List,
     /// Show a template, in a form that `put` takes
-    Get {
-        /// Its name
-        name: String,
-        /// An older version
-        #[arg(long = "at", value_name = "VERSION")]
-        version: Option<u32>,
-    },
+    Get(Shown),
     /// Write a template from a file; each change is a new version
     #[command(visible_alias = "apply", after_help = PUT_HELP)]
-    Put {
-        /// Its name [default: `name` in the file]
-        name: Option<String>,
-        /// A JSON or TOML file; - is standard input
-        #[arg(short, long, value_name = "FILE")]
-        file: PathBuf,
-    },
+    Put(Written),
     /// Remove a template; what was accepted goes on
     Delete {
         /// Its name
@@ -92,66 +87,41 @@ pub(super) enum Template {
 
 impl Template {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let (api, out) = (context.api()?, &context.out);
         match self {
-            Self::List => {
-                let reply = api.ask(Ask::get(&["v1", "templates"])).await?;
-                out.answer(&reply, |value| out.table(rows(value, "templates"), LIST, "There are no templates."))
-            }
-            Self::Versions { name } => {
-                let reply = api.ask(Ask::get(&["v1", "templates", &name, "versions"])).await?;
-                out.answer(&reply, |value| out.table(rows(value, "templates"), LIST, "There are no versions."))
-            }
+            Self::List => KEPT.list(context).await,
+            Self::Versions { name } => KEPT.versions(context, &name).await,
             Self::Effective { name } => {
-                let reply = api.ask(Ask::get(&["v1", "templates", &name, "effective"])).await?;
-                out.answer(&reply, |value| {
-                    let legs = rows(value, "legs").iter().map(|leg| {
-                        let text = |field: &str| leg[field].as_str().unwrap_or_default().to_owned();
-                        let title =
-                            format!("{}@{} by {} {}", text("template"), leg["version"], text("channel"), text("route"));
-                        let held = out.table(rows(leg, "held"), HELD, "");
-                        let accounts = rows(leg, "accounts").iter().map(|one| {
-                            let calls = out.table(rows(one, "held"), HELD, "");
-                            let name = one["account"].as_str().unwrap_or_default();
-                            format!("account {name}: tier {}, weight {}\n{calls}", one["tier"], one["weight"])
-                        });
-                        std::iter::once(format!("{}\n{held}", title.trim()))
-                            .chain(accounts)
-                            .collect::<Vec<_>>()
-                            .join("\n\n")
-                    });
-                    legs.collect::<Vec<_>>().join("\n\n")
-                })
+                let reply = context.api()?.ask(Ask::get(&["v1", "templates", &name, "effective"])).await?;
+                context.out.answer(&reply, |value| effective(&context.out, value))
             }
-            Self::Get { name, version } => {
-                let reply = api.ask(Ask::get(&["v1", "templates", &name]).query("version", version)).await?;
-                out.answer(&reply, pretty)
-            }
-            Self::Put { name, file } => {
-                let mut spec = document::read(&file)?;
-                let name = document::name(name, &mut spec)?;
-                // What `get` tells beside the template itself; a file may have been made from it.
-                spec.retain(|field, _| !["version", "variables", "created_at", "created_by"].contains(&field.as_str()));
-                let reply = api.ask(Ask::put(&["v1", "templates", &name], Value::Object(spec))).await?;
-                out.answer(&reply, |value| format!("template {name} is at version {}", value["version"]))
-            }
-            Self::Delete { name } => {
-                let reply = api.ask(Ask::delete(&["v1", "templates", &name])).await?;
-                out.answer(&reply, |_| format!("template {name} is removed"))
-            }
+            Self::Get(shown) => KEPT.get(context, shown).await,
+            Self::Put(written) => KEPT.put(context, written).await,
+            Self::Delete { name } => KEPT.delete(context, &name).await,
             Self::Preview { name, to, var, vars, curl } => {
                 let mut body = Map::new();
                 body.extend(to.map(|to| ("to".to_owned(), json!(to))));
                 let variables = pairs::variables(vars.as_deref(), &var)?.unwrap_or_default();
                 body.insert("variables".to_owned(), Value::Object(variables));
-                let reply = api.ask(Ask::post(&["v1", "templates", &name, "preview"], Value::Object(body))).await?;
-                out.answer(&reply, |value| preview::shown(value, curl))
+                let reply =
+                    context.api()?.ask(Ask::post(&["v1", "templates", &name, "preview"], Value::Object(body))).await?;
+                context.out.answer(&reply, |value| preview::shown(value, curl))
             }
         }
     }
 }
 
-/// JSON over several lines, as it would be edited. JSON escapes control characters by itself.
-pub(super) fn pretty(value: &Value) -> String {
-    format!("{value:#}")
+/// How its messages would be delivered: a table for each leg, and one for each account of it.
+fn effective(out: &Out, value: &Value) -> String {
+    let legs = rows(value, "legs").iter().map(|leg| {
+        let text = |field: &str| leg[field].as_str().unwrap_or_default().to_owned();
+        let title = format!("{}@{} by {} {}", text("template"), leg["version"], text("channel"), text("route"));
+        let held = out.table(rows(leg, "held"), HELD, "");
+        let accounts = rows(leg, "accounts").iter().map(|one| {
+            let calls = out.table(rows(one, "held"), HELD, "");
+            let name = one["account"].as_str().unwrap_or_default();
+            format!("account {name}: tier {}, weight {}\n{calls}", one["tier"], one["weight"])
+        });
+        std::iter::once(format!("{}\n{held}", title.trim())).chain(accounts).collect::<Vec<_>>().join("\n\n")
+    });
+    legs.collect::<Vec<_>>().join("\n\n")
 }

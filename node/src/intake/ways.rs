@@ -7,13 +7,11 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tidings_contract::RecipientKind;
 use tidings_machine::control::{Control, RouteVersion, Routes};
-use tidings_machine::partition::{
-    CallPolicy, Leg, OnUnknown, RetryPolicy, RetryWishes, RouteRef, Way, WayAccount, Wishes,
-};
+use tidings_machine::partition::{Leg, OnUnknown, Own, RetryPolicy, RetryWishes, RouteRef, Way, WayAccount, Wishes};
 
 use super::Compiled;
 use crate::app::App;
-use crate::delivering::{Layer, Layers, of_config};
+use crate::delivering::{Layer, Layers};
 use crate::policies::{InForce, Rule};
 use crate::problem::Problem;
 
@@ -54,8 +52,7 @@ impl KnownWays {
 impl App {
     /// What the configuration says about delivering.
     fn config_layer(&self) -> Wishes {
-        let limits = self.limits();
-        of_config(limits.retry, limits.breaker)
+        self.limits().delivery
     }
 
     /// The ways of a template's messages, as control has them at this moment.
@@ -116,14 +113,13 @@ impl App {
             let chain = route.map(|route| control.routes.chain(route)).unwrap_or_default();
             let single = compiled.version.spec.account.as_deref();
             let layers = layers(control, &policies, config, compiled, chain.first().copied(), single);
-            let call = |layers: &Layers| CallPolicy { timeout_ms: layers.timeout_ms(), breaker: layers.breaker() };
             let of =
-                |account: &str, route| call(&self::layers(control, &policies, config, compiled, route, Some(account)));
+                |account: &str, route| self::layers(control, &policies, config, compiled, route, Some(account)).call();
             let mut way = Way {
                 route: chain.first().map(|(name, one)| RouteRef { name: (*name).to_owned(), version: one.version }),
                 rules: chain.first().map(|(_, one)| one.spec.rules.clone()).unwrap_or_default(),
                 attempts_per_account: layers.attempts_per_account(),
-                call: call(&layers),
+                call: layers.call(),
                 accounts: Vec::new(),
             };
             if let Some(account) = single {
@@ -145,6 +141,20 @@ impl App {
             }
             (layers, way)
         })
+    }
+
+    /// What the accounts say that a recipient is itself, on the legs to robots.
+    pub(crate) fn own(&self, first: &Compiled, ways: &Ways, (to, further): (&str, &[Option<String>])) -> Vec<Own> {
+        let addresses = std::iter::once(Some(to)).chain(further.iter().map(Option::as_deref));
+        let templates = std::iter::once(first).chain(ways.further.iter().map(AsRef::as_ref));
+        let own = |(leg, (template, address)): (u8, (&Compiled, Option<&str>))| {
+            let account = address.filter(|_| template.channel.recipient == RecipientKind::Account)?;
+            let says =
+                self.ledger.control(|c| c.accounts.get(account).is_some_and(|one| one.wishes != Wishes::default()));
+            let layers = says.then(|| self.layers(template, Some(account)))?;
+            Some(Own { leg, call: layers.call(), retry: layers.retry() })
+        };
+        (0..).zip(templates.zip(addresses)).filter_map(own).collect()
     }
 
     /// The layers of a template, for `account` or for the account it names itself.

@@ -28,6 +28,7 @@ mod recalls;
 mod receipts;
 mod reconfigure;
 mod restart;
+mod robots;
 mod routes;
 mod rules;
 mod secrets;

@@ -221,7 +221,7 @@ async fn what_holds_is_shown_with_the_layer_it_comes_from() {
     for (key, value, from) in [
         ("retry.max_attempts", 4, "delivery/quick@1"),
         ("retry.first_ms", 50, "template hello@1"),
-        ("retry.give_up_after_ms", 21_600_000, "default"),
+        ("retry.give_up_after_ms", 21_600_000, "built-in"),
         ("breaker.min_calls", 5, "route sms@1"),
         ("timeout_ms", 5_000, "delivery/quick@1"),
     ] {

@@ -65,6 +65,7 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         zone: None,
         marks: Vec::new(),
         course: None,
+        own: Vec::new(),
     };
     Ended { delivery, sheet: Arc::new(sheet) }
 }

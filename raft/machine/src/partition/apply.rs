@@ -41,6 +41,7 @@ impl Partition {
             Command::Unsuppress { channel, address } => self.unsuppress(channel, address),
             Command::Defer { delivery, epoch } => self.defer(delivery, epoch, out),
             Command::Borrow(borrow) => Ok(self.limiter.borrow(borrow, self.now)),
+            Command::Settle(used) => Ok(self.limiter.settle(used, self.now)),
             Command::GiveBack(unused) => {
                 self.limiter.give_back(&unused, self.now);
                 Ok(Answer::Done(State::Pending))

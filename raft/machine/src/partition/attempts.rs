@@ -9,7 +9,8 @@ use super::failover::{Next, after, alerts};
 use super::judge::hushed;
 use super::state::Waiting;
 use super::{
-    Answer, Delivery, Hint, Masked, Partition, Record, Refusal, Sheet, State, Via, Way, What, WordRule, tokens,
+    Answer, BreakerPolicy, Delivery, Hint, Masked, Partition, Record, Refusal, Sheet, State, Via, Way, What, WordRule,
+    tokens,
 };
 use crate::Output;
 
@@ -55,7 +56,10 @@ impl Partition {
         }
         let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
         let way = sheet.leg(waiting.delivery.leg()).way;
-        self.tell(way, &account, via.as_deref(), &outcome, out);
+        let call = waiting.delivery.call(&sheet, &account);
+        if let Some((way, call)) = way.zip(call) {
+            self.tell(way, &account, (call.breaker, via.as_deref()), &outcome, out);
+        }
         let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
         let delivery = Arc::make_mut(&mut waiting.delivery);
         delivery.attempts = attempt;
@@ -77,14 +81,13 @@ impl Partition {
     /// Counts the call for the account's breaker, and hints at what others should know of it.
     fn tell(
         &mut self,
-        way: Option<&Way>,
+        way: &Way,
         account: &str,
-        via: Option<&Via>,
+        (policy, via): (BreakerPolicy, Option<&Via>),
         outcome: &Outcome,
         out: &mut Output<Hint, Record>,
     ) {
-        let Some(way) = way else { return };
-        let (policy, failed) = (way.call(account).breaker, is_failure(outcome));
+        let failed = is_failure(outcome);
         let (epoch, probe) = via.map_or((0, false), |via| (via.breaker, via.probe));
         let name = || account.to_owned();
         if probe {

@@ -47,7 +47,7 @@ pub fn choose<'a>(delivery: &'a Delivery, sheet: &'a Sheet, health: &mut dyn FnM
     let leg = sheet.leg(delivery.leg());
     let named = leg.account.or_else(|| leg.way.is_none_or(|way| way.accounts.is_empty()).then(|| delivery.address()));
     if let Some(account) = named {
-        return only(account, leg.way.map(|way| way.call(account)), health);
+        return only(account, delivery.call(sheet, account), health);
     }
     let Some(way) = leg.way else { return only(delivery.address(), None, health) };
     let free = |(place, one): (usize, &'a WayAccount)| {

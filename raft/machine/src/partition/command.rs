@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Barred, Header, Masked, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand, Via};
+use super::{Barred, Header, Masked, Own, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand, Via};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,6 +126,9 @@ pub enum Command {
         /// The material.
         material: String,
     },
+    /// Permits of a lease were used before they lapsed, all of them by now. Never asked twice: a second one would settle
+    /// what somebody else still uses. Answered by `Leased` without permits, with the time at which there are some again.
+    Settle(Settle),
 }
 
 /// An address that nothing is to be sent to any more.
@@ -232,6 +235,9 @@ pub struct Recipient {
     /// The addresses for the further legs, normalised, in the order of the sheet's legs; a leg without one is left out.
     #[serde(default)]
     pub fallback: Vec<Option<String>>,
+    /// How it is sent to on legs on which it is an account that says so itself.
+    #[serde(default)]
+    pub own: Vec<Own>,
 }
 
 /// Why the owner closes a delivery that has no attempt in flight.
@@ -300,6 +306,19 @@ pub struct Borrow {
 pub struct GiveBack {
     /// The subject, as it was borrowed from.
     pub subject: String,
+    /// When they would have lapsed, as the lease said.
+    pub until: Time,
+    /// How many.
+    pub permits: u32,
+}
+
+/// Permits that were used: from now on they count as used now, no longer as used when they would have lapsed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settle {
+    /// The subject, as it was borrowed from.
+    pub subject: String,
+    /// Its windows, as in [`Borrow`].
+    pub windows: Vec<AccountLimit>,
     /// When they would have lapsed, as the lease said.
     pub until: Time,
     /// How many.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Reason, Time};
 
-use super::{Course, Event, What};
+use super::{Course, Event, Own, What};
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -105,6 +105,9 @@ pub struct Delivery {
     /// How far it has come, if it left its first account or may.
     #[serde(default)]
     pub course: Option<Box<Course>>,
+    /// How it is made where the recipient is the account, and that says so itself.
+    #[serde(default)]
+    pub own: Vec<Own>,
 }
 
 impl Delivery {
@@ -173,6 +176,7 @@ mod tests {
             zone: None,
             marks: Vec::new(),
             course: None,
+            own: Vec::new(),
         }
     }
 

@@ -130,7 +130,8 @@ impl Partition {
 impl Delivery {
     /// A delivery that was accepted just now, and the lists that say no to it.
     pub(super) fn accepted(id: DeliveryId, recipient: Recipient, now: Time) -> (Self, Vec<Barred>) {
-        let Recipient { index: _, to, variables, fingerprint, time_zone, zone, marks, barred, fallback } = recipient;
+        let Recipient { index: _, to, variables, fingerprint, time_zone, zone, marks, barred, fallback, own } =
+            recipient;
         let further = fallback.iter().any(Option::is_some);
         let course = further.then(|| Box::new(Course { addresses: fallback, ..Course::default() }));
         let accepted = Self {
@@ -153,6 +154,7 @@ impl Delivery {
             zone,
             marks,
             course,
+            own,
         };
         (accepted, barred)
     }

@@ -20,6 +20,7 @@ mod intake;
 mod judge;
 mod limiter;
 mod outside;
+mod own;
 mod quiet;
 mod recalls;
 mod receipts;
@@ -43,13 +44,15 @@ pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
 pub use callback::{About, CALLBACK_CHANNEL, CALLBACK_TEMPLATE, Callback, CallbackSpec, Happening, Subject};
 pub use choice::{Choice, Health, choose};
 pub use command::{
-    Accept, Borrow, Chunk, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive, Suppress,
+    Accept, Borrow, Chunk, Claim, Closing, Command, GiveBack, Lease, Limits, Owner, Recipient, Redrive, Settle,
+    Suppress,
 };
 pub use delivery::{Delivery, State};
 pub use event::{Event, What};
 pub use judge::{Finding, Judgement, Ruling};
 pub use limiter::{life_ms, margin_ms};
 pub use outside::OutsideSizes;
+pub use own::Own;
 pub use recalls::{Recall, RecallCommand, RecallStanding, SentAs, Want};
 pub use receipts::{Expect, Mark, ReceiptAnswer, ReceiptCommand};
 pub use record::{Ended, Header, Record};

@@ -12,7 +12,7 @@ const LONGEST_WISH_MS: u64 = 3_600_000;
 /// It allows one if there were fewer than `max_attempts` on this leg, over all its accounts, and if the next would be due no
 /// later than `give_up_after_ms` after the leg was due first, and before the delivery expires.
 pub(super) fn next_due(delivery: &Delivery, sheet: &Sheet, now: Time, after_ms: Option<u64>) -> Option<Time> {
-    let policy = sheet.leg(delivery.leg()).retry;
+    let policy = delivery.retry(sheet);
     let wait = wait_ms(policy, &delivery.id, delivery.attempts - before(delivery), after_ms);
     let due = now.after_ms(wait);
     (allows(delivery, sheet, due) && sheet.expires_at.is_none_or(|expires| due < expires)).then_some(due)
@@ -20,7 +20,7 @@ pub(super) fn next_due(delivery: &Delivery, sheet: &Sheet, now: Time, after_ms: 
 
 /// Whether the policy of the delivery's leg allows another attempt at `due`.
 pub(super) fn allows(delivery: &Delivery, sheet: &Sheet, due: Time) -> bool {
-    let policy = sheet.leg(delivery.leg()).retry;
+    let policy = delivery.retry(sheet);
     let began = delivery.course.as_ref().and_then(|course| course.began).unwrap_or(delivery.first_due);
     let few = delivery.attempts - before(delivery) < policy.max_attempts.max(1);
     few && due <= began.after_ms(policy.give_up_after_ms)

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tidings_contract::{AccountLimit, Time};
-use tidings_machine::partition::{Answer, Borrow, Command, GiveBack, life_ms, margin_ms};
+use tidings_machine::partition::{Answer, Borrow, Command, GiveBack, Settle, life_ms, margin_ms};
 
 use super::fixture::Fixture;
 
@@ -88,6 +88,56 @@ fn what_is_given_back_in_time_can_be_granted_again_and_what_comes_late_cannot() 
     assert_eq!(borrow(&mut fixture, &limits, 10).0, 0, "there never was such a lease");
 }
 
+fn settle(fixture: &mut Fixture, windows: &[AccountLimit], until: Time, permits: u32) -> Option<Time> {
+    let settle = Settle { subject: "account/main".to_owned(), windows: windows.to_vec(), until, permits };
+    match fixture.ask(Command::Settle(settle)) {
+        Answer::Leased { permits: 0, again, .. } => again,
+        other => panic!("settling grants nothing: {other:?}"),
+    }
+}
+
+#[test]
+fn what_was_used_early_counts_from_then_on_and_what_lapsed_as_before() {
+    let limits = windows(&[(10, MINUTE), (100, DAY)]);
+    let mut fixture = Fixture::owned();
+    let start = fixture.now;
+    let (_, until, _) = borrow(&mut fixture, &limits, 10);
+    // Six were used within 100 ms, the others nobody knows of.
+    fixture.pass(100);
+    assert_eq!(settle(&mut fixture, &limits, until, 6), Some(start.after_ms(100 + MINUTE + 1_000)));
+    fixture.pass(MINUTE + 1_000 - 1);
+    assert_eq!(borrow(&mut fixture, &limits, 10).0, 0);
+    fixture.pass(1);
+    let (got, until, again) = borrow(&mut fixture, &limits, 10);
+    assert_eq!((got, again), (6, Some(start.after_ms(1_000 + MINUTE + 1_000))), "the other four as the lease said");
+    // Too late, of another lease, or of a subject that nobody knows: nothing changes.
+    fixture.pass(1_000).ask(Command::Tick);
+    let before = fixture.bytes();
+    settle(&mut fixture, &limits, until, 6);
+    assert_eq!(fixture.bytes(), before);
+}
+
+#[test]
+fn steady_demand_that_settles_gets_more_of_a_window() {
+    let limits = windows(&[(20, 6_000)]);
+    let granted = |settles: bool| {
+        let mut fixture = Fixture::owned();
+        let mut granted = 0;
+        for _ in 0..60_000 {
+            let (got, until, _) = borrow(&mut fixture, &limits, 20);
+            granted += got;
+            fixture.pass(10);
+            if settles && got > 0 {
+                settle(&mut fixture, &limits, until, got);
+            }
+        }
+        granted
+    };
+    // Of 2,000 in ten minutes.
+    assert!((1_900..=1_940).contains(&granted(false)), "{}", granted(false));
+    assert!(granted(true) >= 1_950, "{}", granted(true));
+}
+
 #[test]
 fn changed_windows_hold_at_once_and_remember() {
     let mut fixture = Fixture::owned();
@@ -127,11 +177,13 @@ fn an_idle_subject_is_forgotten_after_its_longest_window() {
 }
 
 /// One step of a user: a pause, how many it wants, where in the life of the lease they are used, how many it gives back,
-/// how late their calls arrive (in thousandths of the margin), and whether another node with a clock behind leads now.
-type Step = (u64, u32, u64, u32, u64, bool);
+/// how late their calls arrive (in thousandths of the margin), whether another node with a clock behind leads now, and whether
+/// it says when it has used them.
+type Step = (u64, u32, u64, u32, u64, bool, bool);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0u64..700, 1u32..20, 0u64..=1_000, 0u32..5, 0u64..=1_000, proptest::bool::weighted(0.05));
+    let step =
+        (0u64..700, 1u32..20, 0u64..=1_000, 0u32..5, 0u64..=1_000, proptest::bool::weighted(0.05), proptest::bool::ANY);
     proptest::collection::vec(step, 1..250)
 }
 
@@ -148,7 +200,7 @@ proptest! {
         let limits = windows(&[few, many]);
         let mut fixture = Fixture::owned();
         let mut arrivals: Vec<u64> = Vec::new();
-        for (pause, want, place, unused, late, anew) in steps {
+        for (pause, want, place, unused, late, anew, settles) in steps {
             fixture.pass(pause);
             if anew {
                 // Another replica leads: it has what the log said, and its clock is behind. The machine's never goes back.
@@ -167,6 +219,10 @@ proptest! {
             let begun = fixture.now.0 + (until.0 - 1 - fixture.now.0) * place / 1_000;
             let at = begun + margin_ms(few.1) * late / 1_000;
             arrivals.extend(std::iter::repeat_n(at, (got - unused) as usize));
+            if settles && got > unused {
+                fixture.pass(begun - fixture.now.0);
+                settle(&mut fixture, &limits, until, got - unused);
+            }
         }
         arrivals.sort_unstable();
         for AccountLimit { permits, window_ms } in limits {

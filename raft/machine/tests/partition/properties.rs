@@ -9,7 +9,7 @@ use tidings_contract::{AccountLimit, Blame, DeliveryId, Outcome, Reason, Time};
 use tidings_machine::partition::{
     Accept, Answer, Barred, Borrow, CALLBACK_TEMPLATE, Cap, CapKind, Closing, Command, Delivery, EVERY_CHANNEL,
     GiveBack, Happening, Lease, Limits, OnUnknown, Owner, Partition, Policy, Quiet, RecallCommand, Recipient, Record,
-    Redrive, Refusal, Rules, Sheet, Span, State, Suppress, SuppressionReason, TokenCommand, Window,
+    Redrive, Refusal, Rules, Settle, Sheet, Span, State, Suppress, SuppressionReason, TokenCommand, Window,
 };
 use tidings_machine::{Machine, Output};
 
@@ -163,9 +163,13 @@ fn random_command() -> impl Strategy<Value = Command> {
             let subject = "template/hello".to_owned();
             Command::Borrow(Borrow { subject, windows: windows.to_vec(), want, node: 1 })
         }),
-        1 => (0u64..9_000, 1u32..9).prop_map(move |(after, permits)| {
+        1 => (0u64..9_000, 1u32..9, any::<bool>()).prop_map(move |(after, permits, used)| {
+            let windows = [(5, 1_000), (9, 7_000)].map(|(permits, window_ms)| AccountLimit { permits, window_ms });
             let (subject, until) = ("template/hello".to_owned(), Time(START + after));
-            Command::GiveBack(GiveBack { subject, until, permits })
+            match used {
+                true => Command::Settle(Settle { subject, windows: windows.to_vec(), until, permits }),
+                false => Command::GiveBack(GiveBack { subject, until, permits }),
+            }
         }),
         2 => random_token().prop_map(Command::Token),
         2 => random_receipt().prop_map(Command::Receipt),
@@ -252,7 +256,7 @@ fn sum(ended: &BTreeMap<State, u64>) -> u64 {
 fn the_random_histories_reach_every_state_and_every_refusal() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..300 {
+    for _ in 0..500 {
         let steps = history().new_tree(&mut runner).expect("a history").current();
         run(&mut Partition::default(), &mut 0, &steps, |_, answer, _| {
             if let Answer::Refused(_) | Answer::Done(_) = answer {
