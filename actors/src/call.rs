@@ -7,6 +7,7 @@ use futures::FutureExt;
 use tidings_contract::{Call, Materials, Outcome, Reason, Target, Time, planted};
 use tokio::time::{Instant, timeout};
 
+use crate::media::{self, Used, fill};
 use crate::opened::Ready;
 use crate::parts;
 use crate::receipts::expect;
@@ -44,8 +45,10 @@ impl Drop for UnderWay {
 }
 
 /// Sends letters of one account, template version and message type, and has what became of them recorded.
-pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<Letter>) {
+pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, mut letters: Vec<Letter>) {
     let began = board.now();
+    let channel = account.opened.channel.as_ref();
+    let used: Option<Vec<Used>> = letters.iter_mut().map(|letter| fill(&board, channel, letter, began)).collect();
     let of = letters.first().map(|letter| (Arc::clone(&letter.account_name), letter.account.revision));
     let token = of.as_ref().filter(|_| account.wants_token);
     let token = token.and_then(|(name, revision)| board.tokens.get(name, *revision, began));
@@ -60,8 +63,13 @@ pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<L
         under_way.end(outcomes.into_iter());
         return;
     }
+    let Some(used) = used else {
+        let outcomes = all(&under_way, &Outcome::later("media_expired", "the id of a file ended just before the call"));
+        under_way.end(outcomes.into_iter());
+        return;
+    };
     let start = Instant::now();
-    let sending = AssertUnwindSafe(parts::send(account.opened.channel.as_ref(), request, further)).catch_unwind();
+    let sending = AssertUnwindSafe(parts::send(channel, request, further)).catch_unwind();
     let own = under_way.letters.iter().filter_map(|letter| letter.timeout).min();
     let deadline = own.unwrap_or(account.opened.info.deadline).min(account.opened.info.deadline);
     let mut outcomes = match timeout(deadline * calls, sending).await {
@@ -72,6 +80,7 @@ pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<L
     if let Some((name, _)) = &of {
         judge(&under_way.board, name, token.as_ref(), &mut outcomes);
     }
+    media::judge(&under_way.board, channel, &used, &mut outcomes);
     account.meters.call(start.elapsed());
     outcomes.iter().for_each(|outcome| account.meters.attempt(outcome));
     under_way.end(outcomes.into_iter());

@@ -71,11 +71,6 @@ impl OpenAccounts {
         self.named_at(board, name, &account, version)
     }
 
-    /// Whether the account of a letter wants an access token. One that cannot be opened wants nothing.
-    pub(crate) fn wants_token(&mut self, board: &Switchboard, letter: &Letter) -> bool {
-        self.get(board, letter).is_ok_and(|ready| ready.wants_token)
-    }
-
     /// An account, opened as it is.
     pub(crate) fn named(
         &mut self,

@@ -190,6 +190,7 @@ async fn ask(
             account: Arc::clone(account),
             channel: Arc::clone(&ready.opened.channel),
             provider: ready.opened.info.name,
+            media: None,
         };
         match obtain(board, &wanting).await {
             Ok(good) => token = Some(good),

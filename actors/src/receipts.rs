@@ -202,7 +202,7 @@ async fn pull_all(board: &Switchboard, name: &Arc<str>, account: &Arc<Account>, 
         let mut token = None;
         if ready.wants_token {
             let (name, account, channel) = (Arc::clone(name), Arc::clone(account), Arc::clone(channel));
-            let wanting = Wanting { name, account, channel, provider: ready.opened.info.name };
+            let wanting = Wanting { name, account, channel, provider: ready.opened.info.name, media: None };
             let Ok(good) = obtain(board, &wanting).await else { return true };
             token = Some(good);
         }

@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use crate::call::call;
 use crate::lanes::Lanes;
 use crate::limited::Held;
+use crate::media::lacking;
 use crate::meters;
-use crate::opened::OpenAccounts;
+use crate::opened::{OpenAccounts, Ready};
 use crate::outbox::Entry;
 use crate::pause::Calling;
 use crate::pool::PoolId;
@@ -138,7 +139,7 @@ impl Sending {
             } else if !letter.may_go(now) {
                 let calling = letter.calling.filter(|_| letter.begun);
                 lapsed.push(Letter { slot: None, calling, ..letter });
-            } else if self.lacks_token(&letter, now) {
+            } else if self.lacks(&letter, now) {
                 let calling = letter.calling.filter(|_| letter.begun);
                 tokenless.push(Letter { slot: None, calling, ..letter });
             } else {
@@ -181,10 +182,11 @@ impl Sending {
         guarded && !letter.begun && breaker.epoch > chosen_in && matches!(breaker.standing(now), Standing::Open(_))
     }
 
-    /// Whether its account wants an access token and none is known here. It is fetched before the attempt is claimed.
-    fn lacks_token(&mut self, letter: &Letter, now: tidings_contract::Time) -> bool {
-        let wants = self.accounts.wants_token(&self.board, letter);
-        wants && self.board.tokens.get(&letter.account_name, letter.account.revision, now).is_none()
+    /// Whether an access token or the id of a file is wanted and not known here. It is had before the attempt is claimed.
+    fn lacks(&mut self, letter: &Letter, now: tidings_contract::Time) -> bool {
+        // One that cannot be opened wants nothing.
+        let account = self.accounts.get(&self.board, letter);
+        account.is_ok_and(|account| lacking(&self.board, &account, letter, now).is_some())
     }
 
     /// The next letter that has a place, or can have one.
@@ -206,7 +208,7 @@ impl Sending {
                 return;
             }
         };
-        let mut letters = self.gather(letter, account.opened.info.max_recipients);
+        let mut letters = self.gather(letter, &account);
         let unused = unused(&mut letters);
         if !unused.is_empty() {
             self.board.rate_limiter.send(RateLimiterMsg::Unused(unused));
@@ -228,13 +230,15 @@ impl Sending {
     }
 
     /// Adds the letters behind `first` that the same call can carry.
-    fn gather(&mut self, first: Letter, most: usize) -> Vec<Letter> {
-        let now = self.board.now();
+    fn gather(&mut self, first: Letter, account: &Ready) -> Vec<Letter> {
+        let (now, most) = (self.board.now(), account.opened.info.max_recipients);
         let (begun, place) = (first.begun, first.work.ticket.place());
         let mut letters = vec![first];
         while letters.len() < most {
             let first = &letters[0];
-            let joins = |next: &mut Letter| next.may_go(now) && fits(first, next, now);
+            let joins = |next: &mut Letter| {
+                next.may_go(now) && fits(first, next, now) && lacking(&self.board, account, next, now).is_none()
+            };
             let next = match begun {
                 true => self.begun.pop_front_if(joins),
                 false => self.waiting.pop_of(place.lane, place.flow, joins),

@@ -46,17 +46,18 @@ pub(crate) struct TokenCache {
 }
 
 impl TokenCache {
-    /// The token of an account of that revision, if it is known and good.
+    /// The token of an account of that revision or of a later one, if it is known and good: calls are made with the account as
+    /// it is, also for letters that were written before.
     pub(crate) fn get(&self, account: &str, revision: u64, now: Time) -> Option<Good> {
         let known = self.known.read();
-        let one = known.get(account).filter(|one| one.revision == revision && now < one.expires_at)?;
+        let one = known.get(account).filter(|one| one.revision >= revision && now < one.expires_at)?;
         one.used.store(true, Ordering::Relaxed);
         Some(one.good.clone())
     }
 
-    /// Whether a good token of an account of that revision is known.
+    /// Whether a good token of an account of that revision or of a later one is known.
     pub(crate) fn has(&self, account: &str, revision: u64, now: Time) -> bool {
-        self.known.read().get(account).is_some_and(|one| one.revision == revision && now < one.expires_at)
+        self.known.read().get(account).is_some_and(|one| one.revision >= revision && now < one.expires_at)
     }
 
     /// Keeps a token.

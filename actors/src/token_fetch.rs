@@ -1,19 +1,22 @@
 //! Getting an account's access token: from the replica, from the account's home, or, with the home's lease, from the
-//! supplier. Whoever asks, one at a time does so in a process, and one process at a time in the cluster.
+//! supplier. Whoever asks, one at a time does so in a process, and one process at a time in the cluster. The ids of files
+//! that a supplier took are had the same way, with an upload in the place of the fetch.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tidings_contract::{Channel, PartitionId, Reason, Secret, Time, Token, partition_of};
+use tidings_contract::{Blame, Channel, Outcome, PartitionId, Reason, Secret, Time, Token, partition_of};
 use tidings_machine::control::Account;
 use tidings_machine::partition::{Answer, Command, HeldToken, Owner, Refusal, TokenAnswer, TokenCommand};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::media::Media;
 use crate::meters;
 use crate::switchboard::Switchboard;
-use crate::token_cache::{Good, Known};
+use crate::token_cache::{Good, Known, TokenCache};
+use crate::upload::upload;
 
 /// Longest time of one fetch; shorter than the lease of an account's home.
 const FETCH: Duration = Duration::from_secs(10);
@@ -34,27 +37,65 @@ pub(crate) enum NoToken {
         reason: Reason,
         /// When it is worth asking again.
         again: Time,
+        /// Whose fault it is, if it will never come.
+        blame: Option<Blame>,
     },
     /// Nobody can tell yet: the home has no leader, or somebody else still fetches.
     NotYet,
 }
 
-/// An account whose token is wanted.
+/// Why a supplier did not give what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) reason: Reason,
+    /// Whose fault it is, if there is no sense in asking again.
+    pub(crate) blame: Option<Blame>,
+    /// How long the supplier wants to be left alone, in milliseconds.
+    pub(crate) after_ms: u64,
+}
+
+impl Refused {
+    /// Not now.
+    pub(crate) fn later(reason: Reason) -> Self {
+        Self { reason, blame: None, after_ms: 0 }
+    }
+
+    /// What an outcome says that is not a yes. What nobody can tell may be asked for again: nothing was sent.
+    pub(crate) fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Never { reason, blame } => Self { blame: Some(blame), ..Self::later(reason) },
+            Outcome::Later { reason, after_ms } => Self { after_ms: after_ms.unwrap_or(0), ..Self::later(reason) },
+            Outcome::Unknown { reason } => Self::later(reason),
+            _ => Self::later(Reason::new("answer", "the answer lacks what was asked for")),
+        }
+    }
+}
+
+/// An account whose token is wanted, or the supplier's id of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanting {
+    /// Under which name it is kept: the account's for a token.
     pub(crate) name: Arc<str>,
     pub(crate) account: Arc<Account>,
     pub(crate) channel: Arc<dyn Channel>,
     /// The name of its provider, for figures.
     pub(crate) provider: &'static str,
+    /// The file whose id it is.
+    pub(crate) media: Option<Media>,
+}
+
+impl Wanting {
+    /// Where this process remembers it.
+    pub(crate) fn cache<'a>(&self, board: &'a Switchboard) -> &'a TokenCache {
+        if self.media.is_some() { &board.media } else { &board.tokens }
+    }
 }
 
 /// The token of an account, from wherever it is.
 pub(crate) async fn obtain(board: &Switchboard, wanting: &Wanting) -> Result<Good, NoToken> {
     let turn = board.tokens.turn(&wanting.name);
     let _turn = turn.lock().await;
-    let (now, revision) = (board.now(), wanting.account.revision);
-    if let Some(good) = board.tokens.get(&wanting.name, revision, now) {
+    if let Some(good) = board.tokens.get(&wanting.name, wanting.account.revision, board.now()) {
         return Ok(good);
     }
     find(board, wanting).await
@@ -68,35 +109,92 @@ pub(crate) async fn renew(board: &Switchboard, wanting: &Wanting) -> Result<Good
 }
 
 async fn find(board: &Switchboard, wanting: &Wanting) -> Result<Good, NoToken> {
-    let started = Instant::now();
-    let home = home(board, &wanting.name);
-    drop_bad(board, home, wanting).await;
-    let mut asked: Option<Instant> = None;
+    let mut search = Search::begin(board, wanting).await;
     loop {
-        if let Some(held) = replica(board, home, wanting) {
-            return open(board, wanting, held);
+        match search.next().await? {
+            Found::Good(good) => return Ok(good),
+            Found::Lease(lease) => fetch(board, search.home, wanting, lease).await?,
         }
-        if asked.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
-            asked = Some(Instant::now());
-            match ask(board, home, claim(board, wanting)).await {
-                Some(TokenAnswer::Held(held)) if !is_bad(board, wanting, &held) => return open(board, wanting, held),
-                Some(TokenAnswer::Held(_)) => {
-                    drop_bad(board, home, wanting).await;
-                    asked = None;
-                }
-                // Whether or not the result was kept, the home tells.
-                Some(TokenAnswer::Fetch { lease, .. }) => {
-                    fetch(board, home, wanting, lease).await?;
-                    asked = None;
-                }
-                Some(TokenAnswer::Failing { reason, again }) => return Err(NoToken::Failing { reason, again }),
-                _ => {}
+    }
+}
+
+/// The supplier's id of a file, from wherever it is; another one if the present one is due for renewal.
+pub(crate) async fn obtain_id(board: &Switchboard, wanting: &Wanting, media: &Media) -> Result<Good, NoToken> {
+    let turn = board.media.turn(&wanting.name);
+    let _turn = turn.lock().await;
+    let mut search = Search::begin(board, wanting).await;
+    loop {
+        match search.next().await? {
+            Found::Good(good) => return Ok(good),
+            Found::Lease(lease) => upload(board, search.home, wanting, media, lease).await?,
+        }
+    }
+}
+
+/// What a search comes upon.
+enum Found {
+    Good(Good),
+    /// It is up to this process to fetch. Whether or not the result is kept, the home tells when it is asked again.
+    Lease(u64),
+}
+
+/// Looking for what is wanted, at the replica and at its home.
+struct Search<'a> {
+    board: &'a Switchboard,
+    wanting: &'a Wanting,
+    home: PartitionId,
+    started: Instant,
+    asked: Option<Instant>,
+}
+
+impl<'a> Search<'a> {
+    async fn begin(board: &'a Switchboard, wanting: &'a Wanting) -> Self {
+        let home = home(board, &wanting.name);
+        drop_bad(board, home, wanting).await;
+        Self { board, wanting, home, started: Instant::now(), asked: None }
+    }
+
+    async fn next(&mut self) -> Result<Found, NoToken> {
+        let Self { board, wanting, home, .. } = *self;
+        loop {
+            if let Some(held) = replica(board, home, wanting) {
+                return open(board, wanting, held).map(Found::Good);
             }
+            if self.asked.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
+                self.asked = Some(Instant::now());
+                match ask(board, home, claim(board, wanting)).await {
+                    Some(TokenAnswer::Held(held)) if !is_bad(board, wanting, &held) => {
+                        return open(board, wanting, held).map(Found::Good);
+                    }
+                    Some(TokenAnswer::Held(_)) => {
+                        drop_bad(board, home, wanting).await;
+                        self.asked = None;
+                    }
+                    Some(TokenAnswer::Fetch { lease, .. }) => {
+                        self.asked = None;
+                        return Ok(Found::Lease(lease));
+                    }
+                    Some(TokenAnswer::Failing { reason, again }) => {
+                        return Err(NoToken::Failing { reason: in_words(wanting, reason), again, blame: None });
+                    }
+                    _ => {}
+                }
+            }
+            if self.started.elapsed() >= PATIENCE {
+                return Err(NoToken::NotYet);
+            }
+            sleep(LOOK_EVERY).await;
         }
-        if started.elapsed() >= PATIENCE {
-            return Err(NoToken::NotYet);
+    }
+}
+
+/// The home knows tokens only; of a file it is said that its id is not taken.
+fn in_words(wanting: &Wanting, reason: Reason) -> Reason {
+    match reason.code.as_str() {
+        "token_not_taken" if wanting.media.is_some() => {
+            Reason::new("media_not_taken", "the supplier does not know the id of a file that it took a moment ago")
         }
-        sleep(LOOK_EVERY).await;
+        _ => reason,
     }
 }
 
@@ -110,7 +208,7 @@ fn home(board: &Switchboard, account: &str) -> PartitionId {
 }
 
 fn is_bad(board: &Switchboard, wanting: &Wanting, held: &HeldToken) -> bool {
-    board.tokens.bad(&wanting.name).is_some_and(|bad| held.number <= bad)
+    wanting.cache(board).bad(&wanting.name).is_some_and(|bad| held.number <= bad)
 }
 
 /// What the local replica of the home holds, unless it should be renewed.
@@ -123,14 +221,14 @@ fn replica(board: &Switchboard, home: PartitionId, wanting: &Wanting) -> Option<
     found.filter(|held| now < held.renew_at && !is_bad(board, wanting, held))
 }
 
-fn claim(board: &Switchboard, wanting: &Wanting) -> TokenCommand {
+pub(crate) fn claim(board: &Switchboard, wanting: &Wanting) -> TokenCommand {
     let by = Owner { node: board.parts.ledger.node(), boot: board.parts.boot };
     TokenCommand::Claim { account: wanting.name.as_ref().to_owned(), revision: wanting.account.revision, by }
 }
 
 /// Tells the home of a token that the supplier called invalid. It forgets that one and no other.
 async fn drop_bad(board: &Switchboard, home: PartitionId, wanting: &Wanting) {
-    let Some(number) = board.tokens.bad(&wanting.name) else { return };
+    let Some(number) = wanting.cache(board).bad(&wanting.name) else { return };
     let (mut held, revision) = (false, wanting.account.revision);
     let here = board.parts.ledger.with_partition(home, &mut |partition| {
         held = partition.token(&wanting.name, revision, Time(0)).is_some_and(|token| token.number == number);
@@ -141,7 +239,7 @@ async fn drop_bad(board: &Switchboard, home: PartitionId, wanting: &Wanting) {
     }
 }
 
-async fn ask(board: &Switchboard, home: PartitionId, command: TokenCommand) -> Option<TokenAnswer> {
+pub(crate) async fn ask(board: &Switchboard, home: PartitionId, command: TokenCommand) -> Option<TokenAnswer> {
     match board.parts.ledger.propose(home, vec![Command::Token(command)]).await.as_deref() {
         Ok([Answer::Token(answer)]) => Some(answer.clone()),
         Ok([Answer::Refused(Refusal::Outdated)]) => None,
@@ -154,10 +252,14 @@ async fn ask(board: &Switchboard, home: PartitionId, command: TokenCommand) -> O
 
 fn open(board: &Switchboard, wanting: &Wanting, held: HeldToken) -> Result<Good, NoToken> {
     let secret = board.parts.accounts.unseal_token(&wanting.name, &held.sealed);
-    let secret = secret.map_err(|reason| NoToken::Failing { reason, again: board.now().after_ms(1_000) })?;
+    let secret = secret.map_err(|reason| NoToken::Failing {
+        reason,
+        again: board.now().after_ms(1_000),
+        blame: None,
+    })?;
     let good = Good { secret, number: held.number };
     let known = Known::new(wanting.account.revision, good.clone(), held.renew_at, held.expires_at);
-    board.tokens.put(&wanting.name, known);
+    wanting.cache(board).put(&wanting.name, known);
     Ok(good)
 }
 
@@ -170,24 +272,36 @@ async fn fetch(board: &Switchboard, home: PartitionId, wanting: &Wanting, lease:
         Ok(Err(_)) => Err(Reason::new("panic", "the provider panicked")),
         Err(_) => Err(Reason::new("timeout", "the supplier gave no access token in time")),
     };
-    let sealed = fetched.and_then(|token| seal(board, &wanting.name, &token));
-    meters::token_fetched(wanting.provider, sealed.is_ok());
+    meters::token_fetched(wanting.provider, fetched.is_ok());
+    // The code says at which step it failed; the words are the supplier's.
+    let named = |reason: Reason| Refused::later(Reason::new(format!("token_{}", reason.code), reason.words));
+    put(board, home, wanting, lease, fetched.map_err(named)).await
+}
+
+/// Has the home keep what came under `lease`, or why nothing came.
+pub(crate) async fn put(
+    board: &Switchboard,
+    home: PartitionId,
+    wanting: &Wanting,
+    lease: u64,
+    came: Result<Token, Refused>,
+) -> Result<(), NoToken> {
+    let sealed = came.and_then(|token| seal(board, &wanting.name, &token).map_err(Refused::later));
     let (account, revision) = (wanting.name.as_ref().to_owned(), wanting.account.revision);
     let (command, failure) = match sealed {
         Ok((sealed, good_ms)) => (TokenCommand::Put { account, revision, lease, sealed, good_ms }, None),
-        Err(reason) => {
-            // The code says at which step it failed; the words are the supplier's.
-            let reason = Reason::new(format!("token_{}", reason.code), reason.words);
-            tracing::warn!(account, code = reason.code, "no access token could be fetched");
-            (TokenCommand::Failed { account, revision, lease, reason: reason.clone() }, Some(reason))
+        Err(refused) => {
+            tracing::warn!(account, code = refused.reason.code, "the supplier did not give what was asked for");
+            (TokenCommand::Failed { account, revision, lease, reason: refused.reason.clone() }, Some(refused))
         }
     };
     let answer = ask(board, home, command).await;
-    match (failure, answer) {
-        (None, _) => Ok(()),
-        (Some(_), Some(TokenAnswer::Failing { reason, again })) => Err(NoToken::Failing { reason, again }),
-        (Some(reason), _) => Err(NoToken::Failing { reason, again: board.now().after_ms(1_000) }),
-    }
+    let Some(Refused { reason, blame, after_ms }) = failure else { return Ok(()) };
+    let again = match answer {
+        Some(TokenAnswer::Failing { again, .. }) => again,
+        _ => board.now().after_ms(1_000),
+    };
+    Err(NoToken::Failing { reason, again: again.max(board.now().after_ms(after_ms)), blame })
 }
 
 fn seal(board: &Switchboard, account: &str, token: &Token) -> Result<(tidings_machine::control::Sealed, u64), Reason> {

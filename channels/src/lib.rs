@@ -13,6 +13,7 @@ mod inbox;
 mod json_api;
 mod keypairs;
 mod mail;
+mod media;
 mod message;
 mod multipart;
 mod providers;
