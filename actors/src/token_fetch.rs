@@ -252,11 +252,8 @@ pub(crate) async fn ask(board: &Switchboard, home: PartitionId, command: TokenCo
 
 fn open(board: &Switchboard, wanting: &Wanting, held: HeldToken) -> Result<Good, NoToken> {
     let secret = board.parts.accounts.unseal_token(&wanting.name, &held.sealed);
-    let secret = secret.map_err(|reason| NoToken::Failing {
-        reason,
-        again: board.now().after_ms(1_000),
-        blame: None,
-    })?;
+    let secret =
+        secret.map_err(|reason| NoToken::Failing { reason, again: board.now().after_ms(1_000), blame: None })?;
     let good = Good { secret, number: held.number };
     let known = Known::new(wanting.account.revision, good.clone(), held.renew_at, held.expires_at);
     wanting.cache(board).put(&wanting.name, known);

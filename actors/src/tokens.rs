@@ -221,7 +221,8 @@ impl Tending {
     /// Has tokens renewed that are used and near their end. One process gets the lease; the others get what it brings.
     fn look(&mut self, myself: &ActorRef<TokensMsg>) {
         let now = self.board.now();
-        let due: Vec<_> = [&self.board.tokens, &self.board.media].into_iter().flat_map(|cache| cache.due(now)).collect();
+        let due: Vec<_> =
+            [&self.board.tokens, &self.board.media].into_iter().flat_map(|cache| cache.due(now)).collect();
         for (name, revision) in due {
             let known = self.rooms.get(&name);
             let due = known.is_some_and(|room| room.renew_after <= now && room.wanting.account.revision == revision);

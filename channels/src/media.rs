@@ -87,7 +87,8 @@ mod tests {
         let video = json!({"type": "media", "file_key": id, "image_key": id});
         let both = [at("/file_key", "file"), at("/image_key", "image")].concat();
         assert_eq!(found(feishu::APP_KINDS, &video), both);
-        let post = json!({"type": "post", "paragraphs": [[{"tag": "text", "text": id}, {"tag": "img", "image_key": id}]]});
+        let post =
+            json!({"type": "post", "paragraphs": [[{"tag": "text", "text": id}, {"tag": "img", "image_key": id}]]});
         assert_eq!(found(feishu::APP_KINDS, &post), at("/paragraphs/0/1/image_key", "image"));
         assert_eq!(found(feishu::ROBOT_KINDS, &json!({"type": "image", "image_key": id})), []);
     }

@@ -61,7 +61,11 @@ impl Abilities for Supplier {
             let takes = *self.takes.lock();
             sleep(takes).await;
             assert_eq!(token.is_some(), self.tokens.is_some(), "a token comes with it if there are any");
-            if token.map(|token| token.expose().to_owned()).filter(|token| Some(token) == self.dead.lock().as_ref()).is_some() {
+            if token
+                .map(|token| token.expose().to_owned())
+                .filter(|token| Some(token) == self.dead.lock().as_ref())
+                .is_some()
+            {
                 return Err(Outcome::later(Token::INVALID, "40014"));
             }
             let broken = self.broken.lock().clone();

@@ -94,7 +94,10 @@ pub(super) const WORK: ChannelInfo = ChannelInfo {
         optional("duration", "How long a voice is, in seconds, less than 60."),
         optional("message_url", "Where a link or an oa leads."),
         optional("pc_message_url", "Where an oa leads on a desktop."),
-        optional("pic_url", "The picture of a link: the vendor's id of it, material:<id> for a material, or an address."),
+        optional(
+            "pic_url",
+            "The picture of a link: the vendor's id of it, material:<id> for a material, or an address.",
+        ),
         optional("single_title", "The text of an action_card's only button."),
         optional("single_url", "Where that button leads."),
         optional("btns", "The buttons of an action_card: a list of {title, action_url}."),

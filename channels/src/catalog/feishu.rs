@@ -66,7 +66,10 @@ pub(super) const APP: ChannelInfo = ChannelInfo {
         TITLE,
         PARAGRAPHS,
         LOCALE,
-        optional("image_key", "The vendor's id of an uploaded picture, or material:<id> for a material; needed by image."),
+        optional(
+            "image_key",
+            "The vendor's id of an uploaded picture, or material:<id> for a material; needed by image.",
+        ),
         optional(
             "file_key",
             "The vendor's id of an uploaded file, or material:<id> for a material; needed by file, audio, media and sticker.",

@@ -33,7 +33,8 @@ async fn whoever_takes_files_says_where_and_gives_their_ids() {
     for subject in subjects() {
         let cases = (subject.uploads)();
         let account = subject.account("http://127.0.0.1:1/in");
-        let file = Material { name: "a.png".to_owned(), media_type: "image/png".to_owned(), bytes: Arc::from(&b"a"[..]) };
+        let file =
+            Material { name: "a.png".to_owned(), media_type: "image/png".to_owned(), bytes: Arc::from(&b"a"[..]) };
         let able = account.upload(&file, "image", None).await != Err(Unsupported("upload"));
         assert_eq!(able, !cases.is_empty(), "{}: name its uploads in its subject", subject.provider);
         for case in cases {
@@ -102,7 +103,9 @@ async fn an_id_the_supplier_does_not_know_is_told_from_other_refusals() {
             let mut content = case.content.clone();
             account.media(&content)[0].put(&mut content, case.id);
             let call = subject.call_to(&[&(subject.to)("ops")], content);
-            for (reply, gone) in [(case.gone.clone(), true), ((subject.complains)("no"), false), (HttpReply::status(503), false)] {
+            for (reply, gone) in
+                [(case.gone.clone(), true), ((subject.complains)("no"), false), (HttpReply::status(503), false)]
+            {
                 server.set(reply);
                 let outcome = &account.send(&call).await[0];
                 let reason = outcome.reason().expect("it was refused");

@@ -50,8 +50,11 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
                 kind,
                 file,
                 content,
-                taken: HttpReply::json(200, &json!({"errcode": 0, "errmsg": "ok", "media_id": "@lADOADmaWMzazQKA",
-                    "created_at": 1_605_863_153_573_u64, "type": kind})),
+                taken: HttpReply::json(
+                    200,
+                    &json!({"errcode": 0, "errmsg": "ok", "media_id": "@lADOADmaWMzazQKA",
+                    "created_at": 1_605_863_153_573_u64, "type": kind}),
+                ),
                 id: "@lADOADmaWMzazQKA",
                 // The page says: as long as the organisation is there.
                 good_for: Uploaded::LONG,

@@ -52,8 +52,11 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
                 kind,
                 file,
                 content: json!({"type": kind, "media_id": format!("material:{MATERIAL}")}),
-                taken: HttpReply::json(200, &json!({"errcode": 0, "errmsg": "ok", "type": kind, "media_id": "1G6nrLmr5EC3M",
-                    "created_at": "1380000000"})),
+                taken: HttpReply::json(
+                    200,
+                    &json!({"errcode": 0, "errmsg": "ok", "type": kind, "media_id": "1G6nrLmr5EC3M",
+                    "created_at": "1380000000"}),
+                ),
                 id: "1G6nrLmr5EC3M",
                 // The page says: three days.
                 good_for: Duration::from_secs(3 * 86_400),

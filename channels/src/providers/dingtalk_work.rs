@@ -125,7 +125,8 @@ impl Channel for Account {
         let Some(token) = token else { return Ok(Err(no_token())) };
         let url = self.api.url("/media/upload", &[("access_token", token.expose())]);
         let read = |answer: &_| Verdict::accept::<GivenMedia>(answer, Time(0), &DINGTALK);
-        let sent = self.api.upload(url, HeaderMap::new(), form(&[("type", kind)], "media", material), Some(token), read);
+        let sent =
+            self.api.upload(url, HeaderMap::new(), form(&[("type", kind)], "media", material), Some(token), read);
         Ok(sent.await.map(|given| Uploaded { id: given.media_id, good_for: Uploaded::LONG }))
     }
 

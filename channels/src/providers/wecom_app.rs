@@ -16,7 +16,8 @@ use crate::catalog::wecom::APP_KINDS;
 use crate::codes::{WECOM, WECOM_MEDIA, is_invalid_media};
 use crate::http::{Answer, HeaderMap, Method};
 use crate::json_api::{
-    Api, ApiSettings, DEADLINE, ENDPOINT, GivenMedia, GivenToken, TIMEOUT, Verdict, needed, needed_secret, no_token, refused,
+    Api, ApiSettings, DEADLINE, ENDPOINT, GivenMedia, GivenToken, TIMEOUT, Verdict, needed, needed_secret, no_token,
+    refused,
 };
 use crate::media::places;
 use crate::message::build;

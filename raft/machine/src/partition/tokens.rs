@@ -289,7 +289,8 @@ impl Keeper {
 /// did not end so.
 pub(super) fn is_first_invalid(delivery: &Delivery, outcome: &Outcome) -> bool {
     let codes = [Token::INVALID, Uploaded::GONE];
-    let invalid = |outcome: &Outcome| matches!(outcome, Outcome::Later { reason, .. } if codes.contains(&&*reason.code));
+    let invalid =
+        |outcome: &Outcome| matches!(outcome, Outcome::Later { reason, .. } if codes.contains(&&*reason.code));
     let before = delivery.events.iter().rev().find_map(|event| match &event.what {
         What::Attempted { outcome, .. } => Some(invalid(outcome)),
         _ => None,
