@@ -7,6 +7,7 @@ use futures::FutureExt;
 use tidings_contract::{Call, Materials, Outcome, Reason, Target, Time, planted};
 use tokio::time::{Instant, timeout};
 
+use crate::media::{self, Used, fill};
 use crate::opened::Means;
 use crate::parts;
 use crate::receipts::expect;
@@ -44,17 +45,25 @@ impl Drop for UnderWay {
 }
 
 /// Sends letters of one account, template version and message type, and has what became of them recorded.
-pub(crate) async fn call(board: Arc<Switchboard>, means: Means, letters: Vec<Letter>) {
+pub(crate) async fn call(board: Arc<Switchboard>, means: Means, mut letters: Vec<Letter>) {
     let Means { ready: account, token } = means;
     let began = board.now();
+    let (channel, revision) = (account.opened.channel.as_ref(), account.revision);
+    let used = letters.iter_mut().map(|letter| fill(&board, channel, revision, letter, began));
+    let used: Option<Vec<Used>> = used.collect();
     let name = letters.first().map(|letter| Arc::clone(&letter.account_name));
     let request = request(&letters, began, board.parts.accounts.materials());
     let request = Call { token: token.as_ref().map(|token| token.secret.clone()), ..request };
     let further: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.further)).collect();
     let calls = u32::try_from(parts::calls(&letters)).unwrap_or(1);
     let mut under_way = UnderWay { board, letters, began, reports: account.reports };
+    let Some(used) = used else {
+        let outcomes = all(&under_way, &Outcome::later("media_expired", "the id of a file ended just before the call"));
+        under_way.end(outcomes.into_iter());
+        return;
+    };
     let start = Instant::now();
-    let sending = AssertUnwindSafe(parts::send(account.opened.channel.as_ref(), request, further)).catch_unwind();
+    let sending = AssertUnwindSafe(parts::send(channel, request, further)).catch_unwind();
     let own = under_way.letters.iter().filter_map(|letter| letter.timeout).min();
     let deadline = own.unwrap_or(account.opened.info.deadline).min(account.opened.info.deadline);
     let mut outcomes = match timeout(deadline * calls, sending).await {
@@ -65,6 +74,7 @@ pub(crate) async fn call(board: Arc<Switchboard>, means: Means, letters: Vec<Let
     if let Some(name) = &name {
         judge(&under_way.board, name, token.as_ref(), &mut outcomes);
     }
+    media::judge(&under_way.board, channel, &used, &mut outcomes);
     account.meters.call(start.elapsed());
     outcomes.iter().for_each(|outcome| account.meters.attempt(outcome));
     under_way.end(outcomes.into_iter());

@@ -17,6 +17,7 @@ mod in_force;
 mod lanes;
 mod ledger;
 mod limited;
+mod media;
 mod meters;
 mod motion;
 mod opened;
@@ -46,6 +47,7 @@ mod timers;
 mod token_cache;
 mod token_fetch;
 mod tokens;
+mod upload;
 pub mod words;
 mod work;
 

@@ -33,6 +33,12 @@ pub(crate) fn token_fetched(provider: &'static str, came: bool) {
     metrics::counter!("tidings_token_fetches_total", "provider" => provider, "result" => result).increment(1);
 }
 
+/// An upload of a material came to its end.
+pub(crate) fn uploaded(provider: &'static str, taken: bool) {
+    let result = if taken { "taken" } else { "failed" };
+    metrics::counter!("tidings_uploads_total", "provider" => provider, "result" => result).increment(1);
+}
+
 /// Receipts came: how many, and what became of them.
 pub(crate) fn receipts(result: &'static str, count: u64) {
     metrics::counter!("tidings_receipts_total", "result" => result).increment(count);

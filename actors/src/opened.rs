@@ -9,6 +9,7 @@ use tidings_contract::{Reason, Time, Unsupported};
 use tidings_machine::control::Account;
 
 use crate::Opened;
+use crate::media::lacking;
 use crate::meters::CallMeters;
 use crate::switchboard::Switchboard;
 use crate::token_cache::Good;
@@ -81,10 +82,14 @@ impl OpenAccounts {
         self.named_at(board, name, &account, version)
     }
 
-    /// What the call of a letter is made with; `None` while its account wants an access token and none is known here. One
-    /// look at the account decides both, so that no call goes out with the token of another revision.
+    /// What the call of a letter is made with; `None` while its account wants an access token, or the supplier's id of a file,
+    /// and none is known here. One look at the account decides all, so that no call goes out with what belongs to another
+    /// revision.
     pub(crate) fn means(&mut self, board: &Switchboard, letter: &Letter, now: Time) -> Result<Option<Means>, Reason> {
         let ready = self.get(board, letter)?;
+        if lacking(board, &ready, letter, now).is_some() {
+            return Ok(None);
+        }
         if !ready.wants_token {
             return Ok(Some(Means { ready, token: None }));
         }

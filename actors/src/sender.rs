@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use crate::call::call;
 use crate::lanes::Lanes;
 use crate::limited::{Held, Used};
+use crate::media::lacking;
 use crate::meters;
-use crate::opened::{Means, OpenAccounts};
+use crate::opened::{Means, OpenAccounts, Ready};
 use crate::outbox::Entry;
 use crate::pause::Calling;
 use crate::pool::PoolId;
@@ -139,7 +140,7 @@ impl Sending {
                 let calling = letter.calling.filter(|_| letter.begun);
                 lapsed.push(Letter { slot: None, calling, ..letter });
             } else {
-                // The token is fetched before the attempt is claimed.
+                // A token, or the id of a file, is had before the attempt is claimed.
                 match self.accounts.means(&self.board, &letter, now) {
                     Ok(None) => {
                         let calling = letter.calling.filter(|_| letter.begun);
@@ -204,7 +205,7 @@ impl Sending {
     }
 
     fn send(&mut self, letter: Letter, means: Means) {
-        let mut letters = self.gather(letter, means.ready.opened.info.max_recipients);
+        let mut letters = self.gather(letter, &means.ready);
         let unused = unused(&mut letters);
         if !unused.is_empty() {
             self.board.rate_limiter.send(RateLimiterMsg::Unused(unused));
@@ -230,13 +231,15 @@ impl Sending {
     }
 
     /// Adds the letters behind `first` that the same call can carry.
-    fn gather(&mut self, first: Letter, most: usize) -> Vec<Letter> {
-        let now = self.board.now();
+    fn gather(&mut self, first: Letter, account: &Ready) -> Vec<Letter> {
+        let (now, most) = (self.board.now(), account.opened.info.max_recipients);
         let (begun, place) = (first.begun, first.work.ticket.place());
         let mut letters = vec![first];
         while letters.len() < most {
             let first = &letters[0];
-            let joins = |next: &mut Letter| next.may_go(now) && fits(first, next, now);
+            let joins = |next: &mut Letter| {
+                next.may_go(now) && fits(first, next, now) && lacking(&self.board, account, next, now).is_none()
+            };
             let next = match begun {
                 true => self.begun.pop_front_if(joins),
                 false => self.waiting.pop_of(place.lane, place.flow, joins),

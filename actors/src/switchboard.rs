@@ -47,6 +47,8 @@ pub(crate) struct Switchboard {
     pub(crate) tokens_actor: Post<TokensMsg>,
     /// The access tokens this process knows.
     pub(crate) tokens: TokenCache,
+    /// The suppliers' ids of files that this process knows.
+    pub(crate) media: TokenCache,
     /// Accounts whose suppliers call back.
     pub(crate) called_back: Mutex<OpenAccounts>,
     /// Recipients whose fingerprints wait.
@@ -81,6 +83,7 @@ impl Switchboard {
             healths: Healths::default(),
             tokens_actor: Post::default(),
             tokens: TokenCache::default(),
+            media: TokenCache::default(),
             called_back: Mutex::default(),
             fingerprints: AtomicUsize::new(0),
             pool_size: AtomicUsize::new(pool_size),

@@ -1,20 +1,22 @@
-//! The tokens actor: where letters wait for the access token of their account, and who has tokens renewed in time.
+//! The tokens actor: where letters wait for the access token of their account, or for the supplier's id of a file, and who
+//! has both renewed in time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidings_contract::{Outcome, Reason, Time, Token};
+use tidings_contract::{Blame, Outcome, Reason, Time, Token};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::media::lacking;
 use crate::opened::OpenAccounts;
 use crate::recorder::came_back;
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::token_cache::Good;
-use crate::token_fetch::{NoToken, Wanting, obtain, renew};
+use crate::token_fetch::{NoToken, Wanting, obtain, obtain_id, renew};
 use crate::work::Letter;
 
 /// How often it is looked which tokens should be renewed.
@@ -27,10 +29,10 @@ const AGAIN_MS: u64 = 10_000;
 /// What the tokens actor is told.
 #[derive(Debug)]
 pub(crate) enum TokensMsg {
-    /// Letters whose account has no token here.
+    /// Letters that lack their account's token or the id of a file.
     Letters(Vec<Letter>),
-    /// Somebody found out about an account's token, as the account was at that revision.
-    Came { account: Arc<str>, revision: u64, token: Result<Good, NoToken> },
+    /// Somebody found out about a token or an id, by the name under which it is kept, as the account was at that revision.
+    Came { name: Arc<str>, revision: u64, token: Result<Good, NoToken> },
     /// It is time to look what should be renewed.
     Look,
 }
@@ -39,7 +41,7 @@ pub(crate) enum TokensMsg {
 #[derive(Debug)]
 pub(crate) struct Tokens;
 
-/// Where the letters of one account wait.
+/// Where the letters wait that lack the same.
 #[derive(Debug)]
 struct Waiting {
     wanting: Wanting,
@@ -47,13 +49,13 @@ struct Waiting {
     asked: bool,
     /// A renewal is not tried before.
     renew_after: Time,
-    /// Why there is no token, and until when it is not asked for again.
-    failing: Option<(Reason, Time)>,
+    /// Why there is none, until when it is not asked for again, and whose fault it is if it will never come.
+    failing: Option<(Reason, Time, Option<Blame>)>,
 }
 
 impl Waiting {
     fn is_failing(&self, now: Time) -> bool {
-        self.failing.as_ref().is_some_and(|(_, again)| now < *again)
+        self.failing.as_ref().is_some_and(|(_, again, _)| now < *again)
     }
 }
 
@@ -101,7 +103,7 @@ impl Actor for Tokens {
         while state.asking.try_join_next().is_some() {}
         match message {
             TokensMsg::Letters(letters) => state.receive(letters, &myself),
-            TokensMsg::Came { account, revision, token } => state.heard(&account, revision, token, &myself),
+            TokensMsg::Came { name, revision, token } => state.heard(&name, revision, token, &myself),
             TokensMsg::Look => state.look(&myself),
         }
         let waiting = state.rooms.values().map(|room| room.letters.len()).sum();
@@ -119,11 +121,13 @@ impl Tending {
                 continue;
             }
             let now = self.board.now();
-            let Some(room) = self.room(&letter, now) else {
-                // There is a token by now, or the sender says why the account cannot be opened.
+            // Of an account that cannot be opened the sender says why.
+            let ready_now = self.accounts.get(&self.board, &letter).ok();
+            let Some(wanting) = ready_now.and_then(|account| lacking(&self.board, &account, &letter, now)) else {
                 ready.push(letter);
                 continue;
             };
+            let room = self.room(wanting);
             if letter.begun {
                 room.letters.push_front(letter);
             } else if room.letters.len() < most {
@@ -137,73 +141,76 @@ impl Tending {
         let now = self.board.now();
         for name in names {
             let failing = self.rooms.get(&name).and_then(|room| room.failing.clone());
-            match failing.filter(|(_, again)| now < *again) {
-                Some((reason, again)) => self.came(&name, Err(NoToken::Failing { reason, again })),
+            match failing.filter(|(_, again, _)| now < *again) {
+                Some((reason, again, blame)) => self.came(&name, Err(NoToken::Failing { reason, again, blame })),
                 None => self.ask(&name, false, myself),
             }
         }
     }
 
-    /// The room of a letter's account, as the account is now; `None` if its token is known, or if it cannot be opened.
-    fn room(&mut self, letter: &Letter, now: Time) -> Option<&mut Waiting> {
-        let ready = self.accounts.get(&self.board, letter).ok()?;
-        if self.board.tokens.get(&letter.account_name, ready.revision, now).is_some() {
-            return None;
-        }
-        let wanting = Wanting::of(&letter.account_name, &ready);
-        let room = self.rooms.entry(Arc::clone(&letter.account_name)).or_insert_with(|| Waiting {
+    /// The room for what is wanted, with the account as it is now.
+    fn room(&mut self, wanting: Wanting) -> &mut Waiting {
+        let room = self.rooms.entry(Arc::clone(&wanting.name)).or_insert_with(|| Waiting {
             wanting: wanting.clone(),
             letters: VecDeque::new(),
             asked: false,
             renew_after: Time(0),
             failing: None,
         });
-        if room.wanting.revision < ready.revision {
+        if room.wanting.revision < wanting.revision {
             room.wanting = wanting;
             room.failing = None;
         }
-        Some(room)
+        room
     }
 
-    fn ask(&mut self, account: &Arc<str>, renewing: bool, myself: &ActorRef<TokensMsg>) {
-        let Some(room) = self.rooms.get_mut(account).filter(|room| !room.asked) else { return };
+    fn ask(&mut self, name: &Arc<str>, renewing: bool, myself: &ActorRef<TokensMsg>) {
+        let Some(room) = self.rooms.get_mut(name).filter(|room| !room.asked) else { return };
         room.asked = true;
-        let (board, wanting, account) = (Arc::clone(&self.board), room.wanting.clone(), Arc::clone(account));
+        let (board, wanting, name) = (Arc::clone(&self.board), room.wanting.clone(), Arc::clone(name));
         let myself = myself.clone();
         self.asking.spawn(async move {
-            let token = if renewing { renew(&board, &wanting).await } else { obtain(&board, &wanting).await };
+            let token = match &wanting.media {
+                Some(media) => obtain_id(&board, &wanting, media).await,
+                None if renewing => renew(&board, &wanting).await,
+                None => obtain(&board, &wanting).await,
+            };
             // The actor aborts this when it dies, so it is there.
-            let _ = myself.send_message(TokensMsg::Came { account, revision: wanting.revision, token });
+            let _ = myself.send_message(TokensMsg::Came { name, revision: wanting.revision, token });
         });
     }
 
     /// What was found out about an account that was changed meanwhile says nothing about the account of now: asked again.
-    fn heard(&mut self, account: &Arc<str>, revision: u64, token: Result<Good, NoToken>, myself: &ActorRef<TokensMsg>) {
-        if let Some(room) = self.rooms.get_mut(account).filter(|room| room.wanting.revision > revision) {
+    fn heard(&mut self, name: &Arc<str>, revision: u64, token: Result<Good, NoToken>, myself: &ActorRef<TokensMsg>) {
+        if let Some(room) = self.rooms.get_mut(name).filter(|room| room.wanting.revision > revision) {
             room.asked = false;
-            self.ask(account, false, myself);
+            self.ask(name, false, myself);
         } else {
-            self.came(account, token);
+            self.came(name, token);
         }
     }
 
-    fn came(&mut self, account: &Arc<str>, token: Result<Good, NoToken>) {
+    fn came(&mut self, name: &Arc<str>, token: Result<Good, NoToken>) {
         let now = self.board.now();
-        let Some(room) = self.rooms.get_mut(account) else { return };
+        let Some(room) = self.rooms.get_mut(name) else { return };
         room.asked = false;
         room.renew_after = now.after_ms(AGAIN_MS);
         room.failing = match &token {
-            Err(NoToken::Failing { reason, again }) => Some((reason.clone(), *again)),
+            Err(NoToken::Failing { reason, again, blame }) => Some((reason.clone(), *again, *blame)),
             _ => None,
         };
         let letters = std::mem::take(&mut room.letters);
         match token {
             Ok(_) => self.board.to_senders(letters.into()),
-            Err(NoToken::Failing { reason, again }) => {
+            Err(NoToken::Failing { reason, again, blame }) => {
                 // As with an account that cannot be opened: an attempt that certainly did not reach the supplier.
                 let after_ms = u64::try_from(again.since(now).as_millis()).ok();
                 for letter in letters {
-                    let outcome = Outcome::Later { reason: reason.clone(), after_ms };
+                    let reason = reason.clone();
+                    let outcome = match blame {
+                        Some(blame) => Outcome::Never { reason, blame },
+                        None => Outcome::Later { reason, after_ms },
+                    };
                     came_back(&self.board, letter, now, outcome);
                 }
             }
@@ -211,7 +218,7 @@ impl Tending {
                 for letter in letters {
                     if letter.begun {
                         // Its attempt is in the log: it must come back.
-                        let words = "no access token could be had";
+                        let words = "no access token, or no id of a file, could be had";
                         came_back(&self.board, letter, now, Outcome::later("token_not_yet", words));
                     } else {
                         letter.work.ticket.not_before(now.after_ms(REST_MS));
@@ -224,16 +231,18 @@ impl Tending {
     /// Has tokens renewed that are used and near their end. One process gets the lease; the others get what it brings.
     fn look(&mut self, myself: &ActorRef<TokensMsg>) {
         let now = self.board.now();
-        for (account, revision) in self.board.tokens.due(now) {
-            let known = self.rooms.get(&account);
+        let due: Vec<_> =
+            [&self.board.tokens, &self.board.media].into_iter().flat_map(|cache| cache.due(now)).collect();
+        for (name, revision) in due {
+            let known = self.rooms.get(&name);
             let due = known.is_some_and(|room| room.renew_after <= now && room.wanting.revision == revision);
             if due && !self.board.is_stopping() {
-                self.ask(&account, true, myself);
+                self.ask(&name, true, myself);
             }
         }
-        let tokens = &self.board.tokens;
+        let board = &self.board;
         self.rooms.retain(|name, room| {
-            let known = tokens.has(name, room.wanting.revision, now);
+            let known = room.wanting.cache(board).has(name, room.wanting.revision, now);
             known || room.asked || !room.letters.is_empty() || room.is_failing(now)
         });
     }

@@ -1,5 +1,9 @@
 //! The documented codes of suppliers that have several providers here, and what each means for a delivery.
 
+use std::time::Duration;
+
+use tidings_contract::Reason;
+
 use crate::json_api::Class::{Account, After, Content, Later, Recipient, Token};
 use crate::json_api::Codes;
 
@@ -51,6 +55,14 @@ pub(crate) const WECOM: Codes<i64> = Codes {
     other: Later,
 };
 
+/// How long WeCom keeps a temporary file (Uploading temporary media, document 90253).
+pub(crate) const WECOM_MEDIA: Duration = Duration::from_secs(3 * 86_400);
+
+/// Whether WeCom or DingTalk says that a media id is none of theirs: 40007 at both.
+pub(crate) fn is_invalid_media(reason: &Reason) -> bool {
+    reason.code == "errcode_40007"
+}
+
 /// DingTalk (Global error codes of the server interface; Getting the result of work notices, error codes). 88 stands around
 /// a finer code, `sub_code`, which is judged instead.
 pub(crate) const DINGTALK: Codes<i64> = Codes {
@@ -76,7 +88,14 @@ pub(crate) const DINGTALK: Codes<i64> = Codes {
     other: Later,
 };
 
-/// Feishu (Common error codes; Sending messages; Recalling messages; Custom bot usage guide).
+/// Whether Feishu says that a key of a picture or a file is none of this application's (Sending messages): it has one code for
+/// all wrong parameters, and one for what another application uploaded.
+pub(crate) fn is_invalid_key(reason: &Reason) -> bool {
+    let names_key = ["image_key", "file_key", "img_key"].iter().any(|name| reason.words.contains(name));
+    reason.code == "code_230017" || (reason.code == "code_230001" && names_key)
+}
+
+/// Feishu (Common error codes; Sending messages; Recalling messages; Custom bot usage guide; Uploading images; Uploading files).
 pub(crate) const FEISHU: Codes<i64> = Codes {
     prefix: "code",
     classes: &[
@@ -96,13 +115,13 @@ pub(crate) const FEISHU: Codes<i64> = Codes {
             Content,
             &[
                 9_499, 10_003, 11_246, 19_002, 19_024, 230_001, 230_009, 230_015, 230_017, 230_019, 230_022, 230_025,
-                230_028, 230_054, 230_055, 230_099, 230_110, 99_992_354, 99_992_402,
+                230_028, 230_054, 230_055, 230_099, 230_110, 234_001, 234_006, 234_010, 99_992_354, 99_992_402,
             ],
         ),
         (
             Account,
             &[
-                10_012, 10_014, 19_001, 19_021, 19_022, 19_023, 230_006, 230_026, 230_027, 230_036, 234_002,
+                10_012, 10_014, 19_001, 19_021, 19_022, 19_023, 230_006, 230_026, 230_027, 230_036, 234_002, 234_007,
                 99_991_401, 99_991_403, 99_991_543, 99_991_662, 99_991_672, 99_991_673, 99_991_676, 99_991_679,
             ],
         ),

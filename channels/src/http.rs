@@ -202,6 +202,21 @@ impl Client {
     /// # Errors
     /// See [`Failure`].
     pub async fn call(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
+        self.call_within(self.options.timeout, method, url, headers, body).await
+    }
+
+    /// The same with a time limit of its own, for what is larger than the calls that the client is for.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn call_within(
+        &self,
+        timeout: Duration,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
         if self.options.public_only && literal(&url).is_some_and(|ip| !is_public(ip)) {
             return Err(Failure::Forbidden { words: Forbidden.to_string() });
         }
@@ -213,7 +228,7 @@ impl Client {
         *request.body_mut() = (!body.is_empty()).then(|| body.into());
         let limit = self.options.body_limit;
         let whole = async { read(self.inner.execute(request).await.map_err(classify)?, limit).await };
-        match tokio::time::timeout(self.options.timeout, whole).await {
+        match tokio::time::timeout(timeout, whole).await {
             Ok(result) => result,
             // Connecting has a shorter limit of its own, so by now the request may well be out.
             Err(_) => Err(Failure::Broken { code: "timeout", words: "no answer in time".to_owned() }),

@@ -35,6 +35,9 @@ pub(crate) const TIMEOUT: Setting = Setting {
 /// a little more.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(25);
 
+/// Longest time an upload may take: files are large, and a slow line to the supplier is no reason to begin again.
+const UPLOAD: Duration = Duration::from_secs(60);
+
 /// Most of an answer's body that is read, in bytes: a thousand recipients have a line each.
 const BODY_LIMIT: usize = 4 * PROVIDER_BODY_LIMIT;
 
@@ -172,6 +175,24 @@ impl Api {
         self.client.call(method, url, headers, body).await
     }
 
+    /// Uploads a file in a form.
+    ///
+    /// # Errors
+    /// The outcome of a failure, without any of the account's secrets.
+    pub(crate) async fn upload<T>(
+        &self,
+        url: Url,
+        mut headers: HeaderMap,
+        (content_type, body): (HeaderValue, Bytes),
+        token: Option<&Secret>,
+        read: impl FnOnce(&Answer) -> Result<T, Outcome>,
+    ) -> Result<T, Outcome> {
+        headers.insert(header::CONTENT_TYPE, content_type);
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        let sent = self.client.call_within(UPLOAD.max(self.timeout), Method::POST, url, headers, body).await;
+        self.settle_with(sent, token, read)
+    }
+
     /// What a call came to: its answer as `judge` reads it, without any of the account's secrets.
     pub(crate) fn settle(
         &self,
@@ -195,14 +216,25 @@ impl Api {
         token: Option<&Secret>,
         read: impl FnOnce(&Answer) -> Result<T, Outcome>,
     ) -> Result<T, Reason> {
-        let failed = match sent {
-            Ok(answer) => match read(&answer) {
-                Ok(value) => return Ok(value),
-                Err(outcome) => self.clean(outcome, token),
-            },
-            Err(failure) => failure.into(),
-        };
-        Err(failed.reason().cloned().unwrap_or_else(|| Reason::new("answer", "the answer lacks what was asked for")))
+        let settled = self.settle_with(sent, token, read);
+        let lacking = || Reason::new("answer", "the answer lacks what was asked for");
+        settled.map_err(|failed| failed.reason().cloned().unwrap_or_else(lacking))
+    }
+
+    /// The same with the class of the failure.
+    ///
+    /// # Errors
+    /// The outcome that is not a yes, without any of the account's secrets.
+    pub(crate) fn settle_with<T>(
+        &self,
+        sent: Result<Answer, Failure>,
+        token: Option<&Secret>,
+        read: impl FnOnce(&Answer) -> Result<T, Outcome>,
+    ) -> Result<T, Outcome> {
+        match sent {
+            Ok(answer) => read(&answer).map_err(|outcome| self.clean(outcome, token)),
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     /// What a call for an access token came to. Of a refusal only the code is kept: its words could hold a token, which
@@ -375,6 +407,12 @@ impl From<GivenToken> for Token {
     fn from(given: GivenToken) -> Self {
         Self { secret: given.access_token, expires_in: Duration::from_secs(given.expires_in) }
     }
+}
+
+/// The id of an uploaded file as DingTalk and WeCom give it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct GivenMedia {
+    pub(crate) media_id: String,
 }
 
 #[cfg(test)]

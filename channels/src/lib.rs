@@ -14,6 +14,7 @@ mod inbox;
 mod json_api;
 mod keypairs;
 mod mail;
+mod media;
 mod message;
 mod multipart;
 mod providers;

@@ -2,7 +2,7 @@
 //! them. The same table says at intake what is wrong with a template's content.
 
 use serde_json::{Map, Number, Value};
-use tidings_contract::FieldError;
+use tidings_contract::{FieldError, material_in};
 
 /// A type of message.
 #[derive(Debug)]
@@ -47,6 +47,10 @@ pub(crate) enum Form {
     Texts,
     /// An object or a list of the supplier's own making, passed on as it is; a text is read as JSON.
     Json,
+    /// The same, with places for the supplier's ids of files: the names of fields at any depth, and what each is uploaded as.
+    JsonWith(&'static [(&'static str, &'static str)]),
+    /// The supplier's id of a file, which is uploaded as this kind of file if a material stands there.
+    Media(&'static str),
     /// A list of rows with these fields.
     Rows(&'static [Field]),
 }
@@ -103,6 +107,11 @@ fn value(form: Form, given: &Value, name: &str) -> Result<Value, String> {
     let text = given.as_str().map(str::trim);
     match form {
         Form::Text => given.as_str().map(Value::from).ok_or(format!("{name} must be a text")),
+        Form::Media(_) => {
+            let id = given.as_str().ok_or(format!("{name} must be a text"))?;
+            // The host has put the supplier's ids in by now; what is left is no material that could be uploaded.
+            material_in(id).map_or(Ok(id.into()), |_| Err(format!("{name} names no material that can be uploaded")))
+        }
         Form::Number => {
             let number = given.as_i64().or_else(|| text?.parse().ok());
             number.map(|number| Number::from(number).into()).ok_or(format!("{name} must be a whole number"))
@@ -120,7 +129,7 @@ fn value(form: Form, given: &Value, name: &str) -> Result<Value, String> {
             let items = given.as_array().filter(|items| items.iter().all(Value::is_string));
             items.map(|items| Value::from(items.clone())).ok_or(format!("{name} must be a list of texts"))
         }
-        Form::Json => match given {
+        Form::Json | Form::JsonWith(_) => match given {
             Value::Object(_) | Value::Array(_) => Ok(given.clone()),
             _ => {
                 let read = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -211,8 +220,12 @@ pub(crate) fn check_fields(fields: &[Field], content: &Value, within: &str) -> V
             }
             (
                 Some(Value::String(text)),
-                Form::Number | Form::Decimal | Form::Flag | Form::Bit | Form::BitText | Form::Json,
+                Form::Number | Form::Decimal | Form::Flag | Form::Bit | Form::BitText | Form::Json | Form::JsonWith(_),
             ) if text.contains('{') => {}
+            (Some(Value::String(text)), Form::Media(_)) => {
+                let named = material_in(text).filter(|_| !text.contains('{'));
+                errors.extend(named.and_then(Result::err).map(|detail| FieldError::new(name, detail)));
+            }
             (Some(given), form) => {
                 errors.extend(
                     value(form, given, "it")

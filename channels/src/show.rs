@@ -58,6 +58,7 @@ pub struct Preview {
 /// Lets `channel` do all it does for `call` but the sending, and masks `secrets` in what it would send.
 pub async fn preview<'a>(channel: &dyn Channel, call: &Call, secrets: impl IntoIterator<Item = &'a Secret>) -> Preview {
     let seen = Arc::new(Mutex::new(Vec::new()));
+    let call = &with_ids(channel, call);
     let outcomes = SHOW.scope(Arc::clone(&seen), channel.send(call)).await;
     let secrets: Vec<_> = secrets.into_iter().flat_map(forms).collect();
     let mut requests = std::mem::take(&mut *seen.lock());
@@ -67,6 +68,17 @@ pub async fn preview<'a>(channel: &dyn Channel, call: &Call, secrets: impl IntoI
         .filter(|_| requests.is_empty())
         .map(|reason| Reason { code: reason.code.clone(), words: without(&reason.words, &secrets) });
     Preview { requests, refused }
+}
+
+/// The call with stars for the supplier's ids of materials: nothing is uploaded for a preview.
+fn with_ids(channel: &dyn Channel, call: &Call) -> Call {
+    let mut call = call.clone();
+    for target in &mut call.targets {
+        for place in channel.media(&target.content) {
+            place.put(Arc::make_mut(&mut target.content), MASK);
+        }
+    }
+    call
 }
 
 /// Whether this runs for a preview. Whatever talks to the world asks first.

@@ -8,6 +8,7 @@ pub mod clock;
 mod accounts;
 mod api;
 mod app;
+mod arriving;
 mod auth;
 mod bearer;
 mod delivering;

@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock, Weak};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tidings_contract::{Blame, Material, Materials, Outcome, PartitionId};
@@ -143,14 +142,14 @@ impl App {
         Ok(Some(material))
     }
 
-    /// Has the bytes of a material kept by a majority of its home; gives the number of pieces.
+    /// Has the pieces of a material kept by a majority of its home; gives the number of pieces.
     ///
     /// # Errors
     /// `no_leader`, `full` or `timeout`. Doing it again does no harm.
-    pub(crate) async fn keep_bytes(&self, id: &str, bytes: &Bytes) -> Result<u32, Problem> {
+    pub(crate) async fn keep_bytes(&self, id: &str, pieces: Vec<Vec<u8>>) -> Result<u32, Problem> {
         let home = self.material_home(id);
         let mut count = 0;
-        for piece in bytes.chunks(Known::CHUNK) {
+        for piece in pieces {
             let chunk = Chunk { material: id.to_owned(), index: count, bytes: piece.into() };
             self.ledger.propose(home, vec![Command::KeepChunk(Box::new(chunk))]).await?;
             count += 1;

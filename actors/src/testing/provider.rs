@@ -9,7 +9,8 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tidings_contract::{
-    Call, Channel, DeliveryId, Outcome, ProviderInfo, Reason, Receipt, Secret, Sent, Target, Time, Token, Unsupported,
+    Blame, Call, Channel, DeliveryId, Material, Materials, MediaPlace, Outcome, ProviderInfo, Reason, Receipt, Secret,
+    Sent, Target, Time, Token, Unsupported, Uploaded, material_in,
 };
 use tidings_machine::control::{Account, Sealed};
 use tokio::time::sleep;
@@ -212,6 +213,27 @@ impl Channel for Named {
         self.1.abilities().ok_or(Unsupported("recall"))?.recall(sent, token)
     }
 
+    /// The field `media` of a content holds the supplier's id of a file.
+    fn media(&self, content: &Value) -> Vec<MediaPlace> {
+        let named = content.get("media").and_then(Value::as_str).and_then(material_in).and_then(Result::ok);
+        let place = |material| MediaPlace { pointer: "/media".to_owned(), material, kind: "file" };
+        named.map(place).into_iter().collect()
+    }
+
+    fn media_gone(&self, reason: &Reason) -> bool {
+        reason.code == "bad_media"
+    }
+
+    async fn upload(
+        &self,
+        material: &Material,
+        _kind: &str,
+        token: Option<&Secret>,
+    ) -> Result<Result<Uploaded, Outcome>, Unsupported> {
+        let abilities = self.1.abilities().ok_or(Unsupported("upload"))?;
+        Ok(abilities.upload(material, token).await)
+    }
+
     async fn pull_receipts(&self, _token: Option<&Secret>) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
         let abilities = self.1.abilities().filter(|abilities| abilities.pulls()).ok_or(Unsupported("pull_receipts"))?;
         // The way there; a question that is withdrawn before it arrives is none.
@@ -271,6 +293,15 @@ pub trait Abilities: Send + Sync + std::fmt::Debug {
         Box::pin(std::future::ready(None))
     }
 
+    /// See [`Channel::upload`].
+    fn upload<'a>(
+        &'a self,
+        _material: &'a Material,
+        _token: Option<&'a Secret>,
+    ) -> BoxFuture<'a, Result<Uploaded, Outcome>> {
+        Box::pin(std::future::ready(Err(Outcome::never(Blame::Content, "no_uploads", "it takes no files"))))
+    }
+
     /// See [`Channel::recall`].
     fn recall(&self, _sent: &Sent, _token: Option<&Secret>) -> Result<Outcome, Unsupported> {
         Err(Unsupported("recall"))
@@ -292,6 +323,21 @@ pub trait Abilities: Send + Sync + std::fmt::Debug {
     }
 }
 
+/// Has every material but the one whose id is all zeros.
+#[derive(Debug)]
+struct FakeMaterials;
+
+#[async_trait]
+impl Materials for FakeMaterials {
+    async fn get(&self, id: &str) -> Result<Arc<Material>, Outcome> {
+        if id.bytes().all(|byte| byte == b'0') {
+            return Err(Outcome::never(Blame::Content, "unknown_material", "there is no such material"));
+        }
+        let (name, media_type) = (id.to_owned(), "text/plain".to_owned());
+        Ok(Arc::new(Material { name, media_type, bytes: Arc::from(id.as_bytes()) }))
+    }
+}
+
 /// Opens every account of `fake/one` and `fake/many` to the same channel.
 #[derive(Debug)]
 pub struct FakeAccounts(pub Arc<FakeChannel>);
@@ -308,6 +354,10 @@ impl Accounts for FakeAccounts {
 
     fn seal_token(&self, name: &str, token: &Secret) -> Result<Sealed, Reason> {
         Ok(Sealed(format!("sealed for {name}: {}", token.expose()).into_bytes()))
+    }
+
+    fn materials(&self) -> Option<Arc<dyn Materials>> {
+        Some(Arc::new(FakeMaterials))
     }
 
     fn unseal_token(&self, name: &str, sealed: &Sealed) -> Result<Secret, Reason> {

@@ -6,6 +6,7 @@ mod deaths;
 mod ends;
 mod ledger_faults;
 mod limits;
+mod media;
 mod outside;
 mod parts;
 mod pauses;

@@ -5,6 +5,7 @@
 mod account;
 mod channel;
 mod id;
+mod media;
 mod outcome;
 mod place;
 mod planted;
@@ -16,6 +17,7 @@ mod time;
 pub use account::{AccountLimit, FieldError, LimitUnit, Setting, Settings};
 pub use channel::{ChannelInfo, ContentField, Lane, MessageType, RecipientKind};
 pub use id::{BadId, DeliveryId, MessageId};
+pub use media::{MediaPlace, Uploaded, material_in};
 pub use outcome::{Blame, Outcome, Reason};
 pub use place::{PartitionId, partition_of, stable_hash};
 #[cfg(feature = "planted")]

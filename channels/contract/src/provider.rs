@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{DeliveryId, FieldError, MessageType, Outcome, Reason, Secret, Setting, Settings, Time};
+use crate::{
+    DeliveryId, FieldError, MediaPlace, MessageType, Outcome, Reason, Secret, Setting, Settings, Time, Uploaded,
+};
 
 /// What a provider tells about itself; the source of `tidings providers` and of the docs.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -128,15 +130,29 @@ pub trait Channel: Send + Sync + fmt::Debug {
         Err(Unsupported("recall"))
     }
 
-    /// Uploads a material and gives the supplier's id of it.
+    /// Where a content names materials in the places of the supplier's ids of files. The host has each of them uploaded by
+    /// [`Channel::upload`], keeps the ids for the cluster, and puts them into these places before it calls `send`.
+    fn media(&self, _content: &Value) -> Vec<MediaPlace> {
+        Vec::new()
+    }
+
+    /// Whether the reason of a refusal means that the supplier does not know the id of a file (any more). If the host put an
+    /// id into that message, it then drops the id and has the file uploaded again.
+    fn media_gone(&self, _reason: &Reason) -> bool {
+        false
+    }
+
+    /// Uploads a material, as what [`MediaPlace::kind`] says, and gives the supplier's id of it. A failure has the class of
+    /// an attempt's outcome; an upload may be repeated, so `Unknown` is as good as `Later` here.
     ///
     /// # Errors
     /// [`Unsupported`] where the supplier has no such thing.
     async fn upload(
         &self,
         _material: &Material,
+        _kind: &str,
         _token: Option<&Secret>,
-    ) -> Result<Result<String, Reason>, Unsupported> {
+    ) -> Result<Result<Uploaded, Outcome>, Unsupported> {
         Err(Unsupported("upload"))
     }
 

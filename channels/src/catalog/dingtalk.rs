@@ -3,7 +3,7 @@
 use tidings_contract::{ChannelInfo, RecipientKind};
 
 use super::{optional, required};
-use crate::message::Form::{BitText, Flag, Json, Number, Rows, Text, Texts};
+use crate::message::Form::{BitText, Flag, Json, JsonWith, Media, Number, Rows, Text, Texts};
 use crate::message::{Field, Kind, may, need};
 
 pub(super) const ROBOT: ChannelInfo = ChannelInfo {
@@ -87,18 +87,28 @@ pub(super) const WORK: ChannelInfo = ChannelInfo {
         required("type", "The kind of message: text, image, voice, file, link, markdown, action_card or oa."),
         optional("text", "The text; markdown in a markdown and an action_card."),
         optional("title", "The title; needed by link, markdown and action_card."),
-        optional("media_id", "The vendor's id of an uploaded file; needed by image, voice and file."),
+        optional(
+            "media_id",
+            "The vendor's id of an uploaded file, or material:<id> for a material; needed by image, voice and file.",
+        ),
         optional("duration", "How long a voice is, in seconds, less than 60."),
         optional("message_url", "Where a link or an oa leads."),
         optional("pc_message_url", "Where an oa leads on a desktop."),
-        optional("pic_url", "The picture of a link: the vendor's id of an uploaded picture, or an address."),
+        optional(
+            "pic_url",
+            "The picture of a link: the vendor's id of it, material:<id> for a material, or an address.",
+        ),
         optional("single_title", "The text of an action_card's only button."),
         optional("single_url", "Where that button leads."),
         optional("btns", "The buttons of an action_card: a list of {title, action_url}."),
         optional("btn_orientation", "How buttons stand: 0 one below the other, 1 side by side (default)."),
         optional("head", "The head of an oa: {bgcolor, text}."),
         optional("status_bar", "The status of an oa: {status_value, status_bg}."),
-        optional("body", "The body of an oa: {title, form: [{key, value}], rich, content, image, file_count, author}."),
+        optional(
+            "body",
+            "The body of an oa: {title, form: [{key, value}], rich, content, image, file_count, author}; image may be \
+             material:<id>.",
+        ),
     ],
     open: false,
     example: r#"{"type": "action_card", "title": "Leave", "text": "**{{ name }}** asks for leave.",
@@ -108,15 +118,15 @@ pub(super) const WORK: ChannelInfo = ChannelInfo {
 /// The types of work notices (DingTalk: Message types of work notices).
 pub(crate) const WORK_KINDS: &[Kind] = &[
     Kind { name: "text", vendors: "text", fields: &[need("text", "content", Text)] },
-    Kind { name: "image", vendors: "image", fields: &[MEDIA] },
-    Kind { name: "voice", vendors: "voice", fields: &[MEDIA, need("duration", "duration", Number)] },
-    Kind { name: "file", vendors: "file", fields: &[MEDIA] },
+    Kind { name: "image", vendors: "image", fields: &[media("image")] },
+    Kind { name: "voice", vendors: "voice", fields: &[media("voice"), need("duration", "duration", Number)] },
+    Kind { name: "file", vendors: "file", fields: &[media("file")] },
     Kind {
         name: "link",
         vendors: "link",
         fields: &[
             need("message_url", "messageUrl", Text),
-            need("pic_url", "picUrl", Text),
+            need("pic_url", "picUrl", Media("image")),
             need("title", "title", Text),
             need("text", "text", Text),
         ],
@@ -142,9 +152,11 @@ pub(crate) const WORK_KINDS: &[Kind] = &[
             may("pc_message_url", "pc_message_url", Text),
             need("head", "head", Json),
             may("status_bar", "status_bar", Json),
-            need("body", "body", Json),
+            need("body", "body", JsonWith(&[("image", "image")])),
         ],
     },
 ];
 
-const MEDIA: Field = need("media_id", "media_id", Text);
+const fn media(kind: &'static str) -> Field {
+    need("media_id", "media_id", Media(kind))
+}

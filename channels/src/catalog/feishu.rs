@@ -3,8 +3,8 @@
 use tidings_contract::{ChannelInfo, ContentField, RecipientKind};
 
 use super::{optional, required};
-use crate::message::Form::{Json, Text};
-use crate::message::{Field, Kind, may, need};
+use crate::message::Form::{Json, JsonWith, Media, Text};
+use crate::message::{Field, Form, Kind, may, need};
 
 const TEXT: ContentField = optional("text", "The text; <at user_id=\"…\"> mentions somebody, user_id all everyone.");
 const TITLE: ContentField = optional("title", "The title of a post.");
@@ -45,9 +45,12 @@ pub(crate) const ROBOT_KINDS: &[Kind] = &[
     Kind { name: "interactive", vendors: "interactive", fields: &[need("card", "card", Json)] },
 ];
 
+/// Where a post and a card hold the vendor's ids of files: the elements `img` and `media`.
+const PLACES: Form = JsonWith(&[("image_key", "image"), ("img_key", "image"), ("file_key", "file")]);
+
 /// A post is put together by language; the provider does so.
 const POST: &[Field] =
-    &[may("title", "title", Text), need("paragraphs", "content", Json), may("locale", "locale", Text)];
+    &[may("title", "title", Text), need("paragraphs", "content", PLACES), may("locale", "locale", Text)];
 
 pub(super) const APP: ChannelInfo = ChannelInfo {
     name: "feishu_app",
@@ -63,8 +66,14 @@ pub(super) const APP: ChannelInfo = ChannelInfo {
         TITLE,
         PARAGRAPHS,
         LOCALE,
-        IMAGE,
-        optional("file_key", "The vendor's id of an uploaded file; needed by file, audio, media and sticker."),
+        optional(
+            "image_key",
+            "The vendor's id of an uploaded picture, or material:<id> for a material; needed by image.",
+        ),
+        optional(
+            "file_key",
+            "The vendor's id of an uploaded file, or material:<id> for a material; needed by file, audio, media and sticker.",
+        ),
         optional("chat_id", "The id of the group that a share_chat shows."),
         optional("user_id", "The open id of the person that a share_user shows."),
         CARD,
@@ -77,14 +86,14 @@ pub(super) const APP: ChannelInfo = ChannelInfo {
 pub(crate) const APP_KINDS: &[Kind] = &[
     Kind { name: "text", vendors: "text", fields: &[need("text", "text", Text)] },
     Kind { name: "post", vendors: "post", fields: POST },
-    Kind { name: "image", vendors: "image", fields: &[need("image_key", "image_key", Text)] },
+    Kind { name: "image", vendors: "image", fields: &[need("image_key", "image_key", Media("image"))] },
     Kind { name: "file", vendors: "file", fields: &[FILE] },
     Kind { name: "audio", vendors: "audio", fields: &[FILE] },
-    Kind { name: "media", vendors: "media", fields: &[FILE, may("image_key", "image_key", Text)] },
+    Kind { name: "media", vendors: "media", fields: &[FILE, may("image_key", "image_key", Media("image"))] },
     Kind { name: "sticker", vendors: "sticker", fields: &[FILE] },
-    Kind { name: "interactive", vendors: "interactive", fields: &[need("card", "card", Json)] },
+    Kind { name: "interactive", vendors: "interactive", fields: &[need("card", "card", PLACES)] },
     Kind { name: "share_chat", vendors: "share_chat", fields: &[need("chat_id", "chat_id", Text)] },
     Kind { name: "share_user", vendors: "share_user", fields: &[need("user_id", "user_id", Text)] },
 ];
 
-const FILE: Field = need("file_key", "file_key", Text);
+const FILE: Field = need("file_key", "file_key", Media("file"));

@@ -3,7 +3,7 @@
 use tidings_contract::{ChannelInfo, RecipientKind};
 
 use super::{optional, required};
-use crate::message::Form::{Bit, Flag, Json, Rows, Text, Texts};
+use crate::message::Form::{Bit, Flag, Json, Media, Rows, Text, Texts};
 use crate::message::{Field, Kind, may, need};
 
 pub(super) const ROBOT: ChannelInfo = ChannelInfo {
@@ -18,9 +18,15 @@ pub(super) const ROBOT: ChannelInfo = ChannelInfo {
         optional("text", "The text of a text, markdown or markdown_v2."),
         optional("mentioned_list", "A list of user ids to be mentioned by a text; @all mentions everyone."),
         optional("mentioned_mobile_list", "A list of phone numbers to be mentioned by a text; @all mentions everyone."),
-        optional("base64", "The picture of an image, a JPG or PNG of at most 2 MiB, in base64."),
+        optional(
+            "base64",
+            "The picture of an image, a JPG or PNG of at most 2 MiB: in base64, or material:<id> for a material.",
+        ),
         optional("articles", "The rows of a news, 1 to 8: a list of {title, description, url, picurl}."),
-        optional("media_id", "The vendor's id of an uploaded file; needed by file and voice."),
+        optional(
+            "media_id",
+            "The vendor's id of an uploaded file, or material:<id> for a material; needed by file and voice.",
+        ),
         optional("card", "The template_card as the vendor describes it: {card_type, main_title, …}."),
     ],
     open: false,
@@ -55,14 +61,17 @@ pub(crate) const ROBOT_KINDS: &[Kind] = &[
             ]),
         )],
     },
-    Kind { name: "file", vendors: "file", fields: &[MEDIA] },
-    Kind { name: "voice", vendors: "voice", fields: &[MEDIA] },
+    Kind { name: "file", vendors: "file", fields: &[media("file")] },
+    Kind { name: "voice", vendors: "voice", fields: &[media("voice")] },
     // The card is the whole part, not a field in it; the provider lifts it.
     Kind { name: "template_card", vendors: "template_card", fields: &[need("card", "card", Json)] },
 ];
 
 const CONTENT: Field = need("text", "content", Text);
-const MEDIA: Field = need("media_id", "media_id", Text);
+
+const fn media(kind: &'static str) -> Field {
+    need("media_id", "media_id", Media(kind))
+}
 
 pub(super) const APP: ChannelInfo = ChannelInfo {
     name: "wecom_app",
@@ -75,7 +84,10 @@ pub(super) const APP: ChannelInfo = ChannelInfo {
              or template_card.",
         ),
         optional("text", "The text of a text or markdown."),
-        optional("media_id", "The vendor's id of an uploaded file; needed by image, voice, video and file."),
+        optional(
+            "media_id",
+            "The vendor's id of an uploaded file, or material:<id> for a material; needed by image, voice, video and file.",
+        ),
         optional("title", "The title; needed by textcard and miniprogram_notice."),
         optional("description", "The description; needed by textcard."),
         optional("url", "Where a textcard leads; needed by textcard."),
@@ -83,7 +95,7 @@ pub(super) const APP: ChannelInfo = ChannelInfo {
         optional(
             "articles",
             "The rows, 1 to 8. news: {title, description, url, picurl, appid, pagepath}. mpnews: {title, \
-             thumb_media_id, author, content_source_url, content, digest}.",
+             thumb_media_id, author, content_source_url, content, digest}; thumb_media_id may be material:<id>.",
         ),
         optional("appid", "The mini program of a miniprogram_notice."),
         optional("page", "The page in it."),
@@ -101,14 +113,14 @@ pub(super) const APP: ChannelInfo = ChannelInfo {
 /// The types of an application's messages (WeCom: Sending application messages, document 90236).
 pub(crate) const APP_KINDS: &[Kind] = &[
     Kind { name: "text", vendors: "text", fields: &[CONTENT, SAFE, TRANS] },
-    Kind { name: "image", vendors: "image", fields: &[MEDIA, SAFE] },
-    Kind { name: "voice", vendors: "voice", fields: &[MEDIA] },
+    Kind { name: "image", vendors: "image", fields: &[media("image"), SAFE] },
+    Kind { name: "voice", vendors: "voice", fields: &[media("voice")] },
     Kind {
         name: "video",
         vendors: "video",
-        fields: &[MEDIA, may("title", "title", Text), may("description", "description", Text), SAFE],
+        fields: &[media("video"), may("title", "title", Text), may("description", "description", Text), SAFE],
     },
-    Kind { name: "file", vendors: "file", fields: &[MEDIA, SAFE] },
+    Kind { name: "file", vendors: "file", fields: &[media("file"), SAFE] },
     Kind {
         name: "textcard",
         vendors: "textcard",
@@ -148,7 +160,7 @@ pub(crate) const APP_KINDS: &[Kind] = &[
                 "articles",
                 Rows(&[
                     need("title", "title", Text),
-                    need("thumb_media_id", "thumb_media_id", Text),
+                    need("thumb_media_id", "thumb_media_id", Media("image")),
                     may("author", "author", Text),
                     may("content_source_url", "content_source_url", Text),
                     need("content", "content", Text),

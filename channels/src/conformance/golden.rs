@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tidings_contract::{Secret, Settings};
 
-use super::{Golden, Subject};
+use super::uploads::material;
+use super::{Golden, Subject, UploadCase};
 use crate::catalog::{is_of_type, message_types};
 use crate::providers::subjects;
 use crate::testing::{HttpRequest, HttpServer};
@@ -38,6 +39,10 @@ fn written(request: &HttpRequest) -> String {
     headers.into_iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\n")));
     let body = match serde_json::from_slice::<Value>(&request.body) {
         Ok(body) => serde_json::to_string_pretty(&body).expect("it was JSON"),
+        // A form with a file, as lines; its parts end with CR and LF.
+        Err(_) if request.header("content-type").is_some_and(|kind| kind.starts_with("multipart/")) => {
+            String::from_utf8_lossy(&request.body).replace("\r\n", "\n").trim_end().to_owned()
+        }
         // A form, one field a line.
         Err(_) => String::from_utf8_lossy(&request.body).replace('&', "\n&"),
     };
@@ -77,6 +82,19 @@ async fn sent(subject: &Subject, golden: &Golden) -> String {
     let token = subject.token.map(|case| Secret::new(case().token));
     let sealed: Vec<_> = secrets(subject, &url).into_iter().chain(token).collect();
     masked(text, golden, &sealed, &server.addr().to_string())
+}
+
+/// What goes out for one upload.
+async fn uploaded(subject: &Subject, case: &UploadCase) -> String {
+    let server = HttpServer::start(case.taken.clone()).await.expect("a free port");
+    let url = server.url("/in");
+    let token = subject.token.map(|case| Secret::new(case().token));
+    let given = subject.account(&url).upload(&material(case), case.kind, token.as_ref()).await;
+    assert!(given.is_ok_and(|given| given.is_ok()), "{} {} was not taken", subject.provider, case.name);
+    let sealed: Vec<_> = secrets(subject, &url).into_iter().chain(token).collect();
+    let requests: Vec<_> = server.requests().iter().map(written).collect();
+    let text = format!("# {}\n{}", case.page, requests.join("\n---\n"));
+    sealed.iter().fold(text, |text, secret| text.replace(secret.expose(), "***"))
 }
 
 /// The golden messages of every provider that calls anybody.
@@ -142,6 +160,9 @@ async fn every_kind_of_message_is_the_request_in_its_file() {
             }
             let file = home.join(format!("{}.http", golden.name));
             compare(&mut files, file, &sent(&subject, &golden).await);
+        }
+        for case in (subject.uploads)() {
+            compare(&mut files, home.join(format!("{}.http", case.name)), &uploaded(&subject, &case).await);
         }
     }
     let providers = fs::read_dir(folder()).expect("there are golden requests");

@@ -7,9 +7,10 @@ mod preview;
 mod secrets;
 mod smtp;
 mod subject;
+mod uploads;
 mod verdicts;
 
-pub(crate) use subject::{Golden, Partial, Subject, TokenCase};
+pub(crate) use subject::{Golden, MATERIAL, Partial, Subject, TokenCase, UploadCase};
 use tidings_contract::{Blame, Outcome};
 
 use crate::Registry;

@@ -39,6 +39,35 @@ pub(crate) struct Subject {
     pub(crate) derived: &'static [&'static str],
     /// One request for every kind of message.
     pub(crate) golden: fn() -> Vec<Golden>,
+    /// One upload for every kind of file, for suppliers that must have files before messages can refer to them.
+    pub(crate) uploads: fn() -> Vec<UploadCase>,
+}
+
+/// The material that contents of [`UploadCase`]s name.
+pub(crate) const MATERIAL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// A file that is uploaded, and a message that refers to it.
+pub(crate) struct UploadCase {
+    /// The name of the file with its golden request, without its end.
+    pub(crate) name: &'static str,
+    /// The vendor's page that the request was reviewed against.
+    pub(crate) page: &'static str,
+    /// As what it is uploaded.
+    pub(crate) kind: &'static str,
+    /// The material's name and media type.
+    pub(crate) file: (&'static str, &'static str),
+    /// A content that names [`MATERIAL`] once.
+    pub(crate) content: Value,
+    /// The answer with which the supplier takes it.
+    pub(crate) taken: HttpReply,
+    /// The id in it.
+    pub(crate) id: &'static str,
+    /// How long the vendor's page says it is good for.
+    pub(crate) good_for: Duration,
+    /// The answer about a file that is too large.
+    pub(crate) too_large: HttpReply,
+    /// The answer to a message whose id the supplier does not know.
+    pub(crate) gone: HttpReply,
 }
 
 /// One call with many recipients, and what comes of each.
@@ -102,6 +131,7 @@ impl Subject {
         token: None,
         derived: &[],
         golden: Vec::new,
+        uploads: Vec::new,
     };
 
     pub(super) fn account(&self, url: &str) -> Arc<dyn Channel> {

@@ -6,17 +6,18 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidings_contract::{
-    Call, Channel, FieldError, Material, Outcome, Provider, ProviderInfo, Reason, Receipt, ReceiptMark, Secret, Sent,
-    Settings, Target, Time, Token, Unsupported,
+    Call, Channel, FieldError, Material, MediaPlace, Outcome, Provider, ProviderInfo, Reason, Receipt, ReceiptMark,
+    Secret, Sent, Settings, Target, Time, Token, Unsupported, Uploaded,
 };
 
 use crate::SandboxInbox;
 use crate::batch::{self, Group, groups};
 use crate::catalog::dingtalk::WORK_KINDS;
-use crate::codes::DINGTALK;
+use crate::codes::{DINGTALK, is_invalid_media};
 use crate::company_app::CompanyApp;
-use crate::http::{HeaderMap, Method, header};
-use crate::json_api::{DEADLINE, ENDPOINT, TIMEOUT, Verdict, needed, needed_secret, no_token, refused};
+use crate::http::HeaderMap;
+use crate::json_api::{DEADLINE, ENDPOINT, GivenMedia, TIMEOUT, Verdict, needed, needed_secret, no_token, refused};
+use crate::media::places;
 use crate::message::build;
 use crate::multipart::form;
 
@@ -91,20 +92,26 @@ impl Channel for Account {
         }))
     }
 
-    async fn upload(&self, material: &Material, token: Option<&Secret>) -> Result<Result<String, Reason>, Unsupported> {
-        let Some(token) = token else { return Ok(Err(Reason::new(Token::INVALID, "no access token was given"))) };
-        let kind = match material.media_type.split('/').next() {
-            Some("image") => "image",
-            Some("video") => "video",
-            Some("audio") => "voice",
-            _ => "file",
-        };
+    fn media(&self, content: &Value) -> Vec<MediaPlace> {
+        places(WORK_KINDS, content)
+    }
+
+    fn media_gone(&self, reason: &Reason) -> bool {
+        is_invalid_media(reason)
+    }
+
+    async fn upload(
+        &self,
+        material: &Material,
+        kind: &str,
+        token: Option<&Secret>,
+    ) -> Result<Result<Uploaded, Outcome>, Unsupported> {
+        let Some(token) = token else { return Ok(Err(no_token())) };
         let url = self.0.api.url("/media/upload", &[("access_token", token.expose())]);
-        let (content_type, body) = form(&[("type", kind)], "media", material);
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        let sent = self.0.api.call(Method::POST, url, headers, body).await;
-        let read = |answer: &_| Verdict::accept::<Uploaded>(answer, Time(0), &DINGTALK);
-        Ok(self.0.api.settle_as(sent, Some(token), read).map(|uploaded| uploaded.media_id))
+        let read = |answer: &_| Verdict::accept::<GivenMedia>(answer, Time(0), &DINGTALK);
+        let sent =
+            self.0.api.upload(url, HeaderMap::new(), form(&[("type", kind)], "media", material), Some(token), read);
+        Ok(sent.await.map(|given| Uploaded { id: given.media_id, good_for: Uploaded::LONG }))
     }
 
     async fn ask_receipts(
@@ -129,12 +136,6 @@ impl Channel for Account {
         receipts.retain(asked);
         Ok(Ok(receipts))
     }
-}
-
-/// What the answer to an upload holds.
-#[derive(Deserialize)]
-struct Uploaded {
-    media_id: String,
 }
 
 /// What the answer to a notice holds.

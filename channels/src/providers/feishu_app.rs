@@ -8,17 +8,18 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tidings_contract::{
-    Blame, Call, Channel, FieldError, Material, Outcome, Provider, ProviderInfo, Reason, Secret, Sent, Settings,
-    Target, Time, Token, Unsupported,
+    Blame, Call, Channel, FieldError, Material, MediaPlace, Outcome, Provider, ProviderInfo, Reason, Secret, Sent,
+    Settings, Target, Time, Token, Unsupported, Uploaded,
 };
 
 use crate::SandboxInbox;
 use crate::catalog::feishu::APP_KINDS;
-use crate::codes::FEISHU;
-use crate::http::{Answer, HeaderMap, Method, each, header};
+use crate::codes::{FEISHU, is_invalid_key};
+use crate::http::{Answer, HeaderMap, Method, each};
 use crate::json_api::{
     Api, ApiSettings, DEADLINE, ENDPOINT, TIMEOUT, bearer, needed, needed_secret, no_token, read_coded, refused,
 };
+use crate::media::places;
 use crate::message::{build, post};
 use crate::multipart::form;
 use crate::reading::Reading;
@@ -33,7 +34,7 @@ static INFO: ProviderInfo = ProviderInfo {
     doc: "Sends messages of a Feishu application. Vendor's limits: 1,000 messages a minute and 50 a second, 5 a second for \
           each person or group.",
     source: "Feishu open platform: Sending messages; Structure of the content of messages; Recalling messages; Getting a \
-             tenant_access_token of an internal application; Server error codes",
+             tenant_access_token of an internal application; Uploading images; Uploading files; Server error codes",
     settings: &[
         needed("app_id", "The application's id (cli_…)."),
         needed_secret("app_secret", "The application's secret."),
@@ -102,19 +103,30 @@ impl Channel for Account {
         }))
     }
 
-    async fn upload(&self, material: &Material, token: Option<&Secret>) -> Result<Result<String, Reason>, Unsupported> {
-        let Some(token) = token else { return Ok(Err(Reason::new(Token::INVALID, "no access token was given"))) };
-        let (path, (content_type, body)) = if material.media_type.starts_with("image/") {
+    fn media(&self, content: &Value) -> Vec<MediaPlace> {
+        places(APP_KINDS, content)
+    }
+
+    fn media_gone(&self, reason: &Reason) -> bool {
+        is_invalid_key(reason)
+    }
+
+    async fn upload(
+        &self,
+        material: &Material,
+        kind: &str,
+        token: Option<&Secret>,
+    ) -> Result<Result<Uploaded, Outcome>, Unsupported> {
+        let Some(token) = token else { return Ok(Err(no_token())) };
+        let (path, form) = if kind == "image" {
             ("/open-apis/im/v1/images", form(&[("image_type", "message")], "image", material))
         } else {
             let texts = [("file_type", file_type(&material.name)), ("file_name", material.name.as_str())];
             ("/open-apis/im/v1/files", form(&texts, "file", material))
         };
-        let mut headers = bearer(token);
-        headers.insert(header::CONTENT_TYPE, content_type);
-        let sent = self.api.call(Method::POST, self.api.url(path, &[]), headers, body).await;
-        let uploaded = self.api.settle_as(sent, Some(token), |answer| accept::<Data<Uploaded>>(answer, Time(0)));
-        Ok(uploaded.map(|uploaded| uploaded.data.key))
+        let read = |answer: &_| accept::<Data<Key>>(answer, Time(0));
+        let uploaded = self.api.upload(self.api.url(path, &[]), bearer(token), form, Some(token), read).await;
+        Ok(uploaded.map(|uploaded| Uploaded { id: uploaded.data.key, good_for: Uploaded::LONG }))
     }
 }
 
@@ -136,7 +148,7 @@ struct Message {
 }
 
 #[derive(Deserialize)]
-struct Uploaded {
+struct Key {
     #[serde(alias = "image_key", alias = "file_key")]
     key: String,
 }

@@ -6,17 +6,18 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidings_contract::{
-    Blame, Call, Channel, FieldError, Material, Outcome, Provider, ProviderInfo, Reason, Secret, Sent, Settings,
-    Target, Time, Token, Unsupported,
+    Blame, Call, Channel, FieldError, Material, MediaPlace, Outcome, Provider, ProviderInfo, Reason, Secret, Sent,
+    Settings, Target, Time, Token, Unsupported, Uploaded,
 };
 
 use crate::SandboxInbox;
 use crate::batch::{self, Group, groups};
 use crate::catalog::wecom::APP_KINDS;
-use crate::codes::WECOM;
+use crate::codes::{WECOM, WECOM_MEDIA, is_invalid_media};
 use crate::company_app::CompanyApp;
-use crate::http::{Answer, HeaderMap, Method, header};
-use crate::json_api::{DEADLINE, ENDPOINT, TIMEOUT, Verdict, needed, needed_secret, no_token, refused};
+use crate::http::{Answer, HeaderMap};
+use crate::json_api::{DEADLINE, ENDPOINT, GivenMedia, TIMEOUT, Verdict, needed, needed_secret, no_token, refused};
+use crate::media::places;
 use crate::message::build;
 use crate::multipart::form;
 
@@ -84,27 +85,26 @@ impl Channel for Account {
         }))
     }
 
-    async fn upload(&self, material: &Material, token: Option<&Secret>) -> Result<Result<String, Reason>, Unsupported> {
-        let Some(token) = token else { return Ok(Err(Reason::new(Token::INVALID, "no access token was given"))) };
-        let kind = match material.media_type.split('/').next() {
-            Some("image") => "image",
-            Some("video") => "video",
-            _ if material.media_type == "audio/amr" => "voice",
-            _ => "file",
-        };
-        let url = self.0.api.url("/cgi-bin/media/upload", &[("access_token", token.expose()), ("type", kind)]);
-        let (content_type, body) = form(&[], "media", material);
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        let sent = self.0.api.call(Method::POST, url, headers, body).await;
-        let read = |answer: &_| Verdict::accept::<Uploaded>(answer, Time(0), &WECOM);
-        Ok(self.0.api.settle_as(sent, Some(token), read).map(|uploaded| uploaded.media_id))
+    fn media(&self, content: &Value) -> Vec<MediaPlace> {
+        places(APP_KINDS, content)
     }
-}
 
-/// What the answer to an upload holds.
-#[derive(Deserialize)]
-struct Uploaded {
-    media_id: String,
+    fn media_gone(&self, reason: &Reason) -> bool {
+        is_invalid_media(reason)
+    }
+
+    async fn upload(
+        &self,
+        material: &Material,
+        kind: &str,
+        token: Option<&Secret>,
+    ) -> Result<Result<Uploaded, Outcome>, Unsupported> {
+        let Some(token) = token else { return Ok(Err(no_token())) };
+        let url = self.0.api.url("/cgi-bin/media/upload", &[("access_token", token.expose()), ("type", kind)]);
+        let read = |answer: &_| Verdict::accept::<GivenMedia>(answer, Time(0), &WECOM);
+        let sent = self.0.api.upload(url, HeaderMap::new(), form(&[], "media", material), Some(token), read);
+        Ok(sent.await.map(|given| Uploaded { id: given.media_id, good_for: WECOM_MEDIA }))
+    }
 }
 
 /// What kind of recipient a name is.

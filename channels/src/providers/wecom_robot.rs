@@ -6,21 +6,22 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tidings_contract::{
-    Call, Channel, FieldError, Material, Outcome, Provider, ProviderInfo, Reason, Secret, Settings, Target, Time,
-    Unsupported,
+    Call, Channel, FieldError, Material, Materials, MediaPlace, Outcome, Provider, ProviderInfo, Reason, Secret,
+    Settings, Target, Time, Unsupported, Uploaded, material_in,
 };
 
 use crate::SandboxInbox;
 use crate::catalog::wecom::ROBOT_KINDS;
-use crate::codes::WECOM;
-use crate::http::{HeaderMap, Method, each, header};
-use crate::json_api::{Api, ApiSettings, DEADLINE, ENDPOINT, TIMEOUT, Verdict, needed_secret, refused};
+use crate::codes::{WECOM, WECOM_MEDIA, is_invalid_media};
+use crate::http::{HeaderMap, each};
+use crate::json_api::{Api, ApiSettings, DEADLINE, ENDPOINT, GivenMedia, TIMEOUT, Verdict, needed_secret, refused};
+use crate::media::places;
 use crate::message::build;
 use crate::multipart::form;
 use crate::reading::Reading;
+use crate::show;
 
 static INFO: ProviderInfo = ProviderInfo {
     name: "wecom_robot",
@@ -70,29 +71,37 @@ impl Provider for WecomRobot {
 #[async_trait]
 impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
-        each(call, |target| self.one(call.at, target)).await
+        each(call, |target| self.one(call.at, target, call.materials.as_deref())).await
     }
 
-    async fn upload(&self, material: &Material, _: Option<&Secret>) -> Result<Result<String, Reason>, Unsupported> {
-        let kind = if material.media_type == "audio/amr" { "voice" } else { "file" };
+    fn media(&self, content: &Value) -> Vec<MediaPlace> {
+        places(ROBOT_KINDS, content)
+    }
+
+    fn media_gone(&self, reason: &Reason) -> bool {
+        is_invalid_media(reason)
+    }
+
+    async fn upload(
+        &self,
+        material: &Material,
+        kind: &str,
+        _: Option<&Secret>,
+    ) -> Result<Result<Uploaded, Outcome>, Unsupported> {
         let url = self.api.url("/cgi-bin/webhook/upload_media", &[("key", self.key.expose()), ("type", kind)]);
-        let (content_type, body) = form(&[], "media", material);
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        let sent = self.api.call(Method::POST, url, headers, body).await;
-        let read = |answer: &_| Verdict::accept::<Uploaded>(answer, Time(0), &WECOM);
-        Ok(self.api.settle_as(sent, None, read).map(|uploaded| uploaded.media_id))
+        let read = |answer: &_| Verdict::accept::<GivenMedia>(answer, Time(0), &WECOM);
+        let sent = self.api.upload(url, HeaderMap::new(), form(&[], "media", material), None, read).await;
+        Ok(sent.map(|given| Uploaded { id: given.media_id, good_for: WECOM_MEDIA }))
     }
-}
-
-/// What the answer to an upload holds.
-#[derive(Deserialize)]
-struct Uploaded {
-    media_id: String,
 }
 
 impl Account {
-    async fn one(&self, at: Time, target: &Target) -> Outcome {
-        let body = match body(&target.content) {
+    async fn one(&self, at: Time, target: &Target, materials: Option<&dyn Materials>) -> Outcome {
+        let picture = match picture(&target.content, materials).await {
+            Ok(picture) => picture,
+            Err(outcome) => return outcome,
+        };
+        let body = match body(&target.content, picture) {
             Ok(body) => body,
             Err(detail) => return refused(detail),
         };
@@ -105,28 +114,49 @@ impl Account {
     }
 }
 
+/// The picture of an image that is named as a material: it goes out in the message itself, not by an id.
+async fn picture(content: &Value, materials: Option<&dyn Materials>) -> Result<Option<Arc<Material>>, Outcome> {
+    let named = content.get("base64").and_then(Value::as_str).and_then(material_in);
+    let Some(id) = named.filter(|_| content.get("type").is_some_and(|kind| kind == "image")) else { return Ok(None) };
+    let id = id.map_err(|detail| refused(format!("base64 {detail}")))?;
+    if show::is_on() {
+        // A preview fetches nothing.
+        let bytes = b"(read when the message is sent)".as_slice().into();
+        return Ok(Some(Arc::new(Material { name: id, media_type: "image/png".to_owned(), bytes })));
+    }
+    let materials = materials.ok_or_else(|| refused("base64 names a material, and there are none here"))?;
+    materials.get(&id).await.map(Some)
+}
+
 /// The vendor's message out of our content.
-fn body(content: &Value) -> Result<Value, String> {
+fn body(content: &Value, picture: Option<Arc<Material>>) -> Result<Value, String> {
     let (kind, mut part) = build(ROBOT_KINDS, content)?;
-    let part = match kind.vendors {
-        "template_card" => part.remove("card").unwrap_or_default(),
-        "image" => {
-            // The vendor wants the hash of the picture itself beside it.
+    let part = match (kind.vendors, picture) {
+        ("template_card", _) => part.remove("card").unwrap_or_default(),
+        ("image", Some(picture)) => image(STANDARD.encode(&picture.bytes), &picture.bytes),
+        ("image", None) => {
             let base64: String =
                 part["base64"].as_str().unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
             let bytes = STANDARD.decode(&base64).map_err(|_| "base64 is not base64".to_owned())?;
-            let md5: String = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            json!({"base64": base64, "md5": md5})
+            image(base64, &bytes)
         }
         _ => part.into(),
     };
     Ok(json!({"msgtype": kind.vendors, kind.vendors: part}))
 }
 
+/// The vendor wants the hash of the picture itself beside it.
+fn image(base64: String, bytes: &[u8]) -> Value {
+    let md5: String = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"base64": base64, "md5": md5})
+}
+
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::conformance::{Golden, Subject};
+    use crate::conformance::{Golden, MATERIAL, Subject, UploadCase};
     use crate::golden::{Trial, coded};
     use crate::testing::{HttpReply, HttpServer};
 
@@ -164,6 +194,29 @@ pub(super) mod tests {
                         ("template_card", json!({"type": "template_card", "card": card})),
                     ],
                 )
+            },
+            uploads: || {
+                let case = |name, kind, file| UploadCase {
+                    name,
+                    page: "WeCom developer centre: Group robots (document 91770)",
+                    kind,
+                    file,
+                    content: json!({"type": kind, "media_id": format!("material:{MATERIAL}")}),
+                    taken: HttpReply::json(
+                        200,
+                        &json!({"errcode": 0, "errmsg": "ok", "type": kind, "media_id": "1G6nrLmr5EC3M",
+                        "created_at": "1380000000"}),
+                    ),
+                    id: "1G6nrLmr5EC3M",
+                    // The page says: three days.
+                    good_for: Duration::from_secs(3 * 86_400),
+                    too_large: HttpReply::json(200, &json!({"errcode": 40_006, "errmsg": "invalid file size"})),
+                    gone: HttpReply::json(200, &json!({"errcode": 40_007, "errmsg": "invalid media_id"})),
+                };
+                vec![
+                    case("upload_file", "file", ("terms.pdf", "application/pdf")),
+                    case("upload_voice", "voice", ("a.amr", "audio/amr")),
+                ]
             },
             ..Subject::HTTP
         })
@@ -213,27 +266,35 @@ pub(super) mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_file_is_uploaded_as_a_form_and_its_media_id_comes_back() {
-        let server = HttpServer::start(HttpReply::json(
-            200,
-            &json!({"errcode": 0, "errmsg": "ok", "type": "file", "media_id": "1G6nrLmr5", "created_at": "1380000000"}),
-        ));
-        let server = server.await.expect("a free port");
-        let account = trial().account(&server);
-        let material =
-            Material { name: "a.txt".into(), media_type: "text/plain".into(), bytes: Arc::from(&b"hello"[..]) };
-        assert_eq!(account.upload(&material, None).await, Ok(Ok("1G6nrLmr5".to_owned())));
-        let request = &server.requests()[0];
-        assert_eq!(request.method, "POST");
-        let key = "693axxx6-7aoc-4bc4-97a0-0ec2sifa5aaa";
-        assert_eq!(request.target, format!("/cgi-bin/webhook/upload_media?key={key}&type=file"));
-        assert!(request.header("content-type").is_some_and(|kind| kind.starts_with("multipart/form-data; boundary=")));
-        let body = String::from_utf8_lossy(&request.body);
-        assert!(body.contains("name=\"media\"; filename=\"a.txt\"; filelength=5\r\n"), "{body}");
+    #[derive(Debug)]
+    struct Shelf;
 
-        server.set(HttpReply::json(200, &json!({"errcode": 40_006, "errmsg": "too large"})));
-        let refused = account.upload(&material, None).await;
-        assert_eq!(refused, Ok(Err(Reason::new("errcode_40006", "too large"))));
+    #[async_trait]
+    impl Materials for Shelf {
+        async fn get(&self, id: &str) -> Result<Arc<Material>, Outcome> {
+            assert_eq!(id, MATERIAL);
+            let bytes = Arc::from(&b"hello"[..]);
+            Ok(Arc::new(Material { name: "a.png".into(), media_type: "image/png".into(), bytes }))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_picture_that_is_a_material_goes_out_in_the_message() {
+        let server = HttpServer::start(fine()).await.expect("a free port");
+        let account = trial().account(&server);
+        let named = |base64: &str| {
+            let mut call = crate::testing::call(&["ops"], json!({"type": "image", "base64": base64}));
+            call.materials = Some(Arc::new(Shelf));
+            call
+        };
+        let outcomes = account.send(&named(&format!("material:{MATERIAL}"))).await;
+        assert_eq!(outcomes, [Outcome::Delivered { provider_id: None }]);
+        let image = json!({"base64": "aGVsbG8=", "md5": "5d41402abc4b2a76b9719d911017c592"});
+        assert_eq!(server.requests()[0].json(), json!({"msgtype": "image", "image": image}));
+        let outcomes = account.send(&named("material:a.png")).await;
+        assert_eq!(outcomes, [refused("base64 must be material: and the id of a material")]);
+        let homeless = Call { materials: None, ..named(&format!("material:{MATERIAL}")) };
+        assert_eq!(account.send(&homeless).await, [refused("base64 names a material, and there are none here")]);
+        assert_eq!(server.count(), 1);
     }
 }

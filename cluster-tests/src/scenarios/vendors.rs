@@ -21,6 +21,9 @@ const EXCUSED: &[(&str, &str)] = &[("sandbox", "sends nothing: it is the inbox o
 /// Most access tokens of an account: one for the cluster, and one more if the node that fetched it died before it told.
 const MOST_TOKENS: u64 = 2;
 
+/// Most uploads of a file to an account: one for the cluster, and one more if the node that uploaded died before it told.
+const MOST_UPLOADS: u64 = 2;
+
 /// What `GET /v1/providers` says.
 #[derive(Debug, Deserialize)]
 struct BuiltIn {
@@ -64,6 +67,8 @@ struct Letter<'a> {
     entry: &'a Entry,
     template: String,
     mark: String,
+    /// The id of its own material, if it has one.
+    file: Option<String>,
 }
 
 /// Runs it with three nodes.
@@ -76,10 +81,10 @@ pub async fn run() -> Proof<Report> {
     let mut cluster = Cluster::start(&Shape::full(3, 8)).await?;
     let built_in: BuiltIn = cluster.ask("/v1/providers").await?;
     let double = Double::start(cluster.dir()).await?;
-    let entries = entries(&double, &material(&cluster).await?)?;
+    let entries = entries(&double, &material(&cluster, "terms").await?)?;
     let types = covered(&cluster, &built_in, &entries).await?;
     teach(&cluster, &built_in, &entries, &double).await?;
-    let letters = letters(&entries);
+    let letters = letters(&cluster, &entries).await?;
     let (first, second) = letters.split_at(letters.len() / 2);
     let mut sent = Vec::new();
     for letter in first {
@@ -192,10 +197,10 @@ async fn teach(cluster: &Cluster, built_in: &BuiltIn, entries: &[Entry], double:
     Ok(())
 }
 
-/// Puts a file that a mail takes with it, and gives its id.
-async fn material(cluster: &Cluster) -> Proof<String> {
-    let url = format!("{}/v1/materials?name=terms.json", cluster.url(0));
-    let answer = cluster.admin.send(Method::POST, &url, &json!({"terms": "none"})).await?;
+/// Puts a file that says `what` and is called so, and gives its id.
+async fn material(cluster: &Cluster, what: &str) -> Proof<String> {
+    let url = format!("{}/v1/materials?name={what}.json", cluster.url(0));
+    let answer = cluster.admin.send(Method::POST, &url, &json!({"says": what})).await?;
     let material: Value = answer.expect_status(201).when("putting a material")?.json()?;
     material["id"].as_str().map(str::to_owned).when("reading a material's id")
 }
@@ -206,17 +211,23 @@ async fn put(cluster: &Cluster, what: &str, name: &str, body: &Value) -> Proof {
     answer.expect_status(200).when(format!("putting {what}/{name}")).map(|_| ())
 }
 
-fn letters(entries: &[Entry]) -> Vec<Letter<'_>> {
-    let all = entries.iter().flat_map(|entry| entry.messages.keys().map(move |kind| (entry, entry.template(kind))));
-    let marked = |(n, (entry, template))| Letter { entry, template, mark: format!("{MARK}{n:04}") };
-    all.enumerate().map(marked).collect()
+async fn letters<'a>(cluster: &Cluster, entries: &'a [Entry]) -> Proof<Vec<Letter<'a>>> {
+    let all = entries.iter().flat_map(|entry| entry.messages.keys().map(move |kind| (entry, kind)));
+    let mut letters = Vec::new();
+    for (n, (entry, kind)) in all.enumerate() {
+        let mark = format!("{MARK}{n:04}");
+        let file = if entry.has_file(kind) { Some(material(cluster, &mark).await?) } else { None };
+        letters.push(Letter { entry, template: entry.template(kind), mark, file });
+    }
+    Ok(letters)
 }
 
 /// Sends one message, again with the same key until all of its recipients are accepted.
 async fn send(cluster: &Cluster, letter: &Letter<'_>) -> Proof<Vec<Sent>> {
     let to: Vec<_> = letter.entry.recipients().iter().map(|to| json!({ "to": to })).collect();
     let count = to.len();
-    let body = json!({"template": letter.template, "to": to, "variables": {"n": letter.mark}}).to_string();
+    let variables = json!({"n": letter.mark, "file": letter.file});
+    let body = json!({"template": letter.template, "to": to, "variables": variables}).to_string();
     let mut turn = 0;
     let answer: Value = eventually("a message is accepted", PATIENCE, || {
         turn += 1;
@@ -274,6 +285,7 @@ impl Found {
         report.line("copies", self.copies);
         report.line("calls at the double", seen.calls.values().sum::<u64>());
         report.line("access tokens given", list(&seen.tokens));
+        report.line("materials uploaded, each once or twice", seen.uploads.len());
         for (name, why) in EXCUSED {
             report.line(format!("excused: {name}"), why);
         }
@@ -300,6 +312,8 @@ fn judge(sent: &[Sent], traces: &[Value], seen: &Seen) -> Proof<Found> {
     }
     let many = seen.tokens.iter().filter(|(_, count)| **count > MOST_TOKENS);
     faults.extend(many.map(|(account, count)| format!("{account} was given {count} access tokens")));
+    let many = seen.uploads.iter().filter(|(_, count)| **count > MOST_UPLOADS);
+    faults.extend(many.map(|(name, count)| format!("{name} was uploaded {count} times")));
     let strange = seen.given.iter().filter(|given| !sent.iter().any(|one| is_of(given, one)));
     faults.extend(strange.map(|given| format!("never sent, arrived: {given:?}")));
     if faults.is_empty() { Ok(found) } else { Err(Failure::new(faults.join("\n  "))) }

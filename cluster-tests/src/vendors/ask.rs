@@ -24,6 +24,10 @@ pub(super) struct Desk {
     last: AtomicU64,
     /// Tokens that were given, by account.
     pub(super) tokens: Mutex<BTreeMap<String, Vec<String>>>,
+    /// Ids of files that were given, by account.
+    pub(super) files: Mutex<BTreeMap<String, Vec<String>>>,
+    /// How often each file was uploaded, by account, kind and name.
+    pub(super) uploads: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Desk {

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::ask::{Ask, Reply, Taken, hmac_sha256, needs, text};
+use super::files;
 use crate::receiver::sign;
 
 /// A robot of a DingTalk group: signed with secret and time. The vendor gives no id.
@@ -25,6 +26,9 @@ pub(super) fn dingtalk_work(ask: &Ask<'_>) -> Taken {
         return get_token(ask, ["appkey", "app_key"], ["appsecret", "app_secret"]);
     }
     ask.knows(&ask.param("access_token")?)?;
+    if ask.path == "/media/upload" {
+        return files::media(ask, &ask.text_of_form("type")?);
+    }
     let body = ask.json()?;
     if ask.path == "/topapi/message/corpconversation/getsendresult" {
         needs(body["task_id"].is_u64(), "task_id is missing")?;
@@ -32,6 +36,7 @@ pub(super) fn dingtalk_work(ask: &Ask<'_>) -> Taken {
     }
     ask.at("/topapi/message/corpconversation/asyncsend_v2")?;
     let message = &body["msg"];
+    ask.knows_files(message)?;
     needs(message[text(message, "msgtype")?].is_object(), "the message is missing")?;
     let people: Vec<_> = text(&body, "userid_list")?.split(',').map(str::to_owned).collect();
     let id = ask.desk.next();
@@ -63,6 +68,12 @@ pub(super) fn feishu_robot(ask: &Ask<'_>) -> Taken {
 
 /// Messages of a Feishu application, whose content is a text that holds JSON.
 pub(super) fn feishu_app(ask: &Ask<'_>) -> Taken {
+    for (path, field) in [("/open-apis/im/v1/images", "image"), ("/open-apis/im/v1/files", "file")] {
+        if ask.path == path {
+            ask.knows(ask.bearer()?)?;
+            return files::feishu(ask, field);
+        }
+    }
     let body = ask.json()?;
     if ask.path == "/open-apis/auth/v3/tenant_access_token/internal" {
         needs(text(&body, "app_secret")? == ask.setting("app_secret"), "the secret is another's")?;
@@ -74,7 +85,8 @@ pub(super) fn feishu_app(ask: &Ask<'_>) -> Taken {
     needs(ask.param("receive_id_type")? == "open_id", "it is another kind of id")?;
     text(&body, "msg_type")?;
     let content: Result<serde_json::Value, _> = serde_json::from_str(&text(&body, "content")?);
-    needs(content.is_ok_and(|content| content.is_object()), "content does not hold an object")?;
+    let content = content.ok().filter(serde_json::Value::is_object).ok_or("content does not hold an object")?;
+    ask.knows_files(&content)?;
     let id = ask.id("om_");
     let given = ask.give_all(&[text(&body, "receive_id")?], &id)?;
     Ok(Reply::json(&json!({"code": 0, "msg": "success", "data": {"message_id": id}}), given))
@@ -82,9 +94,13 @@ pub(super) fn feishu_app(ask: &Ask<'_>) -> Taken {
 
 /// A robot of a WeCom group. The vendor gives no id.
 pub(super) fn wecom_robot(ask: &Ask<'_>) -> Taken {
-    ask.at("/cgi-bin/webhook/send")?;
     needs(ask.param("key")? == ask.setting("key"), "the robot is another")?;
+    if ask.path == "/cgi-bin/webhook/upload_media" {
+        return files::media(ask, &ask.param("type")?);
+    }
+    ask.at("/cgi-bin/webhook/send")?;
     let body = ask.json()?;
+    ask.knows_files(&body)?;
     needs(body[text(&body, "msgtype")?].is_object(), "the message is missing")?;
     Ok(Reply::json(&json!({"errcode": 0, "errmsg": "ok"}), ask.give_robot()?))
 }
@@ -94,9 +110,13 @@ pub(super) fn wecom_app(ask: &Ask<'_>) -> Taken {
     if ask.path == "/cgi-bin/gettoken" {
         return get_token(ask, ["corpid", "corp_id"], ["corpsecret", "corp_secret"]);
     }
-    ask.at("/cgi-bin/message/send")?;
     ask.knows(&ask.param("access_token")?)?;
+    if ask.path == "/cgi-bin/media/upload" {
+        return files::media(ask, &ask.param("type")?);
+    }
+    ask.at("/cgi-bin/message/send")?;
     let body = ask.json()?;
+    ask.knows_files(&body)?;
     needs(body[text(&body, "msgtype")?].is_object(), "the message is missing")?;
     needs(body["agentid"].is_u64(), "agentid is missing")?;
     let people: Vec<_> = text(&body, "touser")?.split('|').map(str::to_owned).collect();

@@ -3,6 +3,7 @@
 
 mod ask;
 mod chat;
+mod files;
 mod mail;
 mod push;
 mod serve;
@@ -60,6 +61,9 @@ pub struct Seen {
     pub calls: BTreeMap<String, u64>,
     /// Access tokens given, by account.
     pub tokens: BTreeMap<String, u64>,
+    /// Files taken, by account, kind and name.
+    #[serde(default)]
+    pub uploads: BTreeMap<String, u64>,
     /// Messages taken.
     pub given: Vec<Given>,
     /// Calls that no vendor would have taken, and why.

@@ -58,7 +58,7 @@ impl House {
     fn report(&self) -> Seen {
         let tokens = self.desk.tokens.lock();
         let tokens = tokens.iter().map(|(account, given)| (account.clone(), given.len() as u64)).collect();
-        Seen { tokens, ..self.seen.lock().clone() }
+        Seen { tokens, uploads: self.desk.uploads.lock().clone(), ..self.seen.lock().clone() }
     }
 }
 

@@ -26,7 +26,8 @@ pub struct Entry {
     /// What differs from the provider's example; `null` takes a setting away.
     #[serde(default)]
     pub settings: Map<String, Value>,
-    /// A content for each type of message; `{{ n }}` in it becomes the message's mark.
+    /// A content for each type of message; `{{ n }}` in it becomes the message's mark, `{{ file }}` the id of a material whose
+    /// bytes hold the mark.
     pub messages: BTreeMap<String, Value>,
 }
 
@@ -57,6 +58,11 @@ impl Entry {
         settings.extend(self.settings.clone());
         settings.retain(|_, value| !value.is_null());
         Role { provider: self.provider.clone(), settings: settings.into() }
+    }
+
+    /// Whether a message of that type has a material of its own.
+    pub fn has_file(&self, kind: &str) -> bool {
+        self.messages.get(kind).is_some_and(|content| content.to_string().contains("{{ file }}"))
     }
 
     /// The recipients: the account itself where none are named.

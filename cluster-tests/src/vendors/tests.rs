@@ -110,8 +110,39 @@ fn every_content_bears_the_mark_and_no_name_stands_twice() {
     let mut names = BTreeSet::new();
     for entry in &entries {
         for (kind, content) in &entry.messages {
-            assert!(content.to_string().contains("{{ n }}"), "{} {kind}", entry.name);
+            let marked = content.to_string().contains("{{ n }}") || entry.has_file(kind);
+            assert!(marked, "{} {kind}", entry.name);
             assert!(names.insert(entry.template(kind)), "{} {kind}", entry.name);
         }
     }
+}
+
+#[test]
+fn a_file_is_taken_before_a_message_may_refer_to_it() {
+    let desk = Desk::default();
+    let settings = json!({"key": "k"});
+    let form = |bytes: &str| {
+        format!(
+            "--b\r\nContent-Disposition: form-data; name=\"media\"; filename=\"a.txt\"; filelength=8\r\n\
+             Content-Type: text/plain\r\n\r\n{bytes}\r\n--b--\r\n"
+        )
+    };
+    let headers = [("content-type", "multipart/form-data; boundary=b")];
+    let upload = |body: String| {
+        let (path, query) = ("/cgi-bin/webhook/upload_media", "key=k&type=file");
+        made(&desk, &Call { provider: "wecom_robot", settings: settings.clone(), path, query, headers: &headers, body })
+    };
+    assert_eq!(upload(form("five!")).err().as_deref(), Some("the file is too small"));
+    assert_eq!(upload("--b--".to_owned()).err().as_deref(), Some("the form has no media"));
+    let given: Value = serde_json::from_str(&upload(form("MARK0001")).expect("it is taken").body).expect("it is JSON");
+    let id = given["media_id"].as_str().expect("an id");
+    assert_eq!(desk.uploads.lock().get("one file a.txt"), Some(&1));
+    let message = |id: &str| {
+        let body = json!({"msgtype": "file", "file": {"media_id": id}}).to_string();
+        let (path, query) = ("/cgi-bin/webhook/send", "key=k");
+        made(&desk, &Call { provider: "wecom_robot", settings: settings.clone(), path, query, headers: &[], body })
+    };
+    assert_eq!(message(id).expect("it is taken").given[0].mark, "MARK0001");
+    assert!(message("file-MARK0001-7").is_err_and(|words| words.contains("was never given")));
+    assert!(message("material:MARK0001").is_err_and(|words| words.contains("by its own id")));
 }

@@ -5,10 +5,8 @@ use std::time::Duration;
 use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 use tidings_machine::control::{self, Action, Material, Refusal};
@@ -18,8 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::asked::Asked;
 use super::refused;
 use crate::app::{App, Shared};
+use crate::arriving::{Arrived, arrive};
 use crate::auth::{Admin, Viewer};
-use crate::materials::id_of;
 use crate::problem::{Code, Problem};
 
 /// Longest time a material may take to arrive.
@@ -32,8 +30,21 @@ const NAME_LIMIT: usize = 128;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Named {
-    /// The file's name.
-    name: String,
+    /// The file's name. Without it a form says so.
+    name: Option<String>,
+}
+
+/// A material in a form.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "it is the form's description; the form is read field by field")]
+pub(crate) struct MaterialForm {
+    /// The bytes, with a file name and a media type of their own.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+    /// What it is called, instead of the file's name.
+    name: Option<String>,
+    /// Its media type, instead of that of the part.
+    media_type: Option<String>,
 }
 
 /// A material.
@@ -70,9 +81,10 @@ fn unknown(id: &str) -> Problem {
     Problem::new(Code::NotFound, format!("there is no material {id:?}"))
 }
 
-/// Keeps a file: its bytes are the body, its media type the `Content-Type`. The same bytes are the same material.
+/// Keeps a file. Its bytes are the body and its media type the `Content-Type`, or both stand in a form (`file`, `name`,
+/// `media_type`). The same bytes are the same material.
 #[utoipa::path(post, path = "/v1/materials", tag = "content", params(Named),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content((Vec<u8> = "application/octet-stream"), (MaterialForm = "multipart/form-data"))),
     responses((status = 201, body = MaterialShape), (status = "default", body = crate::problem::Body)))]
 pub(crate) async fn post_material(
     State(app): State<Shared>,
@@ -80,25 +92,22 @@ pub(crate) async fn post_material(
     Asked(named): Asked<Named>,
     request: Request,
 ) -> Result<(StatusCode, Answer<MaterialShape>), Problem> {
-    let name = named.name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > NAME_LIMIT || name.chars().any(|c| c.is_control() || "/\\".contains(c))
-    {
-        return Err(Problem::field("name", "must be 1 to 128 characters, none of them a slash or a control character"));
-    }
-    let media_type = media_type(request.headers())?;
+    let given = named.name.as_deref().map(name).transpose()?;
     let _room = app
         .shelf
         .coming_in
         .try_acquire()
         .map_err(|_| Problem::new(Code::Full, "as many materials as may are coming in at this node already"))?;
-    let bytes = read(&app, request).await?;
-    if bytes.is_empty() {
-        return Err(Problem::field("body", "is empty; send the bytes of the file"));
-    }
-    let id = id_of(&bytes);
-    let chunks = app.keep_bytes(&id, &bytes).await?;
-    let length = bytes.len() as u64;
-    let material = Material { name, media_type, bytes: length, chunks, created_at: Time(0), created_by: String::new() };
+    let arriving = tokio::time::timeout(ARRIVAL, arrive(request, app.limits().max_material_bytes));
+    let slow = |_| Problem::new(Code::SlowBody, format!("the body took longer than {} s", ARRIVAL.as_secs()));
+    let Arrived { id, pieces, bytes, name: in_form, media_type } = arriving.await.map_err(slow)??;
+    let name = match given {
+        Some(given) => given,
+        None => name(&in_form.unwrap_or_default())?,
+    };
+    let chunks = app.keep_bytes(&id, pieces).await?;
+    let bytes = bytes as u64;
+    let material = Material { name, media_type, bytes, chunks, created_at: Time(0), created_by: String::new() };
     let action = Action::PutMaterial { id: id.clone(), material: Box::new(material) };
     match app.ledger.change(&caller.key_id, action).await? {
         control::Answer::Refused(refusal) => Err(refused(refusal)),
@@ -106,31 +115,13 @@ pub(crate) async fn post_material(
     }
 }
 
-/// The media type, in lower case and without parameters.
-fn media_type(headers: &HeaderMap) -> Result<String, Problem> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let plain = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let token =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
-    let fits = plain.split_once('/').is_some_and(|(kind, sub)| token(kind) && token(sub) && kind != "multipart");
-    if fits && plain.len() <= 128 {
-        return Ok(plain);
+fn name(given: &str) -> Result<String, Problem> {
+    let name = given.trim();
+    let fits = |c: char| !c.is_control() && !"/\\".contains(c);
+    if name.is_empty() || name.chars().count() > NAME_LIMIT || !name.chars().all(fits) {
+        return Err(Problem::field("name", "must be 1 to 128 characters, none of them a slash or a control character"));
     }
-    let detail = format!("Content-Type must be the file's media type, like image/png; it is {given:?}");
-    Err(Problem::new(Code::UnsupportedMediaType, detail))
-}
-
-async fn read(app: &App, request: Request) -> Result<Bytes, Problem> {
-    let limit = app.limits().max_material_bytes;
-    let body = Limited::new(request.into_body(), limit).collect();
-    match tokio::time::timeout(ARRIVAL, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Problem::new(Code::BodyTooLarge, format!("the material is larger than {limit} bytes")))
-        }
-        Ok(Err(error)) => Err(Problem::field("body", format!("broke off: {error}"))),
-        Err(_) => Err(Problem::new(Code::SlowBody, format!("the body took longer than {} s", ARRIVAL.as_secs()))),
-    }
+    Ok(name.to_owned())
 }
 
 async fn known(app: &App, id: &str) -> Result<MaterialShape, Problem> {

@@ -22,6 +22,7 @@ const LIST: &[Column] = &[
 
 /// Media types by the end of a file's name (IANA: Media types).
 const TYPES: &[(&str, &str)] = &[
+    ("amr", "audio/amr"),
     ("csv", "text/csv"),
     ("docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
     ("gif", "image/gif"),
@@ -55,6 +56,7 @@ pub(super) enum Material {
         output: Option<PathBuf>,
     },
     /// Put a file into the cluster; its id is the SHA-256 of its bytes
+    #[command(visible_alias = "add")]
     Put {
         /// The file
         file: PathBuf,

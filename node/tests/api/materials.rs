@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidings_channels::http::{HeaderValue, Url};
-use tidings_channels::testing::{SmtpScript, SmtpServer};
+use tidings_channels::testing::{HttpReply, HttpRequest, HttpServer, SmtpScript, SmtpServer};
 use tidings_contract::Secret;
 
 use crate::lone::{Lone, client};
@@ -100,5 +100,119 @@ async fn a_material_goes_with_a_mail_and_stays_while_a_template_names_it() {
     assert_eq!(node.delete(&path).await.problem(409), "conflict");
     assert_eq!(node.delete("/v1/templates/terms").await.status, 204);
     assert_eq!(node.delete(&path).await.status, 204);
+    node.stop().await;
+}
+
+/// A form with these parts: head and body of each.
+fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut form = Vec::new();
+    for (head, body) in parts {
+        form.extend_from_slice(format!("--b0undary\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes());
+        form.extend_from_slice(body);
+        form.extend_from_slice(b"\r\n");
+    }
+    form.extend_from_slice(b"--b0undary--\r\n");
+    form
+}
+
+async fn put_form(node: &Lone, query: &str, form: Vec<u8>) -> (u16, Value) {
+    let url: Url = format!("http://{}/v1/materials{query}", node.running.api_addr).parse().expect("a URL");
+    let kind = HeaderValue::from_static("multipart/form-data; boundary=b0undary");
+    let answer = client().upload(url, Some(&Secret::new(node.key.as_str())), kind, form.into()).await;
+    let answer = answer.expect("the node answers");
+    (answer.status, answer.json().expect("JSON"))
+}
+
+#[tokio::test]
+async fn a_form_brings_the_file_with_its_name_and_type() {
+    let node = Lone::start().await;
+    let bytes: Vec<u8> = (0..250_000_u32).map(|n| (n % 251) as u8).collect();
+    let head = "name=\"file\"; filename=\"terms.pdf\"\r\nContent-Type: application/pdf";
+    let (status, material) = put_form(&node, "", form(&[(head, &bytes)])).await;
+    let told = (&material["name"], &material["media_type"], &material["bytes"]);
+    assert_eq!((status, told), (201, (&json!("terms.pdf"), &json!("application/pdf"), &json!(250_000))), "{material}");
+    let id = material["id"].as_str().expect("an id");
+    assert_eq!(content(&node, id).await.1, bytes);
+    // The same bytes are the same material, whichever way they come and whatever they are called.
+    let (_, raw) = put(&node, "terms.pdf", "application/pdf", &bytes).await;
+    assert_eq!(raw["id"], id);
+    let parts: [(&str, &[u8]); 3] =
+        [("name=\"name\"", b"a.bin"), (head, &bytes), ("name=\"media_type\"", b"image/png")];
+    let (_, named) = put_form(&node, "", form(&parts)).await;
+    assert_eq!(
+        (&named["id"], &named["name"], &named["media_type"]),
+        (&json!(id), &json!("a.bin"), &json!("image/png"))
+    );
+    let (_, asked) = put_form(&node, "?name=b.bin", form(&parts)).await;
+    assert_eq!(asked["name"], "b.bin");
+    assert_eq!(node.get("/v1/materials").await.expect(200)["materials"].as_array().map(Vec::len), Some(1));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_no_form_can_bring_is_refused_by_the_name_of_its_field() {
+    let node = Lone::with(|config| config.intake.max_material_bytes = 1_024).await;
+    let file = "name=\"file\"; filename=\"a.txt\"";
+    let cases: [(&[(&str, &[u8])], u16, &str); 6] = [
+        (&[("name=\"name\"", b"a")], 422, "invalid_request"),
+        (&[(file, b"")], 422, "invalid_request"),
+        (&[(file, &[7; 1_025])], 413, "body_too_large"),
+        (&[(file, &[7; 200_000])], 413, "body_too_large"),
+        (&[(file, b"x"), ("name=\"kind\"", b"a")], 422, "unknown_field"),
+        (&[("name=\"file\"", b"x")], 422, "invalid_request"),
+    ];
+    for (parts, status, code) in cases {
+        let (_, problem) = put_form(&node, "", form(parts)).await;
+        assert_eq!(problem["code"], code, "{status} {problem}");
+    }
+    let (_, broken) = put_form(&node, "", b"--b0undary\r\nContent-Disp".to_vec()).await;
+    assert_eq!(broken["code"], "invalid_request", "{broken}");
+    assert_eq!(node.get("/v1/materials").await.expect(200)["materials"], json!([]));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_supplier_gets_a_file_once_and_again_when_it_does_not_know_it() {
+    let node = Lone::start().await;
+    // One answer for uploads and messages alike.
+    let fine = |id: &str| HttpReply::json(200, &json!({"errcode": 0, "errmsg": "ok", "media_id": id}));
+    let server = HttpServer::start(fine("m1")).await.expect("a free port");
+    let settings = json!({"key": "693a91f6-7aoc", "endpoint": server.url("").trim_end_matches('/')});
+    node.put("/v1/accounts/ops", json!({"provider": "wecom_robot", "settings": settings})).await.expect(200);
+    let (_, material) = put(&node, "terms.pdf", "application/pdf", b"%PDF-1.7").await;
+    let id = material["id"].as_str().expect("an id");
+    let spec = |media_id: String| json!({"channel": "wecom_robot", "content": {"type": "file", "media_id": media_id}});
+    let refused = node.put("/v1/templates/terms", spec("material:terms.pdf".to_owned())).await;
+    assert_eq!(refused.status, 422, "{}", refused.body);
+    node.template("terms", spec(format!("material:{id}"))).await;
+    let send = async |node: &Lone| {
+        let sent = node.send(json!({"template": "terms", "to": ["ops"]})).await;
+        node.ended(sent["deliveries"][0]["id"].as_str().expect("an id")).await
+    };
+    let seen = || -> Vec<String> {
+        let brief = |request: &HttpRequest| match request.target.contains("upload_media") {
+            true => "upload".to_owned(),
+            false => request.json()["file"]["media_id"].as_str().expect("an id").to_owned(),
+        };
+        server.requests().iter().map(brief).collect()
+    };
+    for _ in 0..2 {
+        assert_eq!(send(&node).await["state"], "delivered");
+    }
+    assert_eq!(seen(), ["upload", "m1", "m1"]);
+    assert!(String::from_utf8_lossy(&server.requests()[0].body).contains("filename=\"terms.pdf\""));
+    let shown = node.post("/v1/templates/terms/preview", json!({"to": "ops"})).await.expect(200);
+    assert_eq!(shown["requests"][0]["body"], "{\"file\":{\"media_id\":\"***\"},\"msgtype\":\"file\"}", "{shown}");
+
+    // What the supplier called it outlives the node.
+    let node = node.restart().await;
+    assert_eq!(send(&node).await["state"], "delivered");
+    assert_eq!(seen().len(), 4, "{:?}", seen());
+    server.set(fine("m2"));
+    server.then([HttpReply::json(200, &json!({"errcode": 40_007, "errmsg": "invalid media_id"}))]);
+    let trace = send(&node).await;
+    assert_eq!(trace["state"], "delivered", "{trace}");
+    assert!(trace.to_string().contains("media_gone"), "{trace}");
+    assert_eq!(seen()[4..], ["m1", "upload", "m2"]);
     node.stop().await;
 }

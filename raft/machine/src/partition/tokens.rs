@@ -3,11 +3,14 @@
 //! Whoever wants a token claims it. The home hands out the token it holds, or a lease to fetch one, or says who else is at
 //! it. A lease has a number that is never used again; only the newest lease of the account's present revision may put a
 //! token, so a late result of an older one changes nothing. The token is sealed: it is opaque here and on every disk.
+//!
+//! The ids that suppliers gave for files are kept the same way, each under a name made of the account, a slash and the file:
+//! its home is the partition of that name.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{Outcome, Reason, Time, Token};
+use tidings_contract::{Outcome, Reason, Time, Token, Uploaded};
 
 use super::expiring::Expiring;
 use super::{Answer, Delivery, Owner, Refusal, What};
@@ -282,9 +285,12 @@ impl Keeper {
     }
 }
 
-/// Whether another attempt is worth making at once: the token was no longer good, and the attempt before did not end so.
+/// Whether another attempt is worth making at once: the token or the id of a file was no longer good, and the attempt before
+/// did not end so.
 pub(super) fn is_first_invalid(delivery: &Delivery, outcome: &Outcome) -> bool {
-    let invalid = |outcome: &Outcome| matches!(outcome, Outcome::Later { reason, .. } if reason.code == Token::INVALID);
+    let codes = [Token::INVALID, Uploaded::GONE];
+    let invalid =
+        |outcome: &Outcome| matches!(outcome, Outcome::Later { reason, .. } if codes.contains(&&*reason.code));
     let before = delivery.events.iter().rev().find_map(|event| match &event.what {
         What::Attempted { outcome, .. } => Some(invalid(outcome)),
         _ => None,

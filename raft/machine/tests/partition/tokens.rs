@@ -1,6 +1,6 @@
 //! Access tokens: one for the cluster, fetched by one, and nothing late counts.
 
-use tidings_contract::{Outcome, Reason, Token};
+use tidings_contract::{Outcome, Reason, Token, Uploaded};
 use tidings_machine::control::Sealed;
 use tidings_machine::partition::{Answer, Command, HeldToken, Owner, Refusal, TokenAnswer, TokenCommand, What};
 
@@ -172,13 +172,15 @@ fn an_idle_account_is_forgotten_and_no_number_comes_twice() {
 }
 
 #[test]
-fn an_attempt_with_a_token_gone_bad_is_repeated_at_once_but_only_once() {
-    let mut fixture = Fixture::owned();
-    let id = fixture.accept_one(1, sheet());
-    let invalid = || Outcome::later(Token::INVALID, "expired");
-    fixture.report(id, 1, invalid());
-    assert_eq!(fixture.pending(id).due, fixture.now);
-    fixture.report(id, 2, invalid());
-    assert!(fixture.pending(id).due > fixture.now, "twice in a row is no accident");
-    assert!(fixture.pending(id).events.iter().any(|event| matches!(event.what, What::Retry { .. })));
+fn an_attempt_with_a_token_or_a_file_gone_bad_is_repeated_at_once_but_only_once() {
+    for code in [Token::INVALID, Uploaded::GONE] {
+        let mut fixture = Fixture::owned();
+        let id = fixture.accept_one(1, sheet());
+        let invalid = || Outcome::later(code, "expired");
+        fixture.report(id, 1, invalid());
+        assert_eq!(fixture.pending(id).due, fixture.now);
+        fixture.report(id, 2, invalid());
+        assert!(fixture.pending(id).due > fixture.now, "twice in a row is no accident");
+        assert!(fixture.pending(id).events.iter().any(|event| matches!(event.what, What::Retry { .. })));
+    }
 }
