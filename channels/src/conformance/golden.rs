@@ -146,7 +146,7 @@ async fn every_kind_of_message_is_the_request_in_its_file() {
     let registry = Registry::new();
     let mut files = BTreeSet::new();
     for golden in super::mail::goldens() {
-        let seen = format!("# {}\n{}", golden.page, super::mail::sent(&golden).await);
+        let seen = format!("# {}\n{}\n", golden.page, super::mail::sent(&golden).await.trim_end());
         compare(&mut files, folder().join(format!("email_smtp/{}.eml", golden.name)), &seen);
     }
     for subject in subjects() {

@@ -4,12 +4,13 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_contract::Secret;
+use tidings_contract::{Call, Secret, Target};
 
 use super::{Subject, brief};
 use crate::http::{Client, ClientOptions, HeaderMap, HeaderValue, Method, Url};
 use crate::providers::subjects;
-use crate::testing::{HttpReply, HttpServer, SmtpScript, SmtpServer};
+use crate::stable_id::{hex32, uuid};
+use crate::testing::{HttpReply, HttpRequest, HttpServer, SmtpScript, SmtpServer};
 
 async fn once(subject: &Subject, reply: HttpReply) -> (String, usize) {
     let server = HttpServer::start(reply).await.expect("a free port");
@@ -114,6 +115,36 @@ async fn calls_one_after_the_other_share_a_connection() {
         }
         assert_eq!((server.count(), server.connections()), (20, 1), "{}", subject.provider);
     }
+}
+
+#[tokio::test]
+async fn a_repeat_carries_the_same_id_and_the_next_part_of_a_text_another() {
+    let mut with_ids = Vec::new();
+    for subject in subjects() {
+        let server = HttpServer::start((subject.taken)()).await.expect("a free port");
+        let url = server.url("/in");
+        let (account, call) = (subject.account(&url), subject.call(&url));
+        let target = &call.targets[0];
+        let ids = [hex32(target), uuid(target), target.repeat_id()];
+        for (attempt, part) in [(1, 0), (2, 0), (1, 1)] {
+            let again = Target { attempt, part, ..target.clone() };
+            account.send(&Call { targets: vec![again], ..call.clone() }).await;
+        }
+        let carries = |request: &HttpRequest, id: &String| {
+            let body = String::from_utf8_lossy(&request.body);
+            // What else names the delivery may have something behind it.
+            let whole = |text: &str| text == id || text.contains(&format!("\"{id}\""));
+            whole(&body) || request.headers.iter().any(|(_, value)| whole(value))
+        };
+        let requests = server.requests();
+        for id in ids.iter().filter(|id| carries(&requests[0], id)) {
+            with_ids.push(subject.provider);
+            let carried: Vec<_> = requests.iter().map(|request| carries(request, id)).collect();
+            assert_eq!(carried, [true, true, false], "{} {id}", subject.provider);
+        }
+    }
+    let expected = ["custom_http", "feishu_app", "push/apns", "push/getui", "webhook", "wechat_official"];
+    assert_eq!(with_ids, expected, "who drops repeats by an id");
 }
 
 #[tokio::test]
