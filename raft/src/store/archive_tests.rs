@@ -65,6 +65,7 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         zone: None,
         marks: Vec::new(),
         course: None,
+        reserved: false,
     };
     Ended { delivery, sheet: Arc::new(sheet) }
 }

@@ -126,6 +126,14 @@ pub enum Command {
         /// The material.
         material: String,
     },
+    /// The owner is about to make the first attempt of a delivery that has slots of caps for this time: they are looked at
+    /// again, because something late may have come between. Answered by `Done` or `Refused`.
+    Leave {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The epoch in which the owner looked.
+        epoch: u64,
+    },
 }
 
 /// An address that nothing is to be sent to any more.

@@ -105,6 +105,10 @@ pub struct Delivery {
     /// How far it has come, if it left its first account or may.
     #[serde(default)]
     pub course: Option<Box<Course>>,
+    /// It waits for its time with slots of caps taken for then; what has left by then is looked at before its first attempt
+    /// ([`Command::Leave`](super::Command::Leave)).
+    #[serde(default)]
+    pub reserved: bool,
 }
 
 impl Delivery {
@@ -173,6 +177,7 @@ mod tests {
             zone: None,
             marks: Vec::new(),
             course: None,
+            reserved: false,
         }
     }
 

@@ -10,6 +10,7 @@ mod failover;
 mod fixture;
 mod intake;
 mod leases;
+mod leaving;
 mod ownership;
 mod properties;
 mod random_outside;
