@@ -94,7 +94,15 @@ impl Partition {
     ) -> State {
         self.tally.accepted(&sheet.template, self.now);
         set_due(&mut delivery, sheet, self.now);
-        let case = Case { id: delivery.id, delivery: &delivery, barred, sheet, wished: false, thorough: false, leaving: false };
+        let case = Case {
+            id: delivery.id,
+            delivery: &delivery,
+            barred,
+            sheet,
+            wished: false,
+            thorough: false,
+            leaving: false,
+        };
         let judgement = self.judge(case);
         let (state, reason) = (judgement.state, judgement.reason.clone());
         if state == State::Pending {

@@ -138,7 +138,8 @@ impl Partition {
             let id = DeliveryId::new(message, recipient.index, partition);
             let (mut delivery, barred) = Delivery::accepted(id, recipient.clone(), now);
             set_due(&mut delivery, sheet, now);
-            let case = Case { id, delivery: &delivery, barred: &barred, sheet, wished: false, thorough: true, leaving: false };
+            let case =
+                Case { id, delivery: &delivery, barred: &barred, sheet, wished: false, thorough: true, leaving: false };
             let judgement = self.judge_beside(case, now, Some(&beside));
             if judgement.pending() {
                 delivery.first_due = judgement.due;
