@@ -14,7 +14,7 @@ use crate::planted::BUGS;
 /// Seeds that are run unless another number is asked for.
 const SEEDS: u64 = 1_000;
 /// Days that are run unless another number is asked for.
-const DAYS: u64 = 4;
+const DAYS: u64 = 2;
 
 /// What a seed came to.
 struct Ended {
