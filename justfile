@@ -52,6 +52,10 @@ sim count="1000":
 sim-seed seed:
     cargo run --release --quiet -p tidings-sim --features sim -- --seed {{seed}} --trace
 
+# Days of 24 hours under one limit, with leaders that change; prints how much of the budget was used.
+sim-day count="2":
+    cargo run --release --quiet -p tidings-sim --features sim -- --day --seeds {{count}}
+
 # How many seeds it takes to notice each planted bug.
 sim-bugs:
     cargo run --release --quiet -p tidings-sim --features planted -- --bugs

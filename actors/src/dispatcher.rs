@@ -314,6 +314,8 @@ impl Dispatching {
             } else if delivery.due > now || self.board.is_stopping() || self.desk.is_paused() {
                 self.wait_for(&delivery, &sheet);
                 ticket.done();
+            } else if delivery.reserved {
+                closings.push(Entry::Leave { ticket });
             } else {
                 self.lag.record(now.since(delivery.due).as_secs_f64());
                 works.push(Work { ticket, delivery, sheet });

@@ -31,6 +31,8 @@ pub(crate) enum Entry {
     Begin(Box<Letter>),
     /// Quiet hours have begun before the delivery had its turn.
     Defer { ticket: Ticket },
+    /// The time of a delivery has come for which it has slots of caps: they are looked at before its first attempt.
+    Leave { ticket: Ticket },
     /// Something to be kept beside the next entry; nobody waits for the answer.
     Aside(Box<Command>),
 }
@@ -52,6 +54,7 @@ impl Entry {
                 Command::Close { delivery: ticket.delivery(), epoch: ticket.epoch(), closing: closing.clone() }
             }
             Self::Defer { ticket } => Command::Defer { delivery: ticket.delivery(), epoch: ticket.epoch() },
+            Self::Leave { ticket } => Command::Leave { delivery: ticket.delivery(), epoch: ticket.epoch() },
             Self::Aside(command) => Command::clone(command),
             Self::Begin(letter) => Command::Begin {
                 delivery: letter.work.ticket.delivery(),

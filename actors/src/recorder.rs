@@ -123,7 +123,8 @@ impl Recording {
                 Entry::Outcome { ticket, .. }
                 | Entry::Close { ticket, .. }
                 | Entry::FallBack { ticket, .. }
-                | Entry::Defer { ticket } => match answer {
+                | Entry::Defer { ticket }
+                | Entry::Leave { ticket } => match answer {
                     Answer::Done(state) if state.is_final() => {
                         meters::ended(state);
                         ticket.done();

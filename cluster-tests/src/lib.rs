@@ -12,6 +12,7 @@ pub mod faults;
 pub mod history;
 pub mod load;
 mod membership;
+pub mod moody;
 pub mod mta;
 pub mod oracle;
 pub mod process;

@@ -237,12 +237,14 @@ impl World {
         let mut parts: BTreeMap<PartitionId, Vec<Recipient>> = BTreeMap::new();
         for (index, to) in to.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
+            let marks = spec.rules.caps.iter().map(|_| Some(stable_hash(to.as_bytes()))).collect();
             let (variables, zone) = (spec.own.clone(), (!spec.rules.zones.is_empty()).then_some(0));
             let recipient = Recipient {
                 index,
                 to: to.clone(),
                 variables,
                 zone,
+                marks,
                 fallback: spec.fallback.clone(),
                 ..Recipient::default()
             };

@@ -4,6 +4,7 @@ mod after_the_end;
 mod calm;
 mod deaths;
 mod ends;
+mod leaving;
 mod ledger_faults;
 mod limits;
 mod media;

@@ -60,17 +60,23 @@ impl Faults {
     pub(crate) fn new(plan: &Plan, clocks: Vec<Arc<AtomicI64>>) -> Self {
         let mut chance = stream(plan.seed, "faults");
         let mut planned = Vec::new();
+        let (apart, lasts) = (plan.breaks_apart, plan.broken_for);
         let mut at = chance.random_range(200..1_500);
         while plan.faults && at < plan.work_ms {
-            let lasts = chance.random_range(200..3_500);
+            let lasts = chance.random_range(lasts.0..lasts.1);
             let fault = draw(plan, &mut chance);
             planned.push(Planned { at, until: at + lasts, fault, begun: false, healed: false });
-            at += chance.random_range(300..3_000);
+            at += chance.random_range(apart.0..apart.1);
         }
         for node in 1..=plan.nodes {
             set_sync(&data_dir(node), Duration::from_millis(SYNC));
         }
         Self { planned, chance, down: BTreeSet::new(), clocks, nodes: plan.nodes }
+    }
+
+    /// How many things broke so far.
+    pub(crate) fn broke(&self) -> usize {
+        self.planned.iter().filter(|planned| planned.begun).count()
     }
 
     /// Breaks and heals what is due at `now`, in milliseconds after the callers began.

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
 mod clock;
+mod day;
 mod faults;
 mod host;
 mod http;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: sim [--seeds COUNT] [--from SEED] [--jobs COUNT]   many seeds, each in a process of its own
        sim --seed SEED [--trace] [--bug NAME]           one seed again; --trace prints what happened
+       sim --day [--seeds COUNT] [--from SEED] [--seed SEED] [--bug NAME]  a day under one limit: 20 in 60 s
        sim --bugs [--seeds MOST] [--bug NAME]           how many seeds catch each planted bug";
 
 /// What was asked for.
@@ -32,6 +34,7 @@ pub(crate) struct Asked {
     pub(crate) jobs: Option<usize>,
     pub(crate) trace: bool,
     pub(crate) bugs: bool,
+    pub(crate) day: bool,
     pub(crate) bug: Option<String>,
 }
 
@@ -42,6 +45,7 @@ fn asked() -> Option<Asked> {
         match word.as_str() {
             "--trace" => asked.trace = true,
             "--bugs" => asked.bugs = true,
+            "--day" => asked.day = true,
             "--seed" => asked.seed = Some(words.next()?.parse().ok()?),
             "--seeds" => asked.seeds = Some(words.next()?.parse().ok()?),
             "--from" => asked.from = words.next()?.parse().ok()?,

@@ -13,6 +13,8 @@ use crate::planted::BUGS;
 
 /// Seeds that are run unless another number is asked for.
 const SEEDS: u64 = 1_000;
+/// Days that are run unless another number is asked for.
+const DAYS: u64 = 2;
 
 /// What a seed came to.
 struct Ended {
@@ -22,12 +24,7 @@ struct Ended {
 }
 
 /// Runs seeds until the last or until `enough` says so; gives what they came to, in no order.
-fn run(
-    seeds: std::ops::Range<u64>,
-    jobs: usize,
-    bug: Option<&str>,
-    enough: impl Fn(&Ended) -> bool + Sync,
-) -> Vec<Ended> {
+fn run(seeds: std::ops::Range<u64>, jobs: usize, more: &[&str], enough: impl Fn(&Ended) -> bool + Sync) -> Vec<Ended> {
     let next = AtomicU64::new(seeds.start);
     let ended = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -38,7 +35,7 @@ fn run(
                     if seed >= seeds.end {
                         return;
                     }
-                    let one = one(seed, bug);
+                    let one = one(seed, more);
                     if enough(&one) {
                         next.store(seeds.end, Ordering::Relaxed);
                     }
@@ -50,13 +47,10 @@ fn run(
     ended.into_inner()
 }
 
-fn one(seed: u64, bug: Option<&str>) -> Ended {
+fn one(seed: u64, more: &[&str]) -> Ended {
     let run = || {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--seed", &seed.to_string()]).stderr(Stdio::null());
-        if let Some(bug) = bug {
-            command.args(["--bug", bug]);
-        }
+        command.args(["--seed", &seed.to_string()]).args(more).stderr(Stdio::null());
         command.output()
     };
     match run() {
@@ -75,15 +69,21 @@ fn jobs(asked: &Asked) -> usize {
 
 /// Runs many seeds and prints every one that broke a promise, with the line that runs it again.
 pub(crate) fn seeds(asked: &Asked) -> ExitCode {
-    let (count, start) = (asked.seeds.unwrap_or(SEEDS), Instant::now());
+    let usual = if asked.day { DAYS } else { SEEDS };
+    let (count, start) = (asked.seeds.unwrap_or(usual), Instant::now());
     let tell = |ended: &Ended| {
+        let mut out = std::io::stdout().lock();
         if !ended.held {
-            let mut out = std::io::stdout().lock();
-            let _ = writeln!(out, "{}\n  again: just sim-seed {}", ended.words, ended.seed);
+            let again = if asked.day { "sim --day --seed" } else { "just sim-seed" };
+            let _ = writeln!(out, "{}\n  again: {again} {}", ended.words, ended.seed);
+        } else if asked.day {
+            let _ = writeln!(out, "{}", ended.words);
         }
         false
     };
-    let ended = run(asked.from..asked.from + count, jobs(asked), asked.bug.as_deref(), tell);
+    let bug = asked.bug.iter().flat_map(|bug| ["--bug", bug]);
+    let more: Vec<&str> = bug.chain(asked.day.then_some("--day")).collect();
+    let ended = run(asked.from..asked.from + count, jobs(asked), &more, tell);
     let mut broken: Vec<u64> = ended.iter().filter(|ended| !ended.held).map(|ended| ended.seed).collect();
     broken.sort_unstable();
     println!(
@@ -103,7 +103,7 @@ pub(crate) fn bugs(asked: &Asked) -> ExitCode {
     let mut missed = 0;
     for bug in BUGS.iter().filter(|bug| asked.bug.as_deref().is_none_or(|name| name == bug.name)) {
         let most = asked.seeds.unwrap_or(bug.within);
-        let ended = run(asked.from..asked.from + most, jobs(asked), Some(bug.name), |ended| !ended.held);
+        let ended = run(asked.from..asked.from + most, jobs(asked), &["--bug", bug.name], |ended| !ended.held);
         let caught = ended.iter().filter(|ended| !ended.held).min_by_key(|ended| ended.seed);
         match caught {
             Some(Ended { seed, words, .. }) => {

@@ -11,8 +11,6 @@ use crate::http::{Got, call};
 use crate::invariants::frequency::{MOST, WINDOW_MS};
 use crate::world::{Phase, Verdict, World};
 
-/// Longest wait for something that must come true, in simulated time.
-const PATIENCE: Duration = Duration::from_secs(200);
 const PAUSE: Duration = Duration::from_millis(200);
 /// The deadline of a request and the grace of its parts, in simulated time.
 const LATE: Duration = Duration::from_secs(6);
@@ -34,8 +32,14 @@ pub(crate) async fn operate(world: World) -> turmoil::Result {
 }
 
 /// Asks one node after the other until one gives `status`.
-async fn insist(world: &World, method: &str, path: &str, body: Option<&Value>, status: u16) -> Result<Value, String> {
-    let until = Instant::now() + PATIENCE;
+pub(crate) async fn insist(
+    world: &World,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    status: u16,
+) -> Result<Value, String> {
+    let until = Instant::now() + world.plan.patience();
     let bearer = world.book.borrow().key.clone();
     let mut last = String::new();
     for turn in 0.. {
@@ -51,8 +55,8 @@ async fn insist(world: &World, method: &str, path: &str, body: Option<&Value>, s
     Err(format!("{method} {path} never gave {status}: {last}"))
 }
 
-async fn found(world: &World) -> Result<(), String> {
-    let until = Instant::now() + PATIENCE;
+pub(crate) async fn found(world: &World) -> Result<(), String> {
+    let until = Instant::now() + world.plan.patience();
     let shape = json!({"partitions": PARTITIONS, "replication": 3});
     loop {
         if let Got::Answer(201, founded) = call(1, SECRET, "POST", "/v1/cluster/init", None, Some(&shape)).await {
@@ -68,7 +72,7 @@ async fn found(world: &World) -> Result<(), String> {
         let at = |port: u16| format!("{}:{port}", name(node));
         let body = json!({"id": node, "peer_addr": at(7_500), "api_addr": at(7_400)});
         // Only the founder knows the cluster by now.
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + world.plan.patience();
         let bearer = world.book.borrow().key.clone();
         while !matches!(call(1, &bearer, "POST", "/v1/cluster/nodes", None, Some(&body)).await, Got::Answer(202, _)) {
             if Instant::now() >= until {
@@ -113,7 +117,12 @@ async fn fill(world: &World) -> Result<(), String> {
         insist(world, "PUT", &format!("/v1/templates/{template}"), Some(&body), 200).await?;
     }
     rule(world).await?;
-    let until = Instant::now() + PATIENCE;
+    placed(world).await
+}
+
+/// Waits until every group has its replicas, and its leader where control wants it.
+pub(crate) async fn placed(world: &World) -> Result<(), String> {
+    let until = Instant::now() + world.plan.patience();
     loop {
         let cluster = insist(world, "GET", "/v1/cluster", None, 200).await?;
         let full = |group: &Value| {
@@ -173,10 +182,10 @@ async fn settle(world: &World) -> Result<(), String> {
 
 /// Waits until every node says the same counts, and that nothing is pending: a node may answer from a replica that has not
 /// heard yet of what the leader did.
-async fn ended(world: &World) -> Result<(), String> {
+pub(crate) async fn ended(world: &World) -> Result<(), String> {
     // A request that ran into its deadline may still be kept so much later.
     sleep(LATE).await;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + world.plan.patience();
     let bearer = world.book.borrow().key.clone();
     loop {
         let mut all = Vec::with_capacity(world.plan.nodes);

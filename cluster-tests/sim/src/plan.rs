@@ -1,5 +1,7 @@
 //! What a seed decides before anything runs: how many nodes, which kind of life, how long.
 
+use std::time::Duration;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -19,6 +21,12 @@ pub(crate) struct Plan {
     pub(crate) snapshot_entries: u64,
     /// Whether something waits for the end of quiet hours. They make a life three times as long.
     pub(crate) quiet: bool,
+    /// Whether it is the day under one limit, and not the usual mixture of everything.
+    pub(crate) day: bool,
+    /// How long one thing that breaks is after the other, at least and below, in milliseconds.
+    pub(crate) breaks_apart: (u64, u64),
+    /// How long it is broken, in milliseconds.
+    pub(crate) broken_for: (u64, u64),
 }
 
 impl Plan {
@@ -35,7 +43,48 @@ impl Plan {
             work_ms: chance.random_range(6_000..12_000),
             snapshot_entries: chance.random_range(20..120),
             quiet: chance.random_ratio(1, 8),
+            day: false,
+            breaks_apart: (300, 3_000),
+            broken_for: (200, 3_500),
         }
+    }
+
+    /// A day of three nodes under one limit: something breaks about every half hour. All clocks are right, because a
+    /// window is counted by the clocks of nodes.
+    pub(crate) fn of_a_day(seed: u64) -> Self {
+        Self {
+            nodes: 3,
+            callers: 1,
+            faults: true,
+            skew: false,
+            work_ms: 86_400_000,
+            snapshot_entries: 2_000,
+            quiet: false,
+            day: true,
+            breaks_apart: (600_000, 3_600_000),
+            broken_for: (2_000, 60_000),
+            ..Self::new(seed)
+        }
+    }
+
+    /// One step of simulated time. A day is walked in large steps; a message takes at least one of them.
+    pub(crate) fn tick(&self) -> Duration {
+        Duration::from_millis(if self.day { 50 } else { 4 })
+    }
+
+    /// A simulation that is not done by then never will be.
+    pub(crate) fn most(&self) -> Duration {
+        Duration::from_secs(if self.day { 100_000 } else { 400 })
+    }
+
+    /// How often replicas are compared while everything runs, in milliseconds.
+    pub(crate) fn compare_every(&self) -> u64 {
+        if self.day { 600_000 } else { 1_000 }
+    }
+
+    /// Longest wait for something that must come true, in simulated time.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(if self.day { 7_200 } else { 200 })
     }
 }
 

@@ -9,14 +9,7 @@ use crate::faults::Faults;
 use crate::host::{Looks, live, name};
 use crate::plan::Plan;
 use crate::world::{Phase, World};
-use crate::{Asked, invariants, operator, planted, trace, workload};
-
-/// One step of simulated time.
-const TICK: Duration = Duration::from_millis(4);
-/// A simulation that is not done by then never will be.
-const MOST: Duration = Duration::from_secs(400);
-/// How often replicas are compared while everything runs.
-const COMPARE_EVERY: u64 = 1_000;
+use crate::{Asked, day, invariants, operator, planted, trace, workload};
 
 /// Runs one seed in this process and prints its result in one line.
 pub(crate) fn one(seed: u64, asked: &Asked) -> ExitCode {
@@ -31,7 +24,7 @@ pub(crate) fn one(seed: u64, asked: &Asked) -> ExitCode {
     if let Ok(filter) = std::env::var("SIM_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     }
-    let world = World::new(Plan::new(seed));
+    let world = World::new(if asked.day { Plan::of_a_day(seed) } else { Plan::new(seed) });
     if let Err(error) = simulate(&world) {
         world.violated("the simulation runs", error.to_string());
     }
@@ -42,13 +35,13 @@ pub(crate) fn one(seed: u64, asked: &Asked) -> ExitCode {
     let (lines, hash) = trace::sum();
     let book = world.book.borrow();
     let verdict = if violations.is_empty() { "held" } else { "BROKEN" };
-    println!(
-        "seed {seed} {verdict}: {} sends, {} deliveries, {} arrivals, {} lines, trace {hash:016x}",
-        book.sends.len(),
-        book.traces.len(),
-        world.arrivals.lock().len(),
-        lines
-    );
+    let sum = if asked.day {
+        day::figures(&world)
+    } else {
+        let (sends, deliveries, arrivals) = (book.sends.len(), book.traces.len(), world.arrivals.lock().len());
+        format!("{sends} sends, {deliveries} deliveries, {arrivals} arrivals")
+    };
+    println!("seed {seed} {verdict}: {sum}, {lines} lines, trace {hash:016x}");
     if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -57,8 +50,8 @@ fn simulate(world: &World) -> turmoil::Result {
     let mut sim = turmoil::Builder::new()
         .rng_seed(plan.seed)
         .epoch(SystemTime::UNIX_EPOCH)
-        .tick_duration(TICK)
-        .simulation_duration(MOST)
+        .tick_duration(plan.tick())
+        .simulation_duration(plan.most())
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(20))
         .tcp_capacity(4_096)
@@ -70,9 +63,14 @@ fn simulate(world: &World) -> turmoil::Result {
         let (world, ahead, looks) = (world.clone(), Arc::clone(&clocks[node - 1]), looks.clone());
         sim.host(name(node), move || live(world.clone(), node, Arc::clone(&ahead), looks.clone()));
     }
-    sim.client("operator", operator::operate(world.clone()));
-    for number in 1..=plan.callers {
-        sim.client(format!("c{number}"), workload::call_on(world.clone(), number));
+    if plan.day {
+        sim.client("operator", day::operate(world.clone()));
+        sim.client("c1", day::demand(world.clone()));
+    } else {
+        sim.client("operator", operator::operate(world.clone()));
+        for number in 1..=plan.callers {
+            sim.client(format!("c{number}"), workload::call_on(world.clone(), number));
+        }
     }
     let mut began = None;
     let mut compared = 0;
@@ -87,14 +85,20 @@ fn simulate(world: &World) -> turmoil::Result {
                 world.enter(Phase::Settling, now);
             }
         }
-        if now >= compared + COMPARE_EVERY {
+        if now >= compared + plan.compare_every() {
             compared = now;
             invariants::replicas::compare(world, &looks.borrow());
         }
     }
     // What could not be read cannot be judged, and is reported already.
     if world.violations.borrow().is_empty() {
-        invariants::judge(world, &looks.borrow());
+        if plan.day {
+            invariants::replicas::compare(world, &looks.borrow());
+            day::judge(world);
+        } else {
+            invariants::judge(world, &looks.borrow());
+        }
     }
+    world.damage.borrow_mut().broke = faults.broke();
     Ok(())
 }

@@ -57,6 +57,8 @@ pub(crate) struct Damage {
     /// From the first fault on, until the end of the last.
     pub(crate) first: Option<u64>,
     pub(crate) last: u64,
+    /// How many things broke.
+    pub(crate) broke: usize,
 }
 
 /// What callers did and saw.
@@ -75,6 +77,8 @@ pub(crate) struct Book {
     /// The ids that the list of all deliveries showed at the end, as often as it did.
     pub(crate) listed: Vec<String>,
     pub(crate) stats: Value,
+    /// Hand-overs of leadership that somebody asked for and got.
+    pub(crate) hand_overs: usize,
     /// Deliveries that were sent while their address stood on the suppression list.
     pub(crate) listed_out: Vec<String>,
     /// Deliveries that were sent when their address had been taken off it.

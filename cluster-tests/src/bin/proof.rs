@@ -9,14 +9,14 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, callbacks, failover, grow, history, idempotency, isolation, kills, limits,
+    Scale, all_down, any_node, backup, callbacks, caps, failover, grow, history, idempotency, isolation, kills, limits,
     memory, replace, rolling, smtp, vendors, webhook, weights,
 };
 use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
 use tokio::net::TcpListener;
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "kills",
     "freeze",
     "all-down",
@@ -36,6 +36,7 @@ const NAMES: [&str; 19] = [
     "isolation",
     "failover",
     "weights",
+    "caps",
 ];
 
 #[tokio::main]
@@ -98,6 +99,7 @@ async fn run(name: &str) -> Proof<Report> {
         "isolation" => isolation::run(100_000).await,
         "failover" => failover::run(6_000).await,
         "weights" => weights::run(10_000).await,
+        "caps" => caps::run(3).await,
         other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
     }
 }

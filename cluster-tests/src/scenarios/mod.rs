@@ -4,6 +4,7 @@ pub mod all_down;
 pub mod any_node;
 pub mod backup;
 pub mod callbacks;
+pub mod caps;
 mod dkim;
 pub mod failover;
 pub mod grow;

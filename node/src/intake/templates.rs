@@ -88,11 +88,13 @@ impl Templates {
 }
 
 impl App {
-    /// The template that new messages of that name use.
+    /// The template that new messages of that name use, once this node knows what is in force: everything that decides
+    /// about a message, its policies included, is read after this.
     ///
     /// # Errors
     /// `unknown_template`; whatever makes control unreachable.
     pub(crate) async fn current_template(&self, name: &str) -> Result<Arc<Compiled>, Problem> {
+        self.caught_up().await?;
         let look = || self.ledger.control(|c| c.templates.get(name).and_then(|t| t.current().cloned()));
         let version = match look() {
             Some(version) => version,

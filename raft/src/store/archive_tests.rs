@@ -66,6 +66,7 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         marks: Vec::new(),
         course: None,
         own: Vec::new(),
+        reserved: false,
     };
     Ended { delivery, sheet: Arc::new(sheet) }
 }

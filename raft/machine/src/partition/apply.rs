@@ -40,6 +40,7 @@ impl Partition {
             Command::Suppress(wish) => self.suppress(*wish),
             Command::Unsuppress { channel, address } => self.unsuppress(channel, address),
             Command::Defer { delivery, epoch } => self.defer(delivery, epoch, out),
+            Command::Leave { delivery, epoch } => self.leave(delivery, epoch, out),
             Command::Borrow(borrow) => Ok(self.limiter.borrow(borrow, self.now)),
             Command::Settle(used) => Ok(self.limiter.settle(used, self.now)),
             Command::GiveBack(unused) => {

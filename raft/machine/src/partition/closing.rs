@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidings_contract::{DeliveryId, Outcome, Reason};
 
 use super::judge::hushed;
+use super::leaving::reserves;
 use super::{Answer, Closing, DeadLetter, Delivery, Ended, Hint, Partition, Record, Refusal, Sheet, State, What};
 use crate::Output;
 
@@ -94,6 +95,7 @@ impl Partition {
             changed.due = due;
             if changed.attempts == 0 {
                 self.move_slots(changed, &sheet, due);
+                changed.reserved = reserves(changed, &sheet, self.now);
             }
         }
         if let Some(waiting) = self.pending.get_mut(&id) {

@@ -129,6 +129,14 @@ pub enum Command {
     /// Permits of a lease were used before they lapsed, all of them by now. Never asked twice: a second one would settle
     /// what somebody else still uses. Answered by `Leased` without permits, with the time at which there are some again.
     Settle(Settle),
+    /// The owner is about to make the first attempt of a delivery that has slots of caps for this time: they are looked at
+    /// again, because something late may have come between. Answered by `Done` or `Refused`.
+    Leave {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The epoch in which the owner looked.
+        epoch: u64,
+    },
 }
 
 /// An address that nothing is to be sent to any more.

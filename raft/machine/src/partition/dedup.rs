@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Time};
 
 use super::expiring::{Expiring, NEVER};
+use super::slots::Look;
 
 /// The fingerprint, when the delivery wants to leave, and the delivery.
 type Slot = (u64, Time, DeliveryId);
@@ -20,10 +21,11 @@ pub(super) struct Dedup {
 }
 
 impl Dedup {
-    /// The delivery because of which another with this fingerprint, leaving at `leaves`, would come twice in a window.
-    pub(super) fn twin(&self, fingerprint: u64, leaves: Time, window_ms: u64, now: Time) -> Option<DeliveryId> {
+    /// The delivery because of which another with this fingerprint, leaving then, would come twice in a window.
+    pub(super) fn twin(&self, fingerprint: u64, look: Look, window_ms: u64) -> Option<DeliveryId> {
+        let Look { leaves, now, leaving } = look;
         let start = Time(leaves.0.saturating_sub(window_ms));
-        let end = leaves.after_ms(window_ms);
+        let end = look.end(window_ms);
         // What wants to leave later than a window from now cannot meet anything that wanted to leave earlier than that.
         let from = if leaves < now.after_ms(window_ms) { Time(0) } else { start };
         let lowest = DeliveryId::from_bytes(&[0; 21])?;
@@ -31,6 +33,7 @@ impl Dedup {
         self.slots
             .range(range, now)
             .rev()
+            .filter(|((_, _, delivery), _)| leaving.as_ref() != Some(delivery))
             .find(|((_, at, _), until)| {
                 let reach = if *until == NEVER { (*at).max(now).after_ms(window_ms) } else { *until };
                 *at > start && leaves < at.after_ms(window_ms) || leaves < reach && *at <= leaves
@@ -81,27 +84,31 @@ mod tests {
         DeliveryId::new(MessageId::new(Time(1), PartitionId(0), n), 0, PartitionId(0))
     }
 
+    fn twin(dedup: &Dedup, fingerprint: u64, leaves: u64, now: u64) -> Option<DeliveryId> {
+        dedup.twin(fingerprint, Look { leaves: Time(leaves), now: Time(now), leaving: None }, 10_000)
+    }
+
     #[test]
     fn a_window_lies_around_the_time_of_leaving_and_not_around_the_time_of_acceptance() {
         let mut dedup = Dedup::default();
         dedup.take(7, Time(100_000), delivery(1));
-        for (leaves, twin) in
+        for (leaves, wanted) in
             [(90_000, None), (90_001, Some(1)), (100_000, Some(1)), (109_999, Some(1)), (110_000, None)]
         {
-            assert_eq!(dedup.twin(7, Time(leaves), 10_000, Time(0)), twin.map(delivery), "leaving at {leaves}");
+            assert_eq!(twin(&dedup, 7, leaves, 0), wanted.map(delivery), "leaving at {leaves}");
         }
-        assert_eq!(dedup.twin(8, Time(100_000), 10_000, Time(0)), None, "another fingerprint");
+        assert_eq!(twin(&dedup, 8, 100_000, 0), None, "another fingerprint");
     }
 
     #[test]
     fn a_late_pending_delivery_still_holds_its_slot() {
         let mut dedup = Dedup::default();
         dedup.take(7, Time(0), delivery(1));
-        assert_eq!(dedup.twin(7, Time(50_000), 10_000, Time(50_000)), Some(delivery(1)));
-        assert_eq!(dedup.twin(7, Time(70_000), 10_000, Time(50_000)), None, "that one leaves a window later");
+        assert_eq!(twin(&dedup, 7, 50_000, 50_000), Some(delivery(1)));
+        assert_eq!(twin(&dedup, 7, 70_000, 50_000), None, "that one leaves a window later");
         dedup.keep(7, Time(0), delivery(1), 10_000, Time(55_000));
-        assert_eq!(dedup.twin(7, Time(64_999), 10_000, Time(56_000)), Some(delivery(1)));
-        assert_eq!(dedup.twin(7, Time(65_000), 10_000, Time(65_000)), None);
+        assert_eq!(twin(&dedup, 7, 64_999, 56_000), Some(delivery(1)));
+        assert_eq!(twin(&dedup, 7, 65_000, 65_000), None);
         dedup.release(7, Time(0), delivery(1));
         assert_eq!(dedup.len(), 0);
     }

@@ -108,6 +108,10 @@ pub struct Delivery {
     /// How it is made where the recipient is the account, and that says so itself.
     #[serde(default)]
     pub own: Vec<Own>,
+    /// It waits for its time with slots of caps taken for then; what has left by then is looked at before its first attempt
+    /// ([`Command::Leave`](super::Command::Leave)).
+    #[serde(default)]
+    pub reserved: bool,
 }
 
 impl Delivery {
@@ -177,6 +181,7 @@ mod tests {
             marks: Vec::new(),
             course: None,
             own: Vec::new(),
+            reserved: false,
         }
     }
 

@@ -6,6 +6,7 @@ use tidings_contract::{DeliveryId, Time, planted};
 
 use super::idempotency::PARTS_KEPT;
 use super::judge::{Case, set_due};
+use super::leaving::reserves;
 use super::sheets::SheetKey;
 use super::state::Waiting;
 use super::{
@@ -93,7 +94,15 @@ impl Partition {
     ) -> State {
         self.tally.accepted(&sheet.template, self.now);
         set_due(&mut delivery, sheet, self.now);
-        let case = Case { id: delivery.id, delivery: &delivery, barred, sheet, wished: false, thorough: false };
+        let case = Case {
+            id: delivery.id,
+            delivery: &delivery,
+            barred,
+            sheet,
+            wished: false,
+            thorough: false,
+            leaving: false,
+        };
         let judgement = self.judge(case);
         let (state, reason) = (judgement.state, judgement.reason.clone());
         if state == State::Pending {
@@ -119,6 +128,7 @@ impl Partition {
         }
         self.outside.callbacks += u64::from(sheet.tells());
         (delivery.due, delivery.first_due) = (judgement.due, judgement.due);
+        delivery.reserved = reserves(&delivery, sheet, self.now);
         judgement.events().for_each(|what| delivery.note(self.now, what));
         self.take_slots(&delivery, sheet);
         let delivery = Arc::new(delivery);
@@ -155,6 +165,7 @@ impl Delivery {
             marks,
             course,
             own,
+            reserved: false,
         };
         (accepted, barred)
     }

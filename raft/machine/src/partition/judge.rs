@@ -10,7 +10,7 @@ use tidings_contract::{DeliveryId, MessageId, PartitionId, Reason, Time, planted
 
 use super::dedup::Dedup;
 use super::quiet::Hush;
-use super::slots::{Slots, fullest};
+use super::slots::{Look, Slots, fullest};
 use super::{Barred, Cap, CapKind, Delivery, Partition, Recipient, Sheet, State, What};
 
 /// What a rule says.
@@ -65,6 +65,15 @@ pub(super) struct Case<'a> {
     pub wished: bool,
     /// Whether rules that have nothing against it are told, too, and those behind the one that decides.
     pub thorough: bool,
+    /// It was let in before, and is about to leave.
+    pub leaving: bool,
+}
+
+impl Case<'_> {
+    /// From where others are looked at that count against it.
+    fn look(&self, leaves: Time, now: Time) -> Look {
+        Look { leaves, now, leaving: self.leaving.then_some(self.id) }
+    }
 }
 
 /// Slots that others of the same dry run would have taken.
@@ -129,7 +138,8 @@ impl Partition {
             let id = DeliveryId::new(message, recipient.index, partition);
             let (mut delivery, barred) = Delivery::accepted(id, recipient.clone(), now);
             set_due(&mut delivery, sheet, now);
-            let case = Case { id, delivery: &delivery, barred: &barred, sheet, wished: false, thorough: true };
+            let case =
+                Case { id, delivery: &delivery, barred: &barred, sheet, wished: false, thorough: true, leaving: false };
             let judgement = self.judge_beside(case, now, Some(&beside));
             if judgement.pending() {
                 delivery.first_due = judgement.due;
@@ -143,6 +153,18 @@ impl Partition {
     /// What the rules say about a delivery now.
     pub(super) fn judge(&self, case: Case<'_>) -> Judgement {
         self.judge_beside(case, self.now, None)
+    }
+
+    /// What the caps say about a delivery that waited for its time and is about to leave, now.
+    pub(super) fn judge_leaving(&self, case: Case<'_>) -> Judgement {
+        let mut judgement = Judgement::new(self.now);
+        let steps: [Step; 2] = [Self::look_at_own_dedup, Self::look_at_caps];
+        for step in steps {
+            if judgement.pending() {
+                step(self, case, self.now, None, &mut judgement);
+            }
+        }
+        judgement
     }
 
     fn judge_beside(&self, case: Case<'_>, now: Time, beside: Option<&Beside>) -> Judgement {
@@ -237,7 +259,8 @@ impl Partition {
             return;
         }
         let title = "content_dedup";
-        let twin = |dedup: &Dedup| dedup.twin(fingerprint, judgement.due, window_ms, now);
+        let look = case.look(judgement.due, now);
+        let twin = |dedup: &Dedup| dedup.twin(fingerprint, look, window_ms);
         let twin = twin(&self.dedup).or_else(|| beside.and_then(|beside| twin(&beside.dedup)));
         let early = |twin: DeliveryId| planted("dedup_at_the_edge") && now < twin.message().time().after_ms(150);
         match twin.filter(|twin| !early(*twin)) {
@@ -263,7 +286,7 @@ impl Partition {
                 CapKind::Frequency => "frequency_cap",
             };
             match mark {
-                Some(mark) => self.look_at_cap((cap, *mark, code), now, beside, case.thorough, judgement),
+                Some(mark) => self.look_at_cap((cap, *mark, code), case, now, beside, judgement),
                 None if case.thorough => {
                     judgement.note(&cap.title, Ruling::Pass, code, "it has nothing that could be compared".to_owned());
                 }
@@ -278,18 +301,19 @@ impl Partition {
     fn look_at_cap(
         &self,
         (cap, mark, code): (&Cap, u64, &str),
+        case: Case<'_>,
         now: Time,
         beside: Option<&Beside>,
-        thorough: bool,
         judgement: &mut Judgement,
     ) {
+        let look = case.look(judgement.due, now);
         let mut near = Vec::new();
         let mut seen = Vec::new();
         for window in &cap.windows {
             near.clear();
-            self.slots.near(mark, judgement.due, window.window_ms, now, &mut near);
+            self.slots.near(mark, look, window.window_ms, &mut near);
             if let Some(beside) = beside {
-                beside.slots.near(mark, judgement.due, window.window_ms, now, &mut near);
+                beside.slots.near(mark, look, window.window_ms, &mut near);
             }
             let count = fullest(&near, judgement.due, window.window_ms);
             let most = if planted("cap_off_by_one") { window.most.saturating_add(1) } else { window.most };
@@ -300,7 +324,7 @@ impl Partition {
             }
             seen.push(told);
         }
-        if thorough {
+        if case.thorough {
             judgement.note(&cap.title, Ruling::Pass, code, seen.join(", "));
         }
     }

@@ -18,6 +18,7 @@ mod failover;
 mod idempotency;
 mod intake;
 mod judge;
+mod leaving;
 mod limiter;
 mod outside;
 mod own;

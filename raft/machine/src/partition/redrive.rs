@@ -20,7 +20,8 @@ impl Partition {
         }
         let (mut delivery, barred) = Delivery::accepted(id, recipient, self.now);
         set_due(&mut delivery, &sheet, self.now);
-        let case = Case { id, delivery: &delivery, barred: &barred, sheet: &sheet, wished: true, thorough: false };
+        let (barred, sheet) = (&barred, &sheet);
+        let case = Case { id, delivery: &delivery, barred, sheet, wished: true, thorough: false, leaving: false };
         let judgement = self.judge(case);
         match judgement.state {
             State::Pending => {}
@@ -32,9 +33,9 @@ impl Partition {
         out.records.push(Record::Amend { delivery: old, event });
         delivery.note(self.now, What::RedriveOf { delivery: old, by });
         self.tally.accepted(&sheet.template, self.now);
-        let key = self.sheets.key(&id, &sheet);
+        let key = self.sheets.key(&id, sheet);
         self.sheets.carry(&key, 1);
-        self.enqueue(delivery, judgement, key, &sheet, out);
+        self.enqueue(delivery, judgement, key, sheet, out);
         Ok(Answer::Accepted(vec![Verdict { delivery: id, state: State::Pending }]))
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! A delivery takes a slot of each of its caps at the time at which it wants to leave. While it is pending it may leave at
 //! any time from then on, so its slot reaches from there to the present; once it was taken (or may have been) it reaches to
-//! its end and stays as long as the longest window looks back; one that was certainly not taken gives it back. So no
-//! window, wherever it lies, ever holds more than the cap allows.
+//! its end and stays as long as the longest window looks back; one that was certainly not taken gives it back.
+//!
+//! A slot taken for a later time is a reservation: it keeps others from that time, but something that is late may come
+//! between. So what waited is looked at again when it is about to leave (`leaving.rs`), and no window, wherever it lies,
+//! ever holds more than the cap allows.
 
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Time};
@@ -23,15 +26,38 @@ pub(super) struct Slots {
 /// When a slot counts: from its first to its last millisecond, both included.
 type Reach = (u64, u64);
 
+/// From where slots are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    /// When the delivery wants to leave.
+    pub leaves: Time,
+    /// The present.
+    pub now: Time,
+    /// The delivery itself, if it took its slot before and is about to leave. What wants to leave later does not count
+    /// then: it is looked at in its turn.
+    pub leaving: Option<DeliveryId>,
+}
+
+impl Look {
+    /// Before when others want to leave that count.
+    pub(super) fn end(&self, window_ms: u64) -> Time {
+        if self.leaving.is_some() { self.now.after_ms(1) } else { self.leaves.after_ms(window_ms) }
+    }
+}
+
 impl Slots {
-    /// Adds the reaches of the slots of `key` that share a window with something that leaves at `leaves`.
-    pub(super) fn near(&self, key: u64, leaves: Time, window_ms: u64, now: Time, near: &mut Vec<Reach>) {
+    /// Adds the reaches of the slots of `key` that share a window with something that leaves then.
+    pub(super) fn near(&self, key: u64, look: Look, window_ms: u64, near: &mut Vec<Reach>) {
+        let Look { leaves, now, leaving } = look;
         let Some(lowest) = DeliveryId::from_bytes(&[0; 21]) else { return };
         // What leaves later than a window from now cannot meet anything but what wants to leave later than now.
         let soon = leaves < now.after_ms(window_ms);
         let from = if soon { Time(0) } else { Time(leaves.0.saturating_sub(window_ms)) };
-        let range = (key, from, lowest)..(key, leaves.after_ms(window_ms), lowest);
-        for ((_, at, _), ended, until) in self.slots.entries(range, now) {
+        let range = (key, from, lowest)..(key, look.end(window_ms), lowest);
+        for ((_, at, delivery), ended, until) in self.slots.entries(range, now) {
+            if leaving.as_ref() == Some(delivery) {
+                continue;
+            }
             let last = if until == NEVER { (*at).max(now) } else { (*at).max(*ended) };
             if last.after_ms(window_ms) > leaves {
                 near.push((at.0, last.0));
@@ -108,7 +134,7 @@ mod tests {
 
     fn count(slots: &Slots, leaves: u64, now: u64) -> u32 {
         let mut near = Vec::new();
-        slots.near(7, Time(leaves), W, Time(now), &mut near);
+        slots.near(7, Look { leaves: Time(leaves), now: Time(now), leaving: None }, W, &mut near);
         fullest(&near, Time(leaves), W)
     }
 

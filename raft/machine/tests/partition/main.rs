@@ -10,6 +10,7 @@ mod failover;
 mod fixture;
 mod intake;
 mod leases;
+mod leaving;
 mod own;
 mod ownership;
 mod properties;

@@ -186,6 +186,7 @@ fn random_command() -> impl Strategy<Value = Command> {
             Command::Unsuppress { channel, address: format!("user-{to}") }
         }),
         5 => (random_id(), 0u64..6).prop_map(|(delivery, epoch)| Command::Defer { delivery, epoch }),
+        3 => (random_id(), 0u64..6).prop_map(|(delivery, epoch)| Command::Leave { delivery, epoch }),
     ]
 }
 
@@ -205,6 +206,7 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
     | Command::Outcome { delivery, .. }
     | Command::RequestCancel { delivery, .. }
     | Command::Defer { delivery, .. }
+    | Command::Leave { delivery, .. }
     | Command::Close { delivery, .. } = &mut command
     {
         let ids: Vec<DeliveryId> = machine.pending(None).map(|(one, _)| one.id).collect();
@@ -226,10 +228,22 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
         Command::Begin { delivery, attempt, epoch, .. } | Command::Outcome { delivery, attempt, epoch, .. } => {
             (*attempt, *epoch) = (next(delivery), owned);
         }
-        Command::Close { epoch, .. } | Command::Defer { epoch, .. } => *epoch = owned,
+        Command::Close { epoch, .. } | Command::Defer { epoch, .. } | Command::Leave { epoch, .. } => *epoch = owned,
         _ => {}
     }
     command
+}
+
+/// What an owner does: it asks for a delivery with slots of this time before it makes an attempt.
+fn in_turn(machine: &Partition, command: Command) -> Command {
+    match command {
+        Command::Begin { delivery, epoch, .. } | Command::Outcome { delivery, epoch, .. }
+            if machine.delivery(&delivery).is_some_and(|(one, _)| one.reserved) =>
+        {
+            Command::Leave { delivery, epoch }
+        }
+        command => command,
+    }
 }
 
 /// Applies a history, looking at the machine after each step.
@@ -243,6 +257,7 @@ pub(super) fn run(
         *at += jump;
         let mut out = Output::default();
         let command = if *aimed { aim(machine, command.clone()) } else { command.clone() };
+        let command = in_turn(machine, command);
         let answer = machine.apply(Time(START.saturating_add_signed(*at)), command, &mut out);
         look(machine, &answer, &out.records);
     }
@@ -256,7 +271,7 @@ fn sum(ended: &BTreeMap<State, u64>) -> u64 {
 fn the_random_histories_reach_every_state_and_every_refusal() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..500 {
+    for _ in 0..600 {
         let steps = history().new_tree(&mut runner).expect("a history").current();
         run(&mut Partition::default(), &mut 0, &steps, |_, answer, _| {
             if let Answer::Refused(_) | Answer::Done(_) = answer {

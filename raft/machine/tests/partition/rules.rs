@@ -10,29 +10,29 @@ use tidings_machine::partition::{
 
 use super::fixture::{Fixture, HERE, START, delivered, done, message, part, sheet, story};
 
-const MINUTE: u64 = 60_000;
-const HOUR: u64 = 60 * MINUTE;
+pub(super) const MINUTE: u64 = 60_000;
+pub(super) const HOUR: u64 = 60 * MINUTE;
 
 /// Minutes since the epoch, counted from the start of the tests.
 fn minute(n: u64) -> u32 {
     u32::try_from(START / MINUTE + n).expect("it fits")
 }
 
-fn with(rules: Rules) -> Sheet {
+pub(super) fn with(rules: Rules) -> Sheet {
     let mut sheet = Sheet { rules, ..sheet() };
     sheet.policy.retry.give_up_after_ms = 24 * HOUR;
     sheet
 }
 
 /// One cap, for recipients with one mark.
-fn cap(kind: CapKind, windows: &[(u64, u32)]) -> Rules {
+pub(super) fn cap(kind: CapKind, windows: &[(u64, u32)]) -> Rules {
     let windows = windows.iter().map(|(window_ms, most)| Window { window_ms: *window_ms, most: *most }).collect();
     let title = if kind == CapKind::Dedup { "dedup/d@1" } else { "frequency/f@3" };
     Rules { caps: vec![Cap { title: title.to_owned(), kind, windows }], ..Rules::default() }
 }
 
 /// Quiet from minute 10 to minute 20, waiting or dropping.
-fn quiet(drop: bool) -> Rules {
+pub(super) fn quiet(drop: bool) -> Rules {
     Rules {
         quiet: vec![Quiet { title: "quiet_hours/q@2".to_owned(), drop }],
         zones: vec![vec![Span { from: minute(10), until: minute(20), quiet: 0 }]],
@@ -40,7 +40,7 @@ fn quiet(drop: bool) -> Rules {
     }
 }
 
-fn one(to: &str) -> Recipient {
+pub(super) fn one(to: &str) -> Recipient {
     Recipient { to: to.to_owned(), zone: Some(0), marks: vec![Some(7)], ..Recipient::default() }
 }
 
@@ -50,7 +50,7 @@ fn accept(n: u64, now: Time, sheet: Sheet, recipient: Recipient) -> Accept {
 
 impl Fixture {
     /// Accepts message `n` for one recipient; what the rehearsal said before must be what happens.
-    fn admit(&mut self, n: u64, sheet: Sheet, recipient: Recipient) -> (DeliveryId, State) {
+    pub(super) fn admit(&mut self, n: u64, sheet: Sheet, recipient: Recipient) -> (DeliveryId, State) {
         let said = self.machine.rehearse(self.now, message(n), HERE, &sheet, std::slice::from_ref(&recipient));
         let verdict = self.accept(accept(n, self.now, sheet, recipient))[0];
         assert_eq!(said[0].state, verdict.state, "the rehearsal said {said:?}");
@@ -63,7 +63,7 @@ impl Fixture {
     }
 
     /// The rule and the reason's code of a suppressed delivery.
-    fn why(&self, id: DeliveryId) -> (String, String) {
+    pub(super) fn why(&self, id: DeliveryId) -> (String, String) {
         let delivery = &self.ended(id).delivery;
         let rule = delivery.events.iter().find_map(|event| match &event.what {
             What::Suppressed { rule, .. } => Some(rule.clone()),
@@ -82,7 +82,7 @@ impl Fixture {
         self.ask(Command::Unsuppress { channel: channel.to_owned(), address: address.to_owned() })
     }
 
-    fn defer(&mut self, delivery: DeliveryId) -> Answer {
+    pub(super) fn defer(&mut self, delivery: DeliveryId) -> Answer {
         self.ask(Command::Defer { delivery, epoch: 5 })
     }
 }
