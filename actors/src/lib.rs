@@ -16,6 +16,7 @@ mod health;
 mod in_force;
 mod lanes;
 mod ledger;
+mod legs;
 mod limited;
 mod meters;
 mod motion;
@@ -47,6 +48,7 @@ mod token_cache;
 mod token_fetch;
 mod tokens;
 pub mod words;
+mod waiting;
 mod work;
 
 #[cfg(test)]

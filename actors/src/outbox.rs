@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidings_contract::{Outcome, Time};
-use tidings_machine::partition::{Closing, Command, Masked, Via};
+use tidings_machine::partition::{Closing, Command, LegCommand, LegWord, Masked, Via, Waited};
 
 use crate::flight::Ticket;
 use crate::work::Letter;
@@ -31,6 +31,10 @@ pub(crate) enum Entry {
     Begin(Box<Letter>),
     /// Quiet hours have begun before the delivery had its turn.
     Defer { ticket: Ticket },
+    /// A limit has no room for the attempt: the delivery waits in the state until `back`.
+    Wait { ticket: Ticket, attempt: u16, waited: Box<Waited>, back: Time },
+    /// The word of the home of a further leg's address.
+    Enter { ticket: Ticket, leg: u8, word: LegWord },
     /// Something to be kept beside the next entry; nobody waits for the answer.
     Aside(Box<Command>),
 }
@@ -60,6 +64,18 @@ impl Entry {
                 account: letter.account_name.as_ref().to_owned(),
                 via: letter.via.clone(),
             },
+            Self::Wait { ticket, attempt, waited, .. } => Command::Wait {
+                delivery: ticket.delivery(),
+                attempt: *attempt,
+                epoch: ticket.epoch(),
+                waited: Waited::clone(waited),
+            },
+            Self::Enter { ticket, leg, word } => Command::Leg(LegCommand::Enter {
+                delivery: ticket.delivery(),
+                epoch: ticket.epoch(),
+                leg: *leg,
+                word: word.clone(),
+            }),
             Self::FallBack { ticket, why } => {
                 Command::FallBack { delivery: ticket.delivery(), epoch: ticket.epoch(), why: why.clone() }
             }

@@ -5,6 +5,7 @@ mod calm;
 mod deaths;
 mod ends;
 mod ledger_faults;
+mod legs;
 mod limits;
 mod outside;
 mod parts;
@@ -14,6 +15,7 @@ mod pools;
 mod quiet;
 mod routes;
 mod tokens;
+mod waits;
 mod words;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Barred, Header, Masked, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand, Via};
+use super::{
+    Barred, Header, LegBarred, LegCommand, Masked, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand,
+    Via, Waited,
+};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,6 +129,19 @@ pub enum Command {
         /// The material.
         material: String,
     },
+    /// The owner found no room in a limit for the next attempt, and tells the trace. Answered by `Done` or `Refused`.
+    Wait {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// Which attempt: one more than have come back.
+        attempt: u16,
+        /// The epoch in which the owner took the delivery up.
+        epoch: u64,
+        /// For which limit, and until when.
+        waited: Waited,
+    },
+    /// About a further leg of a delivery. Answered by `Leg`, `Done` or `Refused`.
+    Leg(LegCommand),
 }
 
 /// An address that nothing is to be sent to any more.
@@ -232,6 +248,9 @@ pub struct Recipient {
     /// The addresses for the further legs, normalised, in the order of the sheet's legs; a leg without one is left out.
     #[serde(default)]
     pub fallback: Vec<Option<String>>,
+    /// The further legs that a list says no to; they stand in `fallback` without an address.
+    #[serde(default)]
+    pub left_out: Vec<LegBarred>,
 }
 
 /// Why the owner closes a delivery that has no attempt in flight.

@@ -181,9 +181,7 @@ impl Partition {
         let (title, to) = ("suppression_list", &case.delivery.to);
         match self.suppressions.find(to, &case.sheet.channel, now) {
             Some(entry) => {
-                let until = entry.until.map(|until| format!(" until {until}")).unwrap_or_default();
-                let detail = format!("{} since {}{until}", entry.reason.name(), entry.at);
-                judgement.note(title, Ruling::Suppress, title, detail);
+                judgement.note(title, Ruling::Suppress, title, entry.told());
             }
             None if case.thorough => {
                 judgement.note(title, Ruling::Pass, title, "the address is not on the list".to_owned());
