@@ -201,6 +201,20 @@ impl From<Event> for EventShape {
                 happening: Some(happening.name()),
                 ..named("callback_for")
             },
+            What::Waited { attempt, waited } => Self {
+                attempt: Some(attempt),
+                rule: Some(waited.rule),
+                due: Some(waited.until),
+                detail: Some(format!("{} has no room before", waited.subject)),
+                ..named("waited")
+            },
+            What::LegBarred(barred) => Self {
+                channel: Some(barred.channel),
+                to: Some(barred.to),
+                rule: Some(barred.rule),
+                detail: Some(barred.detail),
+                ..named("leg_barred")
+            },
             _ => named("other"),
         }
     }
