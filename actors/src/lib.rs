@@ -47,8 +47,8 @@ mod timers;
 mod token_cache;
 mod token_fetch;
 mod tokens;
-pub mod words;
 mod waiting;
+pub mod words;
 mod work;
 
 #[cfg(test)]

@@ -33,9 +33,13 @@ pub(crate) fn note(board: &Switchboard, subject: &Subject, letter: &mut Letter, 
 /// unless it was already. Without an `until` it only waits for its turn.
 pub(crate) fn go_home(board: &Switchboard, subject: &Subject, letter: Letter, until: Option<Time>, back: Time) {
     let attempt = letter.attempt();
-    let told = letter.work.delivery.events.iter().rev().any(
-        |event| matches!(&event.what, What::Waited { attempt: other, .. } if *other == attempt),
-    );
+    let told = letter
+        .work
+        .delivery
+        .events
+        .iter()
+        .rev()
+        .any(|event| matches!(&event.what, What::Waited { attempt: other, .. } if *other == attempt));
     let Some(until) = until.filter(|_| !told) else { return letter.work.ticket.not_before(back) };
     let first = letter.via.as_ref().and_then(|via| via.waited.clone());
     let waited = first.unwrap_or_else(|| waited(&board.in_force(), subject, &letter, until));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tidings_contract::{DeliveryId, PartitionId, partition_of};
 use tidings_machine::partition::{
-    Cap, CapKind, Command, Leg, LegRules, RetryPolicy, Rules, State, Suppress, SuppressionReason, Way, WayAccount, What,
-    Window, WordRule,
+    Cap, CapKind, Command, Leg, LegRules, RetryPolicy, Rules, State, Suppress, SuppressionReason, Way, WayAccount,
+    What, Window, WordRule,
 };
 
 use super::{LONG, after, delivered, refused, world};

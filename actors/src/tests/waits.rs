@@ -16,7 +16,8 @@ async fn quick() -> World {
 }
 
 fn waits(events: &[tidings_machine::partition::Event]) -> Vec<(u16, Waited)> {
-    let told = |what: &What| if let What::Waited { attempt, waited } = what { Some((*attempt, waited.clone())) } else { None };
+    let told =
+        |what: &What| if let What::Waited { attempt, waited } = what { Some((*attempt, waited.clone())) } else { None };
     events.iter().filter_map(|event| told(&event.what)).collect()
 }
 

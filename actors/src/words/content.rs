@@ -48,7 +48,10 @@ fn fields_in(dictionary: &Dictionary, value: &Value, path: &str, most: usize, fo
     match value {
         Value::String(text) if !is_link(text) && dictionary.first(text).is_some() => found.push(path.to_owned()),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(n, item)| fields_in(dictionary, item, &format!("{path}[{n}]"), most, found));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(n, item)| fields_in(dictionary, item, &format!("{path}[{n}]"), most, found));
         }
         Value::Object(fields) => {
             fields.iter().for_each(|(name, item)| fields_in(dictionary, item, &format!("{path}.{name}"), most, found));

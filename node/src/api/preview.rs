@@ -10,9 +10,9 @@ use tidings_channels::{Segments, ShownRequest, check_recipient, preview, segment
 use tidings_contract::{Call, DeliveryId, LengthUnit, MessageId, PartitionId, Reason, RecipientKind, Secret, Target};
 use utoipa::ToSchema;
 
+use super::messages::FindingShape;
 use crate::app::{App, Shared};
 use crate::auth::Viewer;
-use super::messages::FindingShape;
 use crate::intake::{Compiled, look_through, words_of_preview};
 use crate::problem::{Code, Problem};
 use crate::strict::Json;

@@ -201,6 +201,16 @@ impl From<Event> for EventShape {
                 happening: Some(happening.name()),
                 ..named("callback_for")
             },
+            other => Self::of_leg(at, other),
+        }
+    }
+}
+
+impl EventShape {
+    /// What a rule makes of an attempt or a leg.
+    fn of_leg(at: Time, what: What) -> Self {
+        let named = |what| Self { at, what, ..Self::default() };
+        match what {
             What::Waited { attempt, waited } => Self {
                 attempt: Some(attempt),
                 rule: Some(waited.rule),

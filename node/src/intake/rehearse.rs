@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidings_contract::{MessageId, PartitionId, Time, partition_of};
 use tidings_actors::render::Variables;
+use tidings_contract::{MessageId, PartitionId, Time, partition_of};
 use tidings_machine::partition::{Finding, Judgement, Recipient, Ruling, Sheet, State};
 
 use super::Compiled;
@@ -101,7 +101,8 @@ async fn look(
     let shared = Variables::parse(&sheet.variables).unwrap_or_default();
     for (n, (recipient, judgement)) in deliveries.iter_mut().enumerate() {
         if !readers.is_empty() {
-            let own = recipient.variables.as_deref().map(Variables::parse).transpose().ok().flatten().unwrap_or_default();
+            let own =
+                recipient.variables.as_deref().map(Variables::parse).transpose().ok().flatten().unwrap_or_default();
             let (content, _) = compiled.fill(&shared, &own)?;
             let looked = look_through(&readers, content);
             if looked.barred && judgement.state == State::Pending {
@@ -122,9 +123,7 @@ fn limits(app: &Shared, sheet: &Sheet) -> Vec<Finding> {
     let in_force = app.policies();
     let selected = in_force.select(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags);
     let limit = |policy: &Active| match &policy.rule {
-        Rule::Limits(rule) => {
-            Some(Finding { title: policy.title.clone(), ruling: Ruling::Pass, detail: rule.told() })
-        }
+        Rule::Limits(rule) => Some(Finding { title: policy.title.clone(), ruling: Ruling::Pass, detail: rule.told() }),
         _ => None,
     };
     selected.filter_map(limit).collect()

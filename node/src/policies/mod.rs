@@ -92,9 +92,12 @@ impl Rule {
             Self::Discard(rule) => rule.stops_everything(selector),
             Self::Allow(rule) => rule.stops_everything(),
             Self::QuietHours(rule) => rule.stops_everything(),
-            Self::Dedup(_) | Self::Frequency(_) | Self::Words(_) | Self::Limits(_) | Self::Lanes | Self::Delivery(_) => {
-                None
-            }
+            Self::Dedup(_)
+            | Self::Frequency(_)
+            | Self::Words(_)
+            | Self::Limits(_)
+            | Self::Lanes
+            | Self::Delivery(_) => None,
         }
     }
 }

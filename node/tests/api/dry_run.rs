@@ -121,7 +121,8 @@ async fn what_a_dry_run_says_is_what_happens_for_random_policies() {
 /// decided when it leaves.
 async fn compare(node: &Lone, said: &Value, sent: &Value, body: &Value) {
     let rules = said["rules"].as_array().expect("rules");
-    let ruling = |kind: &str| rules.iter().filter(|rule| rule["ruling"] == kind).map(|rule| &rule["rule"]).collect::<Vec<_>>();
+    let ruling =
+        |kind: &str| rules.iter().filter(|rule| rule["ruling"] == kind).map(|rule| &rule["rule"]).collect::<Vec<_>>();
     let decisive = ruling("suppress").first().copied();
     // Words are looked for when the content is there.
     let late = decisive.is_some_and(|rule| rule.as_str().is_some_and(|rule| rule.starts_with("words/")));
@@ -131,7 +132,9 @@ async fn compare(node: &Lone, said: &Value, sent: &Value, body: &Value) {
     let waits = !ruling("defer").is_empty() && *at_once == "pending";
     let trace = if waits { node.get(&format!("/v1/deliveries/{id}")).await.expect(200) } else { node.ended(id).await };
     let events = trace["events"].as_array().expect("events");
-    let told = |what: &str| events.iter().filter(|event| event["what"] == what).map(|event| &event["rule"]).collect::<Vec<_>>();
+    let told = |what: &str| {
+        events.iter().filter(|event| event["what"] == what).map(|event| &event["rule"]).collect::<Vec<_>>()
+    };
     if !(late && waits) {
         assert_eq!(decisive, told("suppressed").first().copied(), "{body}: {said} {trace}");
     }
@@ -150,7 +153,9 @@ async fn compare(node: &Lone, said: &Value, sent: &Value, body: &Value) {
 #[tokio::test]
 async fn a_dry_run_and_a_preview_tell_of_sensitive_words() {
     let node = Lone::ready_to_send().await;
-    node.put("/v1/policies/mild", json!({"kind": "words", "spec": {"mode": "mask", "words": ["pear"]}})).await.expect(200);
+    node.put("/v1/policies/mild", json!({"kind": "words", "spec": {"mode": "mask", "words": ["pear"]}}))
+        .await
+        .expect(200);
     let strict = json!({"kind": "words", "spec": {"mode": "reject", "words": ["apple"]}});
     node.put("/v1/policies/strict", strict).await.expect(200);
     let to = json!([

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, MessageId, Time};
 
-use super::{BreakerPolicy, Delivery, Header, LegWord, Passage, RecallStanding, ReceiptAnswer, Sheet, State, TokenAnswer};
+use super::{
+    BreakerPolicy, Delivery, Header, LegWord, Passage, RecallStanding, ReceiptAnswer, Sheet, State, TokenAnswer,
+};
 
 /// What a partition answers to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -40,13 +40,7 @@ impl Partition {
 
     /// Tells the trace that an attempt waits for a limit. Nothing else changes: when it is worth looking again is the owner's
     /// to know, because a limit may be raised meanwhile.
-    pub(super) fn wait(
-        &mut self,
-        id: DeliveryId,
-        attempt: u16,
-        epoch: u64,
-        limit: Waited,
-    ) -> Result<Answer, Refusal> {
+    pub(super) fn wait(&mut self, id: DeliveryId, attempt: u16, epoch: u64, limit: Waited) -> Result<Answer, Refusal> {
         self.fence(epoch)?;
         let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
         if attempt != waiting.delivery.attempts.saturating_add(1) || waiting.delivery.begun.is_some() {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
 use super::{
-    Barred, Header, LegBarred, LegCommand, Masked, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand,
-    Via, Waited,
+    Barred, Header, LegBarred, LegCommand, Masked, RecallCommand, ReceiptCommand, Sheet, SuppressionReason,
+    TokenCommand, Via, Waited,
 };
 
 /// What can be asked of a partition.

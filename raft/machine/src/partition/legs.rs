@@ -126,11 +126,7 @@ impl Delivery {
 }
 
 impl Partition {
-    pub(super) fn leg(
-        &mut self,
-        command: LegCommand,
-        out: &mut Output<Hint, Record>,
-    ) -> Result<Answer, Refusal> {
+    pub(super) fn leg(&mut self, command: LegCommand, out: &mut Output<Hint, Record>) -> Result<Answer, Refusal> {
         match command {
             LegCommand::Ask(passage) => Ok(Answer::Leg(self.ask_leg(&passage))),
             LegCommand::Leave { passage, taken } => {
