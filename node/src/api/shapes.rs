@@ -66,7 +66,7 @@ pub(crate) struct EventShape {
     at: Time,
     /// `accepted`, `scheduled`, `suppressed`, `begun`, `attempted`, `retry`, `cancel_requested`, `redrive_of`,
     /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`, `chosen`, `switched`, `fell_back`, `marked`,
-    /// `recall_requested`, `recall_attempted`, `callback_for`.
+    /// `recall_requested`, `recall_attempted`, `callback_for`, `waited`, `leg_barred`.
     what: &'static str,
     /// Which attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -58,8 +58,8 @@ fn policy(chance: &mut StdRng) -> Value {
         }
         6 => {
             let of = ["account", "recipient", "template", "key", "all"][chance.random_range(0..5)];
-            let permits = chance.random_range(1..3);
-            ("limits", json!({"of": of, "windows": [{"permits": permits, "window_ms": 150}]}))
+            let permits = chance.random_range(3..6);
+            ("limits", json!({"of": of, "windows": [{"permits": permits, "window_ms": 1_000}]}))
         }
         _ => ("frequency", json!({"windows": [{"window_ms": 3_600_000, "most": chance.random_range(1..4)}]})),
     };
