@@ -199,13 +199,18 @@ impl Dispatching {
     fn hear(&mut self, hints: Vec<Hint>) {
         let mut asked = Vec::new();
         let mut calls = Vec::new();
+        let mut left = Vec::new();
         for hint in hints {
             match hint {
                 Hint::Due { delivery, sheet } => self.wait_for(&delivery, &sheet),
                 Hint::CancelRequested(delivery) => asked.push(delivery),
                 Hint::Failing { .. } | Hint::Probed { .. } | Hint::Alert { .. } => calls.push(hint),
+                Hint::LegLeft { passage, taken } => left.push((passage, taken)),
                 _ => {}
             }
+        }
+        if !left.is_empty() {
+            self.board.template.send(TemplateMsg::Left(left));
         }
         if !calls.is_empty() {
             self.board.breakers.send(BreakersMsg::Hints(calls));

@@ -1,5 +1,6 @@
 //! The policies that the motion follows, as control has them now: read once per change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -16,6 +17,8 @@ pub(crate) struct InForce {
     /// Name, for whom, and the rule.
     limits: Vec<(String, Selector, LimitRule)>,
     lanes: Vec<(Selector, LaneRule)>,
+    /// The versions of the policies that limit.
+    versions: BTreeMap<String, u32>,
 }
 
 /// What was read last, and from which version of control.
@@ -35,6 +38,9 @@ impl InForce {
         let mut fresh = Self { revision, ..Self::default() };
         for (name, version) in control.policies.in_force() {
             fresh.add(name, &version.spec);
+            if version.spec.kind == "limits" {
+                fresh.versions.insert(name.to_owned(), version.version);
+            }
         }
         Arc::new(fresh)
     }
@@ -55,6 +61,11 @@ impl InForce {
         };
         // A newer program wrote it; whoever reads the log should know that it is not followed here.
         tracing::error!(policy = name, ?why, "a policy cannot be read and is not followed by this node");
+    }
+
+    /// The version of a policy that limits; 0 if there is none any more.
+    pub(crate) fn version_of(&self, policy: &str) -> u32 {
+        self.versions.get(policy).copied().unwrap_or(0)
     }
 
     /// The limits for a message, with the names of their policies.

@@ -16,6 +16,7 @@ mod health;
 mod in_force;
 mod lanes;
 mod ledger;
+mod legs;
 mod limited;
 mod media;
 mod meters;
@@ -48,6 +49,7 @@ mod token_cache;
 mod token_fetch;
 mod tokens;
 mod upload;
+mod waiting;
 pub mod words;
 mod work;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidings_contract::{Outcome, Time};
-use tidings_machine::partition::{Closing, Command, Masked, Via};
+use tidings_machine::partition::{Closing, Command, LegCommand, LegWord, Masked, Via, Waited};
 
 use crate::flight::Ticket;
 use crate::work::Letter;
@@ -33,6 +33,10 @@ pub(crate) enum Entry {
     Defer { ticket: Ticket },
     /// The time of a delivery has come for which it has slots of caps: they are looked at before its first attempt.
     Leave { ticket: Ticket },
+    /// A limit has no room for the attempt: the delivery waits in the state until `back`.
+    Wait { ticket: Ticket, attempt: u16, waited: Box<Waited>, back: Time },
+    /// The word of the home of a further leg's address.
+    Enter { ticket: Ticket, leg: u8, word: LegWord },
     /// Something to be kept beside the next entry; nobody waits for the answer.
     Aside(Box<Command>),
 }
@@ -63,6 +67,18 @@ impl Entry {
                 account: letter.account_name.as_ref().to_owned(),
                 via: letter.via.clone(),
             },
+            Self::Wait { ticket, attempt, waited, .. } => Command::Wait {
+                delivery: ticket.delivery(),
+                attempt: *attempt,
+                epoch: ticket.epoch(),
+                waited: Waited::clone(waited),
+            },
+            Self::Enter { ticket, leg, word } => Command::Leg(LegCommand::Enter {
+                delivery: ticket.delivery(),
+                epoch: ticket.epoch(),
+                leg: *leg,
+                word: word.clone(),
+            }),
             Self::FallBack { ticket, why } => {
                 Command::FallBack { delivery: ticket.delivery(), epoch: ticket.epoch(), why: why.clone() }
             }

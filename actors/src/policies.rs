@@ -50,6 +50,20 @@ impl LimitRule {
     /// A rule that could be put as it is.
     pub const EXAMPLE: &str = r#"{"of": "recipient", "windows": [{"permits": 1, "window_ms": 60000}, {"permits": 10, "window_ms": 86400000}]}"#;
 
+    /// What it says, for the dry run.
+    pub fn told(&self) -> String {
+        let windows: Vec<String> =
+            self.windows.iter().map(|window| format!("{} within {} ms", window.permits, window.window_ms)).collect();
+        let of = match self.of {
+            LimitOf::Account => "each account",
+            LimitOf::Recipient => "each recipient",
+            LimitOf::Template => "each template",
+            LimitOf::Key => "each API key",
+            LimitOf::All => "all together",
+        };
+        format!("{of}: {}; what is more waits", windows.join(", "))
+    }
+
     /// Reads a rule; the paths of the errors begin with `spec`.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use crate::limited::{Held, Permit, Subject, Used};
 use crate::room::{HOME_MS, Room};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
+use crate::waiting;
 use crate::work::Letter;
 
 /// The shortest and the longest wait before a subject is looked at again.
@@ -176,7 +177,11 @@ impl Limiting {
         if !first {
             self.let_go(&mut letter, now, touched);
         }
-        self.room(&subject).come_in(letter, first, most, now);
+        let room = self.room(&subject);
+        let short = room.short;
+        if let Some((last, back)) = room.come_in(letter, first, most, now) {
+            waiting::go_home(&self.board, &subject, last, short, back);
+        }
         touched.push(Arc::clone(&subject.name));
         None
     }
@@ -230,8 +235,11 @@ impl Limiting {
         while let Some(name) = touched.pop() {
             while let Some(room) = self.rooms.get_mut(&name)
                 && room.free(now) > 0
-                && let Some(letter) = room.waiting.pop()
+                && let Some(mut letter) = room.waiting.pop()
             {
+                if let Some(until) = room.short {
+                    waiting::note(&self.board, &room.subject, &mut letter, until);
+                }
                 if let Some(letter) = self.advance(letter, Some(&name), &mut touched) {
                     ready.extend(self.with_company(&name, letter));
                 }
@@ -257,7 +265,11 @@ impl Limiting {
             && let Some(next) = room.waiting.pop_of(place.lane, place.flow, |next| same_limits(&company[0], next))
         {
             let limits = company[0].limits.clone();
-            company.push(Letter { limits, ..next });
+            let mut next = Letter { limits, ..next };
+            if let Some(until) = room.short {
+                waiting::note(&self.board, &room.subject, &mut next, until);
+            }
+            company.push(next);
         }
         company
     }
@@ -267,6 +279,7 @@ impl Limiting {
         let Some(room) = self.rooms.get_mut(name) else { return };
         let free = room.free(now);
         let lent = room.lent_until(now);
+        room.given_out();
         if room.is_idle() {
             self.rooms.remove(name);
             return;
@@ -287,7 +300,7 @@ impl Limiting {
         match room.again.filter(|again| *again > now) {
             None => self.will_ask(name, now),
             Some(again) => {
-                let home = room.send_home(again, now);
+                let (home, subject) = (room.send_home(again, now), Arc::clone(&room.subject));
                 // Whoever comes a little early asks once more, and hears what was settled meanwhile. Not where there are further
                 // limits: their homes would be asked in vain.
                 let sooner = Time(again.0.saturating_sub(room.sooner_ms()));
@@ -298,8 +311,8 @@ impl Limiting {
                 }
                 for mut letter in home {
                     self.let_go(&mut letter, now, touched);
-                    let again = if letter.limits.len() == 1 { sooner } else { again };
-                    letter.work.ticket.not_before(again.min(now.after_ms(HOME_MS)));
+                    let back = if letter.limits.len() == 1 { sooner } else { again };
+                    waiting::go_home(&self.board, &subject, letter, Some(again), back.min(now.after_ms(HOME_MS)));
                 }
             }
         }

@@ -123,6 +123,7 @@ impl Recording {
                 Entry::Outcome { ticket, .. }
                 | Entry::Close { ticket, .. }
                 | Entry::FallBack { ticket, .. }
+                | Entry::Enter { ticket, .. }
                 | Entry::Defer { ticket }
                 | Entry::Leave { ticket } => match answer {
                     Answer::Done(state) if state.is_final() => {
@@ -136,6 +137,10 @@ impl Recording {
                     _ => ticket.look_again(),
                 },
                 Entry::Aside(_) => {}
+                Entry::Wait { ticket, back, .. } => match answer {
+                    Answer::Done(State::Pending) => ticket.not_before(back),
+                    _ => ticket.look_again(),
+                },
                 Entry::Begin(letter) => match answer {
                     Answer::Done(State::Pending) => begun.push(*letter),
                     Answer::Refused(Refusal::WrongAttempt) if self.claimed(&letter) => begun.push(*letter),

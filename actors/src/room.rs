@@ -41,6 +41,11 @@ pub(crate) struct Room {
     lent: Vec<Lent>,
     /// When the letter that was sent home last comes back.
     turn: Time,
+    /// Before when those who wait could have no permit, as the home said when it granted less than was wanted; `None` while
+    /// they only wait for its answer.
+    pub(crate) short: Option<Time>,
+    /// The same of a lease that was not given out yet: whoever gets a permit of it did not wait because of it.
+    granted: Option<Option<Time>>,
 }
 
 /// A lease of which not all was used yet.
@@ -65,6 +70,8 @@ impl Room {
             waiting: Lanes::default(),
             lent: Vec::new(),
             turn: Time(0),
+            short: None,
+            granted: None,
         }
     }
 
@@ -163,30 +170,40 @@ impl Room {
         let granted = Time(lapses.0.saturating_sub(life_ms));
         let soonest = now.after_ms(SOONEST_MS);
         self.again = again.map(|again| again.min(now.after(again.since(granted))).max(soonest));
+        self.granted = Some(self.again);
     }
 
     /// Takes a letter in. If that is one too many, the last of the lowest lane goes home. An attempt that stands in the log
-    /// already goes first and is never sent home, and so does one that holds other permits already.
-    pub(crate) fn come_in(&mut self, letter: Letter, first: bool, most: usize, now: Time) {
+    /// already goes first and is never sent home, and so does one that holds other permits already. Gives the one that goes
+    /// home, with when it is to come back.
+    pub(crate) fn come_in(&mut self, letter: Letter, first: bool, most: usize, now: Time) -> Option<(Letter, Time)> {
         if first || letter.begun {
             self.waiting.push_first(letter);
-            return;
+            return None;
         }
         let place = letter.work.ticket.place();
         self.waiting.push(place.lane, place.flow, letter);
-        if self.waiting.len() > most {
-            let spacing = self.subject.spacing_ms();
-            let waiting = (most as u64).saturating_mul(spacing);
-            let (soonest, latest) = (now.after_ms(waiting.min(HOME_MS / 2)), now.after_ms(HOME_MS));
-            self.turn = self.turn.max(soonest).after_ms(spacing);
-            if self.turn > latest {
-                // Once more from the front: in every lap as many come back in any time as there will be permits.
-                self.turn = soonest;
-            }
-            if let Some(letter) = self.waiting.pop_last() {
-                letter.work.ticket.not_before(self.turn);
-            }
+        if self.waiting.len() <= most {
+            return None;
         }
+        let spacing = self.subject.spacing_ms();
+        let waiting = (most as u64).saturating_mul(spacing);
+        let (soonest, latest) = (now.after_ms(waiting.min(HOME_MS / 2)), now.after_ms(HOME_MS));
+        self.turn = self.turn.max(soonest).after_ms(spacing);
+        if self.turn > latest {
+            // Once more from the front: in every lap as many come back in any time as there will be permits.
+            self.turn = soonest;
+        }
+        let turn = self.turn;
+        self.waiting.pop_last().map(|letter| (letter, turn))
+    }
+
+    /// What there is was given out: whoever waits now waits for what the home said last.
+    pub(crate) fn given_out(&mut self) {
+        if let Some(again) = self.granted.take() {
+            self.short = again;
+        }
+        self.short = self.short.filter(|_| !self.waiting.is_empty());
     }
 
     /// Takes out everybody who would wait long for `again`.

@@ -37,7 +37,7 @@ pub(crate) struct Screen {
 
 /// A dictionary with what it is to do.
 #[derive(Clone, Debug)]
-pub(crate) struct Reader {
+pub struct Reader {
     title: String,
     reject: bool,
     dictionary: Arc<words::Dictionary>,
@@ -56,16 +56,37 @@ pub(crate) enum Missing {
 
 /// Content that may be sent, and where words were masked in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Screened {
-    pub(crate) content: Arc<Value>,
-    pub(crate) masked: Arc<[Masked]>,
+pub struct Screened {
+    /// The content.
+    pub content: Arc<Value>,
+    /// What each dictionary masked that masked something.
+    pub masked: Arc<[Masked]>,
 }
 
 /// A rule that says no.
 #[derive(Clone, Debug)]
-pub(crate) struct Barred {
-    pub(crate) rule: String,
-    pub(crate) detail: String,
+pub struct Barred {
+    /// The rule: `words/<policy>@<version>`.
+    pub rule: String,
+    /// What it saw.
+    pub detail: String,
+}
+
+impl Reader {
+    /// A dictionary under the title that events name; it rejects or else masks.
+    pub fn new(title: String, reject: bool, dictionary: Arc<words::Dictionary>) -> Self {
+        Self { title, reject, dictionary }
+    }
+
+    /// What events name.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+}
+
+/// The fields of a content, at most so many, in which a dictionary finds words.
+pub fn fields(reader: &Reader, content: &Value, most: usize) -> Vec<String> {
+    words::fields_of(&reader.dictionary, content, most)
 }
 
 impl Screen {
@@ -140,7 +161,7 @@ fn compile(list: &WordList) -> Dictionary {
 }
 
 /// Decides about content: those who reject look at it as it is, then the others mask, one after the other.
-pub(crate) fn screen(readers: &[Reader], content: Arc<Value>) -> Result<Screened, Barred> {
+pub fn screen(readers: &[Reader], content: Arc<Value>) -> Result<Screened, Barred> {
     for reader in readers.iter().filter(|reader| reader.reject) {
         if let Some(found) = find(&reader.dictionary, &content) {
             let detail = format!("{} holds `{}`", found.field, found.word);

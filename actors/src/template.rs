@@ -9,9 +9,11 @@ use tidings_contract::{Reason, TextRule};
 use tidings_machine::control::{Account, TemplateSpec};
 use tidings_machine::partition::{Closing, Masked, Sheet};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::callback;
 use crate::choosing::{Held, choose_account};
+use crate::legs::{self, Left};
 use crate::outbox::Entry;
 use crate::parts::Rendered;
 use crate::rate_limiter::RateLimiterMsg;
@@ -35,6 +37,8 @@ pub(crate) enum TemplateMsg {
     Work(Vec<Work>),
     /// A dictionary was compiled.
     Dictionary(Edition, Dictionary),
+    /// Deliveries left further legs.
+    Left(Vec<Left>),
 }
 
 /// The actor.
@@ -51,6 +55,8 @@ pub(crate) struct Rendering {
     accounts: HashMap<String, Named>,
     sheets: HashMap<(usize, u8), Prepared>,
     screen: Screen,
+    /// Questions to homes of further legs; aborted when the actor dies.
+    asking: JoinSet<()>,
 }
 
 /// An account with its name.
@@ -120,6 +126,7 @@ impl Actor for Template {
             accounts: HashMap::new(),
             sheets: HashMap::new(),
             screen: Screen::default(),
+            asking: JoinSet::new(),
         })
     }
 
@@ -129,10 +136,15 @@ impl Actor for Template {
         message: TemplateMsg,
         state: &mut Rendering,
     ) -> Result<(), ActorProcessingErr> {
+        while state.asking.try_join_next().is_some() {}
         let works = match message {
             TemplateMsg::Work(works) => works,
             TemplateMsg::Dictionary(edition, dictionary) => {
                 state.screen.add(edition, dictionary);
+                return Ok(());
+            }
+            TemplateMsg::Left(left) => {
+                legs::tell(&state.board, &mut state.asking, left);
                 return Ok(());
             }
         };
@@ -141,6 +153,10 @@ impl Actor for Template {
         }
         state.gauge.set(works.len(), 0);
         let (callbacks, works): (Vec<Work>, Vec<Work>) = works.into_iter().partition(callback::is_one);
+        let (works, asking) = legs::sort(&state.board, works);
+        if !asking.is_empty() {
+            legs::ask(&state.board, &mut state.asking, asking);
+        }
         state.refresh(&works);
         let mut letters: Vec<Letter> = callbacks.into_iter().filter_map(callback::letter).collect();
         let mut limited = Vec::new();
@@ -196,7 +212,7 @@ impl Rendering {
                     let version = control.templates.get(&key.0).and_then(|t| t.versions.get(&key.1)).cloned();
                     contents.push((key, version));
                 }
-                for edition in screen.wants(&work.sheet.rules.words) {
+                for edition in screen.wants(work.sheet.rules.words_of(work.delivery.leg())) {
                     if !lists.iter().any(|(known, _)| *known == edition) {
                         lists.push(Screen::read(control, edition));
                     }
@@ -291,7 +307,7 @@ impl Rendering {
             let compiled = Arc::clone(compiled.as_ref().map_err(|reason| Stuck::Impossible(reason.clone()))?);
             let shared = Variables::parse(&sheet.variables)
                 .map_err(|error| Stuck::Impossible(Reason::new("variables", error)))?;
-            let readers: Arc<[Reader]> = self.screen.readers(&sheet.rules.words)?.into();
+            let readers: Arc<[Reader]> = self.screen.readers(sheet.rules.words_of(work.delivery.leg()))?.into();
             let content = fill_and_screen(&compiled, (&shared, &Variables::default()), &readers);
             self.sheets.insert(address, Prepared { _sheet: Arc::clone(sheet), compiled, shared, readers, content });
         }

@@ -16,7 +16,7 @@ use tidings_machine::partition::Wishes;
 use crate::accounts::SealedAccounts;
 use crate::fresh::Freshness;
 use crate::guard::Guard;
-use crate::intake::{KnownWays, Templates};
+use crate::intake::{Dictionaries, KnownWays, Templates};
 use crate::ledger::NodeLedger;
 use crate::look::Said;
 use crate::materials::Shelf;
@@ -38,6 +38,8 @@ pub(crate) struct App {
     pub templates: Templates,
     /// The ways of templates' messages, made of control.
     pub known_ways: KnownWays,
+    /// Dictionaries for the dry run and the preview.
+    pub dictionaries: Dictionaries,
     /// The policies in force; read with [`App::policies`].
     pub policies: Current,
     pub freshness: Freshness,

@@ -133,6 +133,7 @@ async fn assemble(
         settings: ArcSwap::from_pointee(wiring::requests(&config)),
         templates: Default::default(),
         known_ways: Default::default(),
+        dictionaries: Default::default(),
         policies: Default::default(),
         freshness: Default::default(),
         metrics: meters::recorder(),

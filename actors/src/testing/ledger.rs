@@ -47,6 +47,7 @@ struct State {
     silent: bool,
     proposals: u64,
     commands: u64,
+    waits: u64,
 }
 
 impl FakeLedger {
@@ -103,6 +104,7 @@ impl FakeLedger {
         let mut state = self.state.lock();
         state.proposals += 1;
         state.commands += commands.len() as u64;
+        state.waits += commands.iter().filter(|command| matches!(command, Command::Wait { .. })).count() as u64;
         let mut out = Output::default();
         let machine = state.partitions.entry(partition).or_default();
         let answers = commands.into_iter().map(|command| machine.apply(at, command, &mut out)).collect();
@@ -133,6 +135,11 @@ impl FakeLedger {
             // Nobody listens while nobody leads.
             let _ = state.listeners.get(&partition).map(|listener| listener.send(out.hints));
         }
+    }
+
+    /// How often a wait for a limit was told by a command of its own.
+    pub fn waits(&self) -> u64 {
+        self.state.lock().waits
     }
 
     /// The deliveries that ended, with how.

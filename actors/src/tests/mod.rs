@@ -6,6 +6,7 @@ mod deaths;
 mod ends;
 mod leaving;
 mod ledger_faults;
+mod legs;
 mod limits;
 mod media;
 mod outside;
@@ -16,6 +17,7 @@ mod pools;
 mod quiet;
 mod routes;
 mod tokens;
+mod waits;
 mod words;
 
 use std::collections::BTreeMap;

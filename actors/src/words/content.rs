@@ -34,6 +34,32 @@ fn find_in(dictionary: &Dictionary, value: &Value, path: &str) -> Option<Found> 
     }
 }
 
+/// The fields of `content`, at most so many, in which words would be masked.
+pub(crate) fn fields(dictionary: &Dictionary, content: &Value, most: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    fields_in(dictionary, content, "content", most, &mut found);
+    found
+}
+
+fn fields_in(dictionary: &Dictionary, value: &Value, path: &str, most: usize, found: &mut Vec<String>) {
+    if found.len() >= most {
+        return;
+    }
+    match value {
+        Value::String(text) if !is_link(text) && dictionary.first(text).is_some() => found.push(path.to_owned()),
+        Value::Array(items) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(n, item)| fields_in(dictionary, item, &format!("{path}[{n}]"), most, found));
+        }
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, item)| fields_in(dictionary, item, &format!("{path}.{name}"), most, found));
+        }
+        _ => {}
+    }
+}
+
 /// Puts a `*` in the place of every character of every word of `dictionary` in `content`; gives how many places that were.
 /// A string that is a link as a whole stays: a masked link leads nowhere.
 pub fn mask(dictionary: &Dictionary, content: &mut Value) -> u32 {

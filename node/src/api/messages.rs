@@ -132,9 +132,10 @@ pub(crate) struct JudgedShape {
 /// What one rule says.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FindingShape {
-    /// The rule: `<kind>/<policy>@<version>`, `suppression_list`, `expiry`, `content_dedup`.
+    /// The rule: `<kind>/<policy>@<version>`, `suppression_list`, `expiry`, `content_dedup`. `limits` never decide: they only
+    /// make it wait for its turn.
     rule: String,
-    /// `pass`, `suppress`, `defer`, `expire`.
+    /// `pass`, `suppress`, `defer`, `expire`, `mask`.
     ruling: &'static str,
     /// What it saw.
     detail: String,
@@ -151,6 +152,7 @@ impl From<Finding> for FindingShape {
             Ruling::Suppress => ("suppress", None),
             Ruling::Defer { until } => ("defer", Some(until)),
             Ruling::Expire => ("expire", None),
+            Ruling::Mask { .. } => ("mask", None),
         };
         Self { rule: title, ruling, detail, until }
     }

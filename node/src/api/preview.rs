@@ -5,14 +5,15 @@ use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidings_actors::Accounts;
-use tidings_actors::render::Length;
+use tidings_actors::render::{Length, Variables};
 use tidings_channels::{Segments, ShownRequest, check_recipient, preview, segments_of};
 use tidings_contract::{Call, DeliveryId, LengthUnit, MessageId, PartitionId, Reason, RecipientKind, Secret, Target};
 use utoipa::ToSchema;
 
+use super::messages::FindingShape;
 use crate::app::{App, Shared};
 use crate::auth::Viewer;
-use crate::intake::Compiled;
+use crate::intake::{Compiled, look_through, words_of_preview};
 use crate::problem::{Code, Problem};
 use crate::strict::Json;
 
@@ -50,7 +51,11 @@ pub(crate) struct Previewed {
     /// What the provider would send, secrets masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     requests: Option<Vec<RequestShape>>,
-    /// Why the provider would send nothing.
+    /// What the dictionaries of sensitive words say about it; what they mask is masked above. A preview has no tags, so
+    /// policies that select by tags are not asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    words: Vec<FindingShape>,
+    /// Why it would not be sent: a word that is not sent, or what the provider says.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     refused: Option<Reason>,
@@ -111,7 +116,12 @@ pub(crate) async fn preview_template(
     let compiled = app.current_template(&name).await?;
     let to = asked.to.as_deref().map(|to| check_recipient(compiled.channel.recipient, to));
     let to = to.transpose().map_err(|detail| Problem::field("to", detail))?;
-    let mut contents = compiled.render(&asked.variables)?.into_iter();
+    let (filled, parameters) = compiled.fill(&Variables::new(&asked.variables), &Variables::default())?;
+    let readers = app.readers(&words_of_preview(&app, &compiled)?).await?;
+    let looked = look_through(&readers, filled);
+    let no = looked.findings.last().filter(|_| looked.barred);
+    let refused = no.map(|no| Reason::new("words", format!("{}: {}", no.title, no.detail)));
+    let mut contents = compiled.finish(looked.content, &parameters)?.into_iter();
     let content = contents.next().unwrap_or_default();
     let lengths = compiled.lengths(&content).into_iter().map(LengthShape::from).collect();
     let is_sms = compiled.channel.name == "sms";
@@ -122,8 +132,12 @@ pub(crate) async fn preview_template(
         lengths,
         account: account(&compiled, to.as_deref()),
         requests: None,
-        refused: None,
+        words: looked.findings.into_iter().map(FindingShape::from).collect(),
+        refused,
     };
+    if previewed.refused.is_some() {
+        return Ok(Answer(previewed));
+    }
     if let Some((to, account)) = to.zip(previewed.account.clone()) {
         show(&app, &compiled, &to, &account, &mut previewed).await?;
     }

@@ -66,7 +66,7 @@ pub(crate) struct EventShape {
     at: Time,
     /// `accepted`, `scheduled`, `suppressed`, `begun`, `attempted`, `retry`, `cancel_requested`, `redrive_of`,
     /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`, `chosen`, `switched`, `fell_back`, `marked`,
-    /// `recall_requested`, `recall_attempted`, `callback_for`.
+    /// `recall_requested`, `recall_attempted`, `callback_for`, `waited`, `leg_barred`.
     what: &'static str,
     /// Which attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,6 +200,30 @@ impl From<Event> for EventShape {
                 delivery: Some(delivery.to_string()),
                 happening: Some(happening.name()),
                 ..named("callback_for")
+            },
+            other => Self::of_leg(at, other),
+        }
+    }
+}
+
+impl EventShape {
+    /// What a rule makes of an attempt or a leg.
+    fn of_leg(at: Time, what: What) -> Self {
+        let named = |what| Self { at, what, ..Self::default() };
+        match what {
+            What::Waited { attempt, waited } => Self {
+                attempt: Some(attempt),
+                rule: Some(waited.rule),
+                due: Some(waited.until),
+                detail: Some(format!("{} has no room before", waited.subject)),
+                ..named("waited")
+            },
+            What::LegBarred(barred) => Self {
+                channel: Some(barred.channel),
+                to: Some(barred.to),
+                rule: Some(barred.rule),
+                detail: Some(barred.detail),
+                ..named("leg_barred")
             },
             _ => named("other"),
         }

@@ -61,6 +61,24 @@ fn words(out: &Out, event: &Value) -> String {
         "deferred" => {
             format!("waits until {} by the rule {}: {}", absolute(&get("/due")), get("/rule"), get("/detail"))
         }
+        "waited" => {
+            format!(
+                "attempt {} waits by the rule {}: {} {}",
+                get("/attempt"),
+                get("/rule"),
+                get("/detail"),
+                absolute(&get("/due"))
+            )
+        }
+        "leg_barred" => {
+            format!(
+                "{} to {} is left out by the rule {}: {}",
+                get("/channel"),
+                get("/to"),
+                get("/rule"),
+                get("/detail")
+            )
+        }
         "begun" => format!("attempt {} claimed, with account {}", get("/attempt"), get("/account")),
         "attempted" => attempted(out, event),
         "retry" => match between(&get("/at"), &get("/due")) {

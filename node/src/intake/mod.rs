@@ -2,8 +2,10 @@
 
 mod check;
 mod claim;
+mod dictionaries;
 mod fingerprints;
 mod keep;
+mod leg_rules;
 mod rehearse;
 mod request;
 mod rules;
@@ -24,13 +26,14 @@ use crate::problem::{Code, Problem, Rejected};
 use check::{Checked, check, check_shape};
 pub(crate) use check::{MAX_VARIABLES_BYTES, is_tag};
 use claim::{Claiming, claim};
+pub(crate) use dictionaries::{Dictionaries, look_through};
 use fingerprints::fingerprint;
 pub(crate) use fingerprints::fingerprint_of;
 use keep::{End, keep};
 pub(crate) use rehearse::{Rehearsed, rehearse};
 pub(crate) use request::{Batch, Submission};
 use rules::rule;
-pub(crate) use rules::{check_own, rule_again};
+pub(crate) use rules::{check_own, rule_again, words_of_preview};
 use split::{Part, census, split};
 use tally::Tally;
 pub(crate) use templates::{Compiled, Templates, check_syntax, unknown_template};

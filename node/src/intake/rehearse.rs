@@ -3,17 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidings_actors::render::Variables;
 use tidings_contract::{MessageId, PartitionId, Time, partition_of};
-use tidings_machine::partition::{Judgement, Recipient};
+use tidings_machine::partition::{Finding, Judgement, Recipient, Ruling, Sheet, State};
 
+use super::Compiled;
 use super::check::{Checked, check, check_shape};
+use super::dictionaries::look_through;
 use super::fingerprints::fingerprint;
 use super::request::Submission;
 use super::rules::rule;
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::look::{Rehearse, Unreachable};
+use crate::policies::{Active, Rule};
 use crate::problem::{Code, Problem, Rejected};
+
+/// Recipients after which others get a turn.
+const TURN: usize = 100;
 
 /// What would become of a message.
 #[derive(Debug)]
@@ -44,7 +51,9 @@ pub(crate) async fn rehearse(app: &Shared, caller: &Caller, body: &[u8]) -> Resu
         return Err(Problem::new(Code::NoValidRecipient, "no recipient can be sent to").with_rejected(checked.rejected));
     }
     let version = compiled.version.version;
-    let (deliveries, rejected) = ask(app, checked, partitions, now).await?;
+    let sheet = Arc::clone(&checked.sheet);
+    let (mut deliveries, rejected) = ask(app, checked, partitions, now).await?;
+    look(app, &compiled, &sheet, &mut deliveries).await?;
     Ok(Rehearsed { version, deliveries, rejected })
 }
 
@@ -78,4 +87,44 @@ async fn ask(app: &Shared, checked: Checked, partitions: u16, now: Time) -> Resu
     deliveries.sort_by_key(|(recipient, _)| recipient.index);
     rejected.sort_by_key(|rejected| rejected.index);
     Ok((deliveries, rejected))
+}
+
+/// What decides after the machine has: words, which need the content, and limits, which only make it wait.
+async fn look(
+    app: &Shared,
+    compiled: &Compiled,
+    sheet: &Sheet,
+    deliveries: &mut [(Recipient, Judgement)],
+) -> Result<(), Problem> {
+    let readers = app.readers(&sheet.rules.words).await?;
+    let limits = limits(app, sheet);
+    let shared = Variables::parse(&sheet.variables).unwrap_or_default();
+    for (n, (recipient, judgement)) in deliveries.iter_mut().enumerate() {
+        if !readers.is_empty() {
+            let own =
+                recipient.variables.as_deref().map(Variables::parse).transpose().ok().flatten().unwrap_or_default();
+            let (content, _) = compiled.fill(&shared, &own)?;
+            let looked = look_through(&readers, content);
+            if looked.barred && judgement.state == State::Pending {
+                judgement.state = State::Suppressed;
+            }
+            judgement.findings.extend(looked.findings);
+        }
+        judgement.findings.extend(limits.iter().cloned());
+        if n % TURN == TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+/// The limits that hold for a message. Whether there is room when it has its turn nobody knows now.
+fn limits(app: &Shared, sheet: &Sheet) -> Vec<Finding> {
+    let in_force = app.policies();
+    let selected = in_force.select(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags);
+    let limit = |policy: &Active| match &policy.rule {
+        Rule::Limits(rule) => Some(Finding { title: policy.title.clone(), ruling: Ruling::Pass, detail: rule.told() }),
+        _ => None,
+    };
+    selected.filter_map(limit).collect()
 }

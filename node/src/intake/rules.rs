@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tidings_contract::{Time, stable_hash};
-use tidings_machine::partition::{Barred, Cap, CapKind, Quiet, Recipient, Rules, Sheet, Span, Window, WordRule};
+use tidings_contract::Time;
+use tidings_machine::partition::{Barred, Cap, CapKind, Quiet, Recipient, Rules, Sheet, Span, Window, WordRule, mark};
 
 use super::Compiled;
 use super::check::Checked;
+use super::leg_rules::Further;
 use crate::app::App;
 use crate::policies::{self, Active, Dedup, KeyPart, QuietHours, Rule, Then, choose_words, kind, time_zone};
 use crate::problem::Problem;
@@ -33,7 +34,7 @@ const TURN: usize = 200;
 
 /// The rules of a message, sorted by kind.
 #[derive(Debug, Default)]
-struct Selected {
+pub(super) struct Selected {
     lists: Vec<Active>,
     quiet: Vec<(Active, Arc<QuietHours>)>,
     dedup: Vec<(Active, Arc<Dedup>)>,
@@ -74,14 +75,21 @@ async fn give(
     recipients: Vec<&mut Recipient>,
     now: Time,
 ) -> Result<Rules, Problem> {
-    let words = words(app, compiled, sheet)?;
-    let Some(selected) = select(app, compiled, sheet)? else { return Ok(Rules { words, ..Rules::default() }) };
+    let place = Place { channel: &sheet.channel, template: &sheet.template, compiled: Some(compiled) };
+    let words = words(app, place, sheet)?;
+    let further = Further::of(app, sheet)?;
+    let Some(selected) = select(app, place, sheet)? else {
+        recipients.into_iter().for_each(|recipient| further.bar(sheet, recipient));
+        let legs = further.carried(&words);
+        return Ok(Rules { words, legs, ..Rules::default() });
+    };
     let mut rules = Rules {
         lists: selected.lists.iter().map(|list| list.title.clone()).collect(),
         quiet: selected.quiet.iter().map(|(policy, rule)| quiet(policy, rule)).collect(),
         zones: Vec::new(),
         caps: selected.caps(),
         words,
+        legs: Vec::new(),
     };
     let shared: Map<String, Value> = serde_json::from_str(&sheet.variables).unwrap_or_default();
     let mut patience = sheet.policy.retry.give_up_after_ms;
@@ -90,11 +98,8 @@ async fn give(
     }
     let mut zoned = Zoned::new(&selected, sheet, patience, now);
     for (n, recipient) in recipients.into_iter().enumerate() {
-        recipient.barred = selected.barred(sheet, &recipient.to);
-        // A list says no to a further leg's address as well: that leg is left out.
-        for address in &mut recipient.fallback {
-            *address = address.take().filter(|to| selected.barred(sheet, to).is_empty());
-        }
+        recipient.barred = selected.barred((&sheet.template, &sheet.tags), &recipient.to);
+        further.bar(sheet, recipient);
         recipient.zone = zoned.index(recipient.time_zone.as_deref())?;
         recipient.marks = selected.marks(compiled, sheet, &shared, recipient);
         if n % TURN == TURN - 1 {
@@ -102,14 +107,23 @@ async fn give(
         }
     }
     rules.zones = zoned.finish();
+    rules.legs = further.carried(&rules.words);
     Ok(rules)
 }
 
-/// The rules that are for a message; `None` where there are none, which is the usual case.
-fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Selected>, Problem> {
+/// Where rules are selected for: a leg of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub channel: &'a str,
+    pub template: &'a str,
+    pub compiled: Option<&'a Compiled>,
+}
+
+/// The rules that are for a leg of a message; `None` where there are none, which is the usual case.
+pub(super) fn select(app: &App, place: Place<'_>, sheet: &Sheet) -> Result<Option<Selected>, Problem> {
     let in_force = app.policies();
-    let own = own(compiled);
-    let selected = in_force.select(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags);
+    let own = place.compiled.map(own).unwrap_or_default();
+    let selected = in_force.select(place.channel, sheet.message_type, place.template, &sheet.tags);
     let mut all: Vec<&Active> = selected.chain(&own).collect();
     all.retain(|policy| !matches!(policy.rule, Rule::Delivery(_)));
     // Codes that somebody waits for are not quiet, unless a policy names them.
@@ -131,7 +145,7 @@ fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Select
             Rule::Dedup(rule) => sorted.dedup.push((policy.clone(), Arc::clone(rule))),
             Rule::Frequency(rule) => sorted.frequency.push((policy.clone(), rule.windows.clone())),
             // These are followed elsewhere.
-            Rule::Words(_) | Rule::Limits | Rule::Lanes | Rule::Delivery(_) => {}
+            Rule::Words(_) | Rule::Limits(_) | Rule::Lanes | Rule::Delivery(_) => {}
         }
     }
     sorted.lists.sort_by_key(|list| !matches!(list.rule, Rule::Discard(_)));
@@ -151,10 +165,31 @@ fn select(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Option<Select
 }
 
 /// The dictionaries that look through what is filled in.
-fn words(app: &App, compiled: &Compiled, sheet: &Sheet) -> Result<Vec<WordRule>, Problem> {
+pub(super) fn words(app: &App, place: Place<'_>, sheet: &Sheet) -> Result<Vec<WordRule>, Problem> {
+    words_for(app, place, sheet.message_type, &sheet.tags)
+}
+
+/// The dictionaries for what a template says, of a message without tags.
+///
+/// # Errors
+/// When there are more than a message may carry.
+pub(crate) fn words_of_preview(app: &App, compiled: &Compiled) -> Result<Vec<WordRule>, Problem> {
+    let spec = &compiled.version.spec;
+    let place = Place { channel: &spec.channel, template: &compiled.name, compiled: Some(compiled) };
+    words_for(app, place, spec.message_type, &[])
+}
+
+/// The dictionaries for what a template says on its channel, under these tags.
+fn words_for(
+    app: &App,
+    place: Place<'_>,
+    message_type: tidings_contract::MessageType,
+    tags: &[String],
+) -> Result<Vec<WordRule>, Problem> {
     let in_force = app.policies();
-    let rules = choose_words(&in_force, &compiled.version.spec.words, |policy| {
-        policy.selector.selects(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags)
+    let choice = place.compiled.map(|compiled| compiled.version.spec.words.clone()).unwrap_or_default();
+    let rules = choose_words(&in_force, &choice, |policy| {
+        policy.selector.selects(place.channel, message_type, place.template, tags)
     });
     if rules.len() > WordRule::MOST {
         let (count, most) = (rules.len(), WordRule::MOST);
@@ -193,19 +228,33 @@ fn quiet(policy: &Active, rule: &QuietHours) -> Quiet {
 impl Selected {
     fn caps(&self) -> Vec<Cap> {
         let dedup = self.dedup.iter().map(|(policy, rule)| (policy, CapKind::Dedup, vec![rule.window]));
-        let frequency = self.frequency.iter().map(|(policy, windows)| (policy, CapKind::Frequency, windows.clone()));
         let cap = |(policy, kind, windows): (&Active, CapKind, Vec<Window>)| Cap {
             title: policy.title.clone(),
             kind,
             windows,
         };
-        dedup.chain(frequency).map(cap).collect()
+        dedup.map(cap).chain(self.frequency_caps()).collect()
     }
 
-    fn barred(&self, sheet: &Sheet, to: &str) -> Vec<Barred> {
+    pub(super) fn frequency_caps(&self) -> Vec<Cap> {
+        let cap = |(policy, windows): &(Active, Vec<Window>)| Cap {
+            title: policy.title.clone(),
+            kind: CapKind::Frequency,
+            windows: windows.clone(),
+        };
+        self.frequency.iter().map(cap).collect()
+    }
+
+    /// The title of a list.
+    pub(super) fn list(&self, list: u8) -> Option<String> {
+        self.lists.get(usize::from(list)).map(|list| list.title.clone())
+    }
+
+    /// The list that says no to `to` for a template and tags, if there is one.
+    pub(super) fn barred(&self, (template, tags): (&str, &[String]), to: &str) -> Vec<Barred> {
         let bar = |(n, list): (usize, &Active)| {
             let detail = match &list.rule {
-                Rule::Discard(rule) => rule.message(&sheet.template, &sheet.tags).or_else(|| rule.recipient(to)),
+                Rule::Discard(rule) => rule.message(template, tags).or_else(|| rule.recipient(to)),
                 Rule::Allow(rule) => rule.recipient(to),
                 _ => None,
             };
@@ -254,17 +303,6 @@ impl Selected {
         marks.extend(self.frequency.iter().map(|(policy, _)| Some(mark(&policy.lasting, to, &group))));
         marks
     }
-}
-
-/// The number of one rule, one recipient and what is compared. The version is left out: a changed rule counts what the old
-/// one counted.
-fn mark(rule: &str, to: &str, parts: &[String]) -> u64 {
-    let mut bytes = Vec::with_capacity(64);
-    for text in [rule, to].into_iter().chain(parts.iter().map(String::as_str)) {
-        bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(text.as_bytes());
-    }
-    stable_hash(&bytes)
 }
 
 /// Finds out when which zone is quiet, once for each name; zones that are quiet at the same times are one.

@@ -38,10 +38,16 @@ impl Compiled {
         self.content.missing_with(shared, own)
     }
 
-    /// What goes out for these variables: one content, or several where a text is sent in parts.
-    pub(crate) fn render(&self, variables: &Map<String, Value>) -> Result<Vec<Value>, Problem> {
-        let filled = self.content.render_with(&Variables::new(variables), &Variables::default());
+    /// The filled content and its tracking parameters, as the dictionaries look through it; for [`Compiled::finish`].
+    pub(crate) fn fill(&self, shared: &Variables, own: &Variables) -> Result<(Value, Value), Problem> {
+        let filled = self.content.fill_with(shared, own).map_err(render::Unfit::from);
         filled.map_err(|unfit| Problem::fields(Code::InvalidRequest, vec![unfit.into()]))
+    }
+
+    /// What goes out of a filled content: one content, or several where a text is sent in parts.
+    pub(crate) fn finish(&self, content: Value, parameters: &Value) -> Result<Vec<Value>, Problem> {
+        let finished = self.content.finish(content, parameters);
+        finished.map_err(|unfit| Problem::fields(Code::InvalidRequest, vec![unfit.into()]))
     }
 
     /// The content with every placeholder filled, before links and lengths are seen to; `None` if that cannot be done.

@@ -1,5 +1,7 @@
 //! How fast things go out and how large pools are. The actors follow these rules; here they are only checked.
 
+use std::sync::Arc;
+
 use tidings_actors::{LaneRule, LimitRule};
 
 use super::{Kind, Rule};
@@ -11,7 +13,7 @@ pub(super) const LIMITS: Kind = Kind {
           API key, or all together. What is too much waits.",
     example: LimitRule::EXAMPLE,
     in_templates: false,
-    read: |spec| LimitRule::read(spec).map(|_| Rule::Limits),
+    read: |spec| LimitRule::read(spec).map(|rule| Rule::Limits(Arc::new(rule))),
 };
 
 /// Sizes of pools.

@@ -45,7 +45,7 @@ pub(crate) enum Rule {
     /// Which words are not sent.
     Words(Words),
     /// How fast things go out.
-    Limits,
+    Limits(Arc<tidings_actors::LimitRule>),
     /// How large pools are.
     Lanes,
     /// How it is delivered; no rule about whether.
@@ -92,9 +92,12 @@ impl Rule {
             Self::Discard(rule) => rule.stops_everything(selector),
             Self::Allow(rule) => rule.stops_everything(),
             Self::QuietHours(rule) => rule.stops_everything(),
-            Self::Dedup(_) | Self::Frequency(_) | Self::Words(_) | Self::Limits | Self::Lanes | Self::Delivery(_) => {
-                None
-            }
+            Self::Dedup(_)
+            | Self::Frequency(_)
+            | Self::Words(_)
+            | Self::Limits(_)
+            | Self::Lanes
+            | Self::Delivery(_) => None,
         }
     }
 }
@@ -193,7 +196,9 @@ mod tests {
     fn a_policy_of_lanes_selects_by_channel_and_message_type_only() {
         let templates = Selector { templates: vec!["otp".to_owned()], ..Selector::default() };
         let field = |rule: Rule| rule.misfit(&templates).map(|error| error.field);
-        assert_eq!((field(Rule::Lanes), field(Rule::Limits)), (Some("selector.templates".to_owned()), None));
+        let example = serde_json::from_str(tidings_actors::LimitRule::EXAMPLE).expect("JSON");
+        let limits = (kind("limits").expect("a kind").read)(&example).expect("it can be read");
+        assert_eq!((field(Rule::Lanes), field(limits)), (Some("selector.templates".to_owned()), None));
         assert!(Rule::Lanes.misfit(&Selector::default()).is_none());
     }
 

@@ -36,7 +36,7 @@ fn policy(chance: &mut StdRng) -> Value {
         2 => json!({"message_types": ["marketing"]}),
         _ => json!({}),
     };
-    let (kind, spec) = match chance.random_range(0..6) {
+    let (kind, spec) = match chance.random_range(0..8) {
         0 => ("discard", json!({"recipients": [PEOPLE[chance.random_range(0..4)]]})),
         1 => ("discard", json!({"tags": ["news"]})),
         2 => ("allow", json!({"recipients": PEOPLE[..chance.random_range(1..4)]})),
@@ -50,6 +50,16 @@ fn policy(chance: &mut StdRng) -> Value {
             let key = [json!(["content"]), json!(["template"]), json!(["variables.name"])];
             let key = &key[chance.random_range(0..3)];
             ("dedup", json!({"window_ms": 3_600_000, "most": chance.random_range(1..3), "key": key}))
+        }
+        5 => {
+            let mode = if chance.random() { "mask" } else { "reject" };
+            let word = ["0", "1", "12"][chance.random_range(0..3)];
+            ("words", json!({"mode": mode, "words": [word]}))
+        }
+        6 => {
+            let of = ["account", "recipient", "template", "key", "all"][chance.random_range(0..5)];
+            let permits = chance.random_range(3..6);
+            ("limits", json!({"of": of, "windows": [{"permits": permits, "window_ms": 1_000}]}))
         }
         _ => ("frequency", json!({"windows": [{"window_ms": 3_600_000, "most": chance.random_range(1..4)}]})),
     };
@@ -107,19 +117,77 @@ async fn what_a_dry_run_says_is_what_happens_for_random_policies() {
     node.stop().await;
 }
 
-/// The dry run's word, the answer and the trace of one delivery tell one story.
+/// The dry run's word, the answer and the trace of one delivery tell one story: what is decided when it comes, and what is
+/// decided when it leaves.
 async fn compare(node: &Lone, said: &Value, sent: &Value, body: &Value) {
-    assert_eq!((&said["index"], &said["state"]), (&sent["index"], &sent["state"]), "{body}: {said}");
-    let id = sent["id"].as_str().expect("an id");
-    let trace = node.get(&format!("/v1/deliveries/{id}")).await.expect(200);
     let rules = said["rules"].as_array().expect("rules");
-    let decisive = rules.iter().find(|rule| rule["ruling"] == "suppress");
+    let ruling =
+        |kind: &str| rules.iter().filter(|rule| rule["ruling"] == kind).map(|rule| &rule["rule"]).collect::<Vec<_>>();
+    let decisive = ruling("suppress").first().copied();
+    // Words are looked for when the content is there.
+    let late = decisive.is_some_and(|rule| rule.as_str().is_some_and(|rule| rule.starts_with("words/")));
+    let at_once = if late { &json!("pending") } else { &said["state"] };
+    assert_eq!((&said["index"], at_once), (&sent["index"], &sent["state"]), "{body}: {said}");
+    let id = sent["id"].as_str().expect("an id");
+    let waits = !ruling("defer").is_empty() && *at_once == "pending";
+    let trace = if waits { node.get(&format!("/v1/deliveries/{id}")).await.expect(200) } else { node.ended(id).await };
     let events = trace["events"].as_array().expect("events");
-    let recorded = events.iter().find(|event| event["what"] == "suppressed");
-    assert_eq!(decisive.map(|rule| &rule["rule"]), recorded.map(|event| &event["rule"]), "{body}: {said} {trace}");
-    if decisive.is_none() {
-        let deferred = rules.iter().find(|rule| rule["ruling"] == "defer");
-        let recorded = events.iter().find(|event| event["what"] == "deferred");
-        assert_eq!(deferred.map(|rule| &rule["rule"]), recorded.map(|event| &event["rule"]), "{body}: {said} {trace}");
+    let told = |what: &str| {
+        events.iter().filter(|event| event["what"] == what).map(|event| &event["rule"]).collect::<Vec<_>>()
+    };
+    if !(late && waits) {
+        assert_eq!(decisive, told("suppressed").first().copied(), "{body}: {said} {trace}");
     }
+    if decisive.is_none() || waits {
+        assert_eq!(ruling("defer").first(), told("deferred").first(), "{body}: {said} {trace}");
+    }
+    if decisive.is_none() && !waits {
+        assert_eq!(trace["state"], "delivered", "{body}: {said} {trace}");
+        assert_eq!(ruling("mask"), told("masked"), "{body}: {said} {trace}");
+    }
+    for rule in told("waited") {
+        assert!(ruling("pass").contains(&rule), "{rule} made it wait: {said} {trace}");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_and_a_preview_tell_of_sensitive_words() {
+    let node = Lone::ready_to_send().await;
+    node.put("/v1/policies/mild", json!({"kind": "words", "spec": {"mode": "mask", "words": ["pear"]}}))
+        .await
+        .expect(200);
+    let strict = json!({"kind": "words", "spec": {"mode": "reject", "words": ["apple"]}});
+    node.put("/v1/policies/strict", strict).await.expect(200);
+    let to = json!([
+        {"to": PEOPLE[0], "variables": {"name": "plum"}},
+        {"to": PEOPLE[1], "variables": {"name": "pear"}},
+        {"to": PEOPLE[2], "variables": {"name": "apple"}},
+    ]);
+    let said = node.post("/v1/messages?dry_run=true", json!({"template": "hello", "to": to})).await.expect(200);
+    let words = |n: usize| -> Vec<(String, String, String)> {
+        let rules = said["deliveries"][n]["rules"].as_array().expect("rules").iter();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let words = rules.filter(|rule| text(&rule["rule"]).starts_with("words/"));
+        words.map(|rule| (text(&rule["rule"]), text(&rule["ruling"]), text(&rule["detail"]))).collect()
+    };
+    let states: Vec<_> = (0..3).map(|n| said["deliveries"][n]["state"].clone()).collect();
+    assert_eq!(states, ["pending", "pending", "suppressed"]);
+    let free = "the content holds none of its words";
+    let told = |rule: &str, ruling: &str, detail: &str| (rule.to_owned(), ruling.to_owned(), detail.to_owned());
+    assert_eq!(words(0), [told("words/strict@1", "pass", free), told("words/mild@1", "pass", free)]);
+    let masked = "1 places are masked, in content.text";
+    assert_eq!(words(1), [told("words/strict@1", "pass", free), told("words/mild@1", "mask", masked)]);
+    assert_eq!(words(2), [told("words/strict@1", "suppress", "content.text holds `apple`")]);
+    let preview = async |name: &str| {
+        let asked = json!({"to": PEOPLE[0], "variables": {"name": name}});
+        node.post("/v1/templates/hello/preview", asked).await.expect(200)
+    };
+    let masked = preview("pear").await;
+    assert!(masked["content"]["text"].as_str().is_some_and(|text| text.contains("****")), "{masked}");
+    assert!(masked["requests"][0]["body"].as_str().is_some_and(|body| !body.contains("pear")), "{masked}");
+    assert_eq!((&masked["words"][1]["rule"], &masked["words"][1]["ruling"]), (&json!("words/mild@1"), &json!("mask")));
+    let refused = preview("apple").await;
+    assert_eq!(refused["refused"]["code"], "words", "{refused}");
+    assert_eq!(refused.get("requests"), None, "nothing would be sent");
+    node.stop().await;
 }

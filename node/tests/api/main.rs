@@ -14,6 +14,7 @@ mod declared;
 mod double;
 mod dry_run;
 mod first_message;
+mod further_legs;
 mod idempotency;
 mod limits;
 mod lists;

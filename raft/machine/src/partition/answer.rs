@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, MessageId, Time};
 
-use super::{BreakerPolicy, Delivery, Header, RecallStanding, ReceiptAnswer, Sheet, State, TokenAnswer};
+use super::{
+    BreakerPolicy, Delivery, Header, LegWord, Passage, RecallStanding, ReceiptAnswer, Sheet, State, TokenAnswer,
+};
 
 /// What a partition answers to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub enum Answer {
     Receipt(ReceiptAnswer),
     /// How the wish to have a delivery back stands.
     Recall(RecallStanding),
+    /// What the home of a further leg's address says.
+    Leg(LegWord),
 }
 
 /// What became of a claim of an idempotency key.
@@ -138,5 +142,12 @@ pub enum Hint {
         code: String,
         /// The route.
         route: String,
+    },
+    /// A delivery left a further leg: the home of its address should know.
+    LegLeft {
+        /// The delivery on that leg.
+        passage: Box<Passage>,
+        /// Whether it was taken there, or may have been.
+        taken: bool,
     },
 }

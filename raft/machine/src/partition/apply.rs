@@ -50,6 +50,8 @@ impl Partition {
             Command::Token(command) => self.outside.tokens.apply(command, self.now),
             Command::Receipt(command) => Ok(self.receipt(command, out)),
             Command::Recall(command) => self.recall(command, out),
+            Command::Wait { delivery, attempt, epoch, waited } => self.wait(delivery, attempt, epoch, waited),
+            Command::Leg(command) => self.leg(command, out),
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))

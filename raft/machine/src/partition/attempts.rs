@@ -9,8 +9,8 @@ use super::failover::{Next, after, alerts};
 use super::judge::hushed;
 use super::state::Waiting;
 use super::{
-    Answer, BreakerPolicy, Delivery, Hint, Masked, Partition, Record, Refusal, Sheet, State, Via, Way, What, WordRule,
-    tokens,
+    Answer, BreakerPolicy, Delivery, Hint, Masked, Partition, Record, Refusal, Sheet, State, Via, Waited, Way, What,
+    WordRule, legs, tokens,
 };
 use crate::Output;
 
@@ -35,6 +35,18 @@ impl Partition {
         delivery.begun = Some(attempt);
         chosen(delivery, sheet, self.now, attempt, &account, via.as_deref());
         delivery.note(self.now, What::Begun { attempt, account });
+        Ok(Answer::Done(State::Pending))
+    }
+
+    /// Tells the trace that an attempt waits for a limit. Nothing else changes: when it is worth looking again is the owner's
+    /// to know, because a limit may be raised meanwhile.
+    pub(super) fn wait(&mut self, id: DeliveryId, attempt: u16, epoch: u64, limit: Waited) -> Result<Answer, Refusal> {
+        self.fence(epoch)?;
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
+        if attempt != waiting.delivery.attempts.saturating_add(1) || waiting.delivery.begun.is_some() {
+            return Err(Refusal::WrongAttempt);
+        }
+        waited(Arc::make_mut(&mut waiting.delivery), self.now, attempt, limit);
         Ok(Answer::Done(State::Pending))
     }
 
@@ -124,7 +136,11 @@ impl Partition {
                 delivery.give_up(&sheet, &account);
                 delivery.note(self.now, What::Switched { from: account, why });
             }
-            Next::Fall(leg, why) => delivery.fall(&sheet, leg, why, self.now),
+            Next::Fall(leg, why) => {
+                let taken = delivery.unknown_attempts > 0;
+                legs::leave(&mut self.slots, delivery, &sheet, taken, self.now, out);
+                delivery.fall(&sheet, leg, why, self.now);
+            }
         }
         // A further attempt does not fall into quiet hours: it waits for their end, or there is none.
         if let Some((what, moved)) = hushed(delivery, &sheet, delivery.due) {
@@ -156,8 +172,19 @@ impl Partition {
     }
 }
 
-/// Notes why the account of an attempt was chosen, where there was something to choose.
+/// Notes what limit an attempt waited for, unless that was told before.
+fn waited(delivery: &mut Delivery, now: Time, attempt: u16, waited: Waited) {
+    let told = |what: &What| matches!(what, What::Waited { attempt: other, .. } if *other == attempt);
+    if !delivery.events.iter().rev().any(|event| told(&event.what)) {
+        delivery.note(now, What::Waited { attempt, waited });
+    }
+}
+
+/// Notes why the account of an attempt was chosen, where there was something to choose, and what the attempt waited for.
 fn chosen(delivery: &mut Delivery, sheet: &Sheet, now: Time, attempt: u16, account: &str, via: Option<&Via>) {
+    if let Some(limit) = via.and_then(|via| via.waited.clone()) {
+        waited(delivery, now, attempt, limit);
+    }
     let Some(via) = via.filter(|via| !via.why.is_empty()) else { return };
     let route = sheet.leg(delivery.leg()).way.and_then(|way| way.route.clone());
     delivery.note(now, What::Chosen { attempt, account: account.to_owned(), route, why: via.why.clone() });

@@ -6,7 +6,7 @@ use tidings_contract::{DeliveryId, Outcome, Reason};
 
 use super::judge::hushed;
 use super::leaving::reserves;
-use super::{Answer, Closing, DeadLetter, Delivery, Ended, Hint, Partition, Record, Refusal, Sheet, State, What};
+use super::{Answer, Closing, DeadLetter, Delivery, Ended, Hint, Partition, Record, Refusal, Sheet, State, What, legs};
 use crate::Output;
 
 impl Partition {
@@ -134,6 +134,10 @@ impl Partition {
         delivery.note(self.now, What::Ended { state, reason: reason.clone() });
         self.tally.ended(&sheet.template, delivery.accepted_at(), state);
         self.settle_slots(&delivery, sheet);
+        if delivery.leg() > 0 {
+            let taken = matches!(state, State::Delivered | State::Unknown);
+            legs::leave(&mut self.slots, &mut delivery, sheet, taken, self.now, out);
+        }
         if let (State::Failed | State::Unknown, Some(reason)) = (state, reason) {
             self.bury(&delivery, sheet, reason);
         }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Barred, Header, Masked, Own, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand, Via};
+use super::{
+    Barred, Header, LegBarred, LegCommand, Masked, Own, RecallCommand, ReceiptCommand, Sheet, SuppressionReason,
+    TokenCommand, Via, Waited,
+};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -137,6 +140,19 @@ pub enum Command {
         /// The epoch in which the owner looked.
         epoch: u64,
     },
+    /// The owner found no room in a limit for the next attempt, and tells the trace. Answered by `Done` or `Refused`.
+    Wait {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// Which attempt: one more than have come back.
+        attempt: u16,
+        /// The epoch in which the owner took the delivery up.
+        epoch: u64,
+        /// For which limit, and until when.
+        waited: Waited,
+    },
+    /// About a further leg of a delivery. Answered by `Leg`, `Done` or `Refused`.
+    Leg(LegCommand),
 }
 
 /// An address that nothing is to be sent to any more.
@@ -246,6 +262,9 @@ pub struct Recipient {
     /// How it is sent to on legs on which it is an account that says so itself.
     #[serde(default)]
     pub own: Vec<Own>,
+    /// The further legs that a list says no to; they stand in `fallback` without an address.
+    #[serde(default)]
+    pub left_out: Vec<LegBarred>,
 }
 
 /// Why the owner closes a delivery that has no attempt in flight.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Outcome, Reason, ReceiptMark, Time};
 
-use super::{Happening, RouteRef, State};
+use super::{Happening, LegBarred, RouteRef, State, Waited};
 
 /// One thing that happened to a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,4 +168,13 @@ pub enum What {
         /// What happened to it.
         happening: Happening,
     },
+    /// A limit had no room for an attempt. Told once for an attempt, of the first time.
+    Waited {
+        /// Which attempt, from 1.
+        attempt: u16,
+        /// For which limit, and until when.
+        waited: Waited,
+    },
+    /// A rule says no to a further leg: it is left out.
+    LegBarred(LegBarred),
 }

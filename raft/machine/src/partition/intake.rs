@@ -140,10 +140,11 @@ impl Partition {
 impl Delivery {
     /// A delivery that was accepted just now, and the lists that say no to it.
     pub(super) fn accepted(id: DeliveryId, recipient: Recipient, now: Time) -> (Self, Vec<Barred>) {
-        let Recipient { index: _, to, variables, fingerprint, time_zone, zone, marks, barred, fallback, own } =
+        let Recipient { index: _, to, variables, fingerprint, time_zone, zone, marks, barred, fallback, own, left_out } =
             recipient;
         let further = fallback.iter().any(Option::is_some);
         let course = further.then(|| Box::new(Course { addresses: fallback, ..Course::default() }));
+        let told = std::iter::once(What::Accepted).chain(left_out.into_iter().map(What::LegBarred));
         let accepted = Self {
             id,
             to,
@@ -159,7 +160,7 @@ impl Delivery {
             provider_id: None,
             reason: None,
             ended_at: None,
-            events: vec![Event { at: now, what: What::Accepted }],
+            events: told.map(|what| Event { at: now, what }).collect(),
             time_zone,
             zone,
             marks,

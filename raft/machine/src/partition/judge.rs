@@ -28,6 +28,11 @@ pub enum Ruling {
     },
     /// It is not worth sending any more.
     Expire,
+    /// It is sent with words masked. Told by who looks at the content, never by the judge.
+    Mask {
+        /// In how many places.
+        places: u32,
+    },
 }
 
 /// What one rule says about one delivery, and why.
@@ -101,7 +106,7 @@ impl Judgement {
         let decided = match ruling {
             Ruling::Suppress => Some(State::Suppressed),
             Ruling::Expire => Some(State::Expired),
-            Ruling::Pass | Ruling::Defer { .. } => None,
+            Ruling::Pass | Ruling::Defer { .. } | Ruling::Mask { .. } => None,
         };
         if let Some(state) = decided.filter(|_| self.pending()) {
             self.state = state;
@@ -115,7 +120,7 @@ impl Judgement {
         self.findings.into_iter().filter_map(|Finding { title, ruling, detail }| match ruling {
             Ruling::Suppress => Some(What::Suppressed { rule: title, detail }),
             Ruling::Defer { until } => Some(What::Deferred { rule: title, until, detail }),
-            Ruling::Pass | Ruling::Expire => None,
+            Ruling::Pass | Ruling::Expire | Ruling::Mask { .. } => None,
         })
     }
 }
@@ -203,9 +208,7 @@ impl Partition {
         let (title, to) = ("suppression_list", &case.delivery.to);
         match self.suppressions.find(to, &case.sheet.channel, now) {
             Some(entry) => {
-                let until = entry.until.map(|until| format!(" until {until}")).unwrap_or_default();
-                let detail = format!("{} since {}{until}", entry.reason.name(), entry.at);
-                judgement.note(title, Ruling::Suppress, title, detail);
+                judgement.note(title, Ruling::Suppress, title, entry.told());
             }
             None if case.thorough => {
                 judgement.note(title, Ruling::Pass, title, "the address is not on the list".to_owned());

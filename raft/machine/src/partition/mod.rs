@@ -19,6 +19,7 @@ mod idempotency;
 mod intake;
 mod judge;
 mod leaving;
+mod legs;
 mod limiter;
 mod outside;
 mod own;
@@ -51,6 +52,7 @@ pub use command::{
 pub use delivery::{Delivery, State};
 pub use event::{Event, What};
 pub use judge::{Finding, Judgement, Ruling};
+pub use legs::{LegBarred, LegCommand, LegRules, LegWord, Passage};
 pub use limiter::{life_ms, margin_ms};
 pub use outside::OutsideSizes;
 pub use own::Own;
@@ -59,12 +61,13 @@ pub use receipts::{Expect, Mark, ReceiptAnswer, ReceiptCommand};
 pub use record::{Ended, Header, Record};
 pub use rules::{Barred, Cap, CapKind, Quiet, Rules, Span, Window};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
+pub use slots::mark;
 pub use state::{Counts, DeadLetter, Partition, Sizes};
 pub use suppressions::{EVERY_CHANNEL, Suppression, SuppressionKey, SuppressionReason};
 pub use tokens::{HeldToken, TokenAnswer, TokenCommand};
 pub use way::{
-    BreakerPolicy, CallPolicy, CodeAction, CodeRule, Course, Leg, LegView, RouteRef, Tried, Via, Way, WayAccount,
-    code_fits,
+    BreakerPolicy, CallPolicy, CodeAction, CodeRule, Course, Leg, LegView, RouteRef, Tried, Via, Waited, Way,
+    WayAccount, code_fits,
 };
 pub use wishes::{BreakerWishes, RetryWishes, Wishes};
 pub use words::{Masked, WordRule};

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 
-use super::WordRule;
+use super::{LegRules, WordRule};
 
 /// At most so many in any window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,21 @@ pub struct Rules {
     /// The dictionaries that look through what is filled in.
     #[serde(default)]
     pub words: Vec<WordRule>,
+    /// The rules of the further legs, in the order of the sheet's legs; none where no policy is for any of them.
+    #[serde(default)]
+    pub legs: Vec<LegRules>,
+}
+
+impl Rules {
+    /// The rules of a further leg, from 1.
+    pub fn of_leg(&self, leg: u8) -> Option<&LegRules> {
+        self.legs.get(usize::from(leg).checked_sub(1)?)
+    }
+
+    /// The dictionaries that look through the content of a leg, from 0.
+    pub fn words_of(&self, leg: u8) -> &[WordRule] {
+        self.of_leg(leg).map_or(&self.words, |leg| &leg.words)
+    }
 }
 
 /// Quiet hours, without the hours.

@@ -9,7 +9,7 @@
 //! ever holds more than the cap allows.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{DeliveryId, Time};
+use tidings_contract::{DeliveryId, Time, stable_hash};
 
 use super::expiring::{Expiring, NEVER};
 
@@ -77,6 +77,11 @@ impl Slots {
         self.slots.insert((key, leaves.min(now), delivery), now, now.after_ms(longest_ms));
     }
 
+    /// A delivery may be taken at any time up to `last`: its slot reaches to there, unless it is told otherwise before.
+    pub(super) fn hold(&mut self, key: u64, leaves: Time, delivery: DeliveryId, last: Time, longest_ms: u64) {
+        self.slots.insert((key, leaves, delivery), last, last.after_ms(longest_ms));
+    }
+
     /// A delivery was certainly not taken: its slot is free.
     pub(super) fn release(&mut self, key: u64, leaves: Time, delivery: DeliveryId) {
         self.slots.remove(&(key, leaves, delivery));
@@ -96,6 +101,17 @@ impl Slots {
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
+}
+
+/// What a cap counts something under: the number of one rule (`<kind>/<policy>`), one recipient and what is compared. The
+/// version is left out: a changed rule counts what the old one counted.
+pub fn mark(rule: &str, to: &str, parts: &[String]) -> u64 {
+    let mut bytes = Vec::with_capacity(64);
+    for text in [rule, to].into_iter().chain(parts.iter().map(String::as_str)) {
+        bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    stable_hash(&bytes)
 }
 
 /// The most that any one window which holds `leaves` holds already.

@@ -48,6 +48,14 @@ pub struct Suppression {
     pub by: String,
 }
 
+impl Suppression {
+    /// What it is, for the trace.
+    pub(super) fn told(&self) -> String {
+        let until = self.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        format!("{} since {}{until}", self.reason.name(), self.at)
+    }
+}
+
 /// The address, normalised, and the channel, in that order: all of an address stand together.
 pub type SuppressionKey = (String, String);
 

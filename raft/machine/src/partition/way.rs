@@ -192,6 +192,20 @@ pub struct Via {
     pub probe: bool,
     /// Why this account, for the trace; empty where there was nothing to choose.
     pub why: String,
+    /// The limit that the attempt waited for first, if it waited for one.
+    #[serde(default)]
+    pub waited: Option<Waited>,
+}
+
+/// A limit that had no room for an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// The rule: `limits/<policy>@<version>`, or `account_limit/<account>@<revision>` for an account's own.
+    pub rule: String,
+    /// Whose budget: `account/<name>`, `template/<name>`, `key/<id>`, `recipient/<channel>/<address>`, `all`.
+    pub subject: String,
+    /// No permit was to be had before.
+    pub until: Time,
 }
 
 /// How far a delivery has come on its ways. Only what left the first account or may leave it has one.
@@ -209,6 +223,9 @@ pub struct Course {
     pub pinned: Option<u8>,
     /// The addresses for the further legs, in their order; a leg without one is left out.
     pub addresses: Vec<Option<String>>,
+    /// Until when the home of this leg's address holds its slots for it; `None` while that home was not asked.
+    #[serde(default)]
+    pub open_until: Option<Time>,
 }
 
 /// What was tried of one account of a leg.

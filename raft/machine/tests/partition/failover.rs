@@ -276,7 +276,7 @@ fn shares_follow_the_weights_within_two_percent() {
 
 fn call(fixture: &mut Fixture, n: u64, epoch: u64, outcome: Outcome) -> Option<(u64, u32, u32)> {
     let id = fixture.accept_one(n, routed(vec![]));
-    let via = Some(Box::new(Via { breaker: epoch, probe: false, why: String::new() }));
+    let via = Some(Box::new(Via { breaker: epoch, probe: false, why: String::new(), waited: None }));
     let (account, began) = ("a".to_owned(), fixture.now);
     fixture.hints.clear();
     fixture.ask(Command::Outcome {
@@ -338,7 +338,7 @@ fn a_probe_tells_how_it_went_and_an_alert_is_hinted_at() {
     {
         let mut fixture = Fixture::owned();
         let id = fixture.accept_one(1, routed(vec![rule("http_5*", CodeAction::Alert)]));
-        let via = Some(Box::new(Via { breaker: 3, probe: true, why: "probe".to_owned() }));
+        let via = Some(Box::new(Via { breaker: 3, probe: true, why: "probe".to_owned(), waited: None }));
         let (account, began) = ("a".to_owned(), fixture.now);
         fixture.ask(Command::Outcome {
             delivery: id,

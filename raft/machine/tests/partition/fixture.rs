@@ -220,6 +220,8 @@ pub(crate) fn story(delivery: &Delivery) -> Vec<&'static str> {
         What::FellBack { .. } => "fell_back",
         What::Ended { .. } => "ended",
         What::Deferred { .. } => "deferred",
+        What::Waited { .. } => "waited",
+        What::LegBarred(_) => "leg_barred",
         _ => "other",
     };
     delivery.events.iter().map(|event| name(&event.what)).collect()

@@ -50,6 +50,7 @@ fn random_rules() -> impl Strategy<Value = Rules> {
                     .into_iter()
                     .collect(),
                 words: Vec::new(),
+                legs: Vec::new(),
             }
         },
     )
