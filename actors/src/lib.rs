@@ -3,7 +3,9 @@
 
 mod accounts;
 mod alarm;
+mod asking;
 mod bell;
+mod bounces;
 mod breakers;
 mod call;
 mod callback;
@@ -46,6 +48,7 @@ mod timers;
 mod token_cache;
 mod token_fetch;
 mod tokens;
+mod vendor_templates;
 pub mod words;
 mod work;
 
@@ -61,3 +64,4 @@ pub use policies::{LaneRule, LimitOf, LimitRule};
 pub use receipts::{CallbackError, Reported};
 pub use settings::Settings;
 pub use status::ActorStatus;
+pub use vendor_templates::TemplatesError;

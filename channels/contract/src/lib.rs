@@ -4,6 +4,7 @@
 
 mod account;
 mod channel;
+mod charge;
 mod id;
 mod outcome;
 mod place;
@@ -14,6 +15,7 @@ mod text;
 mod time;
 
 pub use account::{AccountLimit, FieldError, LimitUnit, Setting, Settings};
+pub use charge::{Charge, Charged};
 pub use channel::{ChannelInfo, ContentField, Lane, MessageType, RecipientKind};
 pub use id::{BadId, DeliveryId, MessageId};
 pub use outcome::{Blame, Outcome, Reason};

@@ -9,10 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tidings_contract::{
-    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting, Settings,
-    Target, Time, Unsupported,
-};
+use tidings_contract::{Blame, Call, Channel, Charge, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting, Settings, Target, Time, Unsupported};
 
 use crate::SandboxInbox;
 use crate::http::{Answer, Client, Failure, Method, Url};
@@ -178,6 +175,8 @@ struct Report {
     #[serde(default)]
     err_msg: String,
     biz_id: String,
+    /// As how many messages it was counted.
+    sms_size: Option<String>,
 }
 
 #[async_trait]
@@ -282,11 +281,11 @@ fn reports(body: &[u8]) -> Result<Vec<Receipt>, Reason> {
     let reports: Vec<Report> =
         serde_json::from_slice(body).map_err(|error| Reason::new("callback_body", error.to_string()))?;
     let read = |report: Report| Receipt {
-        provider_id: report.biz_id,
         to: Some(phone_of("", &report.phone_number)),
-        mark: mark(report.success),
         reason: (!report.success).then(|| Reason::new(report.err_code, report.err_msg)),
         at: china_time(&report.report_time),
+        charge: report.sms_size.and_then(|size| size.parse().ok()).map(Charge::segments),
+        ..Receipt::new(report.biz_id, mark(report.success))
     };
     Ok(reports.into_iter().map(read).collect())
 }

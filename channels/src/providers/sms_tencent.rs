@@ -9,10 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tidings_contract::{
-    Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting, Settings, Target,
-    Time, Unsupported,
-};
+use tidings_contract::{Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting, Settings, Target, Time, Unsupported};
 
 use crate::SandboxInbox;
 use crate::http::{Answer, Client, Failure, Method, Url};
@@ -221,6 +218,8 @@ struct Fault {
 struct Status {
     #[serde(default)]
     serial_no: String,
+    /// As how many messages it is charged.
+    fee: Option<u32>,
     phone_number: String,
     code: String,
     #[serde(default)]
@@ -265,6 +264,10 @@ struct Notice {
 #[async_trait]
 impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
+        self.send_charged(call).await.into_iter().map(|charged| charged.outcome).collect()
+    }
+
+    async fn send_charged(&self, call: &Call) -> Vec<Charged> {
         let sorted = sms::groups(call, MOST, |target| self.ask_for(target));
         sms::run(sorted, sms::WINDOW, |group| self.submit(group, call.at)).await
     }
@@ -300,7 +303,7 @@ impl Account {
         Ok((Ask { template: template.id, params, sign_name, china: domestic(&target.to).is_some() }, ()))
     }
 
-    async fn submit(&self, group: Group<'_, Ask>, at: Time) -> Vec<Outcome> {
+    async fn submit(&self, group: Group<'_, Ask>, at: Time) -> Vec<Charged> {
         let numbers: Vec<_> = group.targets.iter().map(|target| target.to.as_str()).collect();
         let mut body = json!({"PhoneNumberSet": numbers, "SmsSdkAppId": self.app_id, "TemplateId": group.key.template,
             "TemplateParamSet": group.key.params});
@@ -309,10 +312,11 @@ impl Account {
         }
         let outcomes = match self.request("SendSms", &body, at).await {
             Ok(answer) => judge(&answer, at, &numbers),
-            Err(failure) => vec![failure.into(); numbers.len()],
+            Err(failure) => vec![Outcome::from(failure).into(); numbers.len()],
         };
         let secrets = || std::iter::once(&self.secret_key).chain(&self.callback_key);
-        outcomes.into_iter().map(|outcome| without(outcome, secrets())).collect()
+        let clean = |charged: Charged| Charged { outcome: without(charged.outcome, secrets()), ..charged };
+        outcomes.into_iter().map(clean).collect()
     }
 
     async fn request(&self, action: &str, body: &Value, at: Time) -> Result<Answer, Failure> {
@@ -345,8 +349,8 @@ impl Account {
     }
 }
 
-fn judge(answer: &Answer, at: Time, numbers: &[&str]) -> Vec<Outcome> {
-    let whole = |outcome: Outcome| vec![outcome; numbers.len()];
+fn judge(answer: &Answer, at: Time, numbers: &[&str]) -> Vec<Charged> {
+    let whole = |outcome: Outcome| vec![Charged::from(outcome); numbers.len()];
     let sent = match answer.json::<Reply<Sent>>() {
         Ok(reply) => reply.response,
         Err(_) if answer.is_success() => return whole(Outcome::unknown("answer", words(answer))),
@@ -357,9 +361,12 @@ fn judge(answer: &Answer, at: Time, numbers: &[&str]) -> Vec<Outcome> {
     }
     let statuses = sent.send_status_set.unwrap_or_default();
     let one = |number: &&str| match statuses.iter().find(|status| status.phone_number == **number) {
-        None => Outcome::unknown("answer", "the answer does not name this number"),
-        Some(status) if status.code == "Ok" => Outcome::Delivered { provider_id: Some(status.serial_no.clone()) },
-        Some(status) => judged(verdict(&status.code), &status.code, &status.message),
+        None => Outcome::unknown("answer", "the answer does not name this number").into(),
+        Some(status) if status.code == "Ok" => Charged {
+            outcome: Outcome::Delivered { provider_id: Some(status.serial_no.clone()) },
+            charge: status.fee.map(Charge::segments),
+        },
+        Some(status) => judged(verdict(&status.code), &status.code, &status.message).into(),
     };
     numbers.iter().map(one).collect()
 }
@@ -368,14 +375,13 @@ impl Report {
     fn receipt(self) -> Receipt {
         let received = self.report_status == "SUCCESS";
         Receipt {
-            provider_id: self.serial_no,
             to: Some(phone_of("", &self.phone_number)),
-            mark: mark(received),
             reason: (!received).then(|| Reason::new(self.report_status, self.description)),
             at: self
                 .user_receive_time
                 .filter(|seconds| *seconds > 0)
                 .map(|seconds| Time(seconds.saturating_mul(1_000))),
+            ..Receipt::new(self.serial_no, mark(received))
         }
     }
 }
@@ -386,11 +392,10 @@ fn notices(body: &[u8]) -> Result<Vec<Receipt>, Reason> {
     let read = |notice: Notice| {
         let received = notice.report_status == "SUCCESS";
         Receipt {
-            provider_id: notice.sid,
             to: Some(phone_of(&notice.nationcode, &notice.mobile)),
-            mark: mark(received),
             reason: (!received).then(|| Reason::new(notice.errmsg, notice.description)),
             at: china_time(&notice.user_receive_time),
+            ..Receipt::new(notice.sid, mark(received))
         }
     };
     Ok(notices.into_iter().map(read).collect())

@@ -32,6 +32,9 @@ A file, in TOML or JSON; `tidings providers NAME` shows the settings there are:
 
 A secret that reads \"***\" keeps the one that is stored.";
 
+const TEMPLATES: &[Column] =
+    &[("ID", "/id"), ("TITLE", "/title"), ("CONTENT", "/content"), ("EXAMPLE", "/example")];
+
 /// The commands of `tidings account`.
 #[derive(Subcommand)]
 pub(super) enum Account {
@@ -53,6 +56,11 @@ pub(super) enum Account {
     },
     /// Open an account as a sender would, and show how it stands; sends nothing
     Check {
+        /// Its name
+        name: String,
+    },
+    /// List the templates that the account's supplier has approved
+    Templates {
         /// Its name
         name: String,
     },
@@ -86,6 +94,11 @@ impl Account {
             Self::Check { name } => {
                 let reply = api.ask(Ask::post(&["v1", "accounts", &name, "check"], Value::Null)).await?;
                 out.answer(&reply, pretty)
+            }
+            Self::Templates { name } => {
+                let reply = api.ask(Ask::get(&["v1", "accounts", &name, "templates"])).await?;
+                let none = "The supplier has approved no templates.";
+                out.answer(&reply, |value| out.table(rows(value, "templates"), TEMPLATES, none))
             }
             Self::Delete { name } => {
                 let reply = api.ask(Ask::delete(&["v1", "accounts", &name])).await?;

@@ -116,7 +116,12 @@ impl App {
             let chain = route.map(|route| control.routes.chain(route)).unwrap_or_default();
             let single = compiled.version.spec.account.as_deref();
             let layers = layers(control, &policies, config, compiled, chain.first().copied(), single);
-            let call = |layers: &Layers| CallPolicy { timeout_ms: layers.timeout_ms(), breaker: layers.breaker() };
+            let channel = compiled.version.spec.channel.as_str();
+            let call = |layers: &Layers| CallPolicy {
+                timeout_ms: layers.timeout_ms(),
+                breaker: layers.breaker(),
+                suppress_bounces: layers.suppress_bounces(channel),
+            };
             let of =
                 |account: &str, route| call(&self::layers(control, &policies, config, compiled, route, Some(account)));
             let mut way = Way {
