@@ -111,13 +111,7 @@ fn all_due(board: &Switchboard) -> BTreeMap<Arc<str>, Vec<Due>> {
 
 /// Asks the supplier and has what it says marked. Gives whether to ask again later; nothing, if it could not be asked or
 /// nobody heard the answer: then it is asked again at once.
-async fn ask(
-    board: &Switchboard,
-    name: &Arc<str>,
-    account: &Arc<Account>,
-    ready: &Ready,
-    due: &[Due],
-) -> Option<bool> {
+async fn ask(board: &Switchboard, name: &Arc<str>, account: &Arc<Account>, ready: &Ready, due: &[Due]) -> Option<bool> {
     let channel = &ready.opened.channel;
     let mut token = None;
     if ready.wants_token {
@@ -149,7 +143,11 @@ async fn ask(
             if let Some(token) = token.filter(|_| reason.code == Token::INVALID) {
                 board.tokens.forget(name, token.number);
             }
-            tracing::warn!(account = name.as_ref(), code = reason.code, "the supplier did not say what became of deliveries");
+            tracing::warn!(
+                account = name.as_ref(),
+                code = reason.code,
+                "the supplier did not say what became of deliveries"
+            );
             Some(true)
         }
         // A provider that panics or hangs is asked again at the next turn.

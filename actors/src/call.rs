@@ -59,7 +59,8 @@ pub(crate) async fn call(board: Arc<Switchboard>, account: Ready, letters: Vec<L
     let request = Call { token: token.as_ref().map(|token| token.secret.clone()), ..request };
     let further: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.further)).collect();
     let calls = u32::try_from(parts::calls(&letters)).unwrap_or(1);
-    let mut under_way = UnderWay { board, letters, began, reports: account.reports, asks: account.asks, charges: Vec::new() };
+    let mut under_way =
+        UnderWay { board, letters, began, reports: account.reports, asks: account.asks, charges: Vec::new() };
     if account.wants_token && token.is_none() {
         // It ended between the sender's look and this one.
         let outcomes = all(&under_way, &Outcome::later("token_expired", "the access token ended just before the call"));

@@ -8,7 +8,10 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tidings_contract::{Call, Channel, DeliveryId, Outcome, ProviderInfo, Reason, Receipt, Secret, Sent, Target, Time, Token, Unsupported, VendorTemplate};
+use tidings_contract::{
+    Call, Channel, DeliveryId, Outcome, ProviderInfo, Reason, Receipt, Secret, Sent, Target, Time, Token, Unsupported,
+    VendorTemplate,
+};
 use tidings_machine::control::{Account, Sealed};
 use tokio::time::sleep;
 

@@ -125,7 +125,10 @@ async fn an_address_of_a_further_leg_is_suppressed_where_it_is_at_home() {
     world.channel.follow(|_, _| Step::Give(Duration::from_millis(5), Outcome::never(Blame::Gone, "gone", "nobody")));
     let suppressing = CallPolicy { suppress_bounces: true, ..CallPolicy::default() };
     let near = partition_of("+8613800138000", 2);
-    let far = (0..100).map(|n| format!("ann{n}@example.com")).find(|to| partition_of(to, 2) != near).expect("an address of the other partition");
+    let far = (0..100)
+        .map(|n| format!("ann{n}@example.com"))
+        .find(|to| partition_of(to, 2) != near)
+        .expect("an address of the other partition");
     let accounts = vec![WayAccount { account: "main".to_owned(), weight: 1, tier: 0, call: suppressing }];
     let way = Way { accounts, ..Way::default() };
     let (template, channel) = ("hello".to_owned(), "email".to_owned());

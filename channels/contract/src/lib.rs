@@ -15,8 +15,8 @@ mod text;
 mod time;
 
 pub use account::{AccountLimit, FieldError, LimitUnit, Setting, Settings};
-pub use charge::{Charge, Charged};
 pub use channel::{ChannelInfo, ContentField, Lane, MessageType, RecipientKind};
+pub use charge::{Charge, Charged};
 pub use id::{BadId, DeliveryId, MessageId};
 pub use outcome::{Blame, Outcome, Reason};
 pub use place::{PartitionId, partition_of, stable_hash};

@@ -8,8 +8,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tidings_contract::{Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting, Settings, Target, Time, Unsupported};
+use tidings_contract::{
+    Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting,
+    Settings, Target, Time, Unsupported, VendorTemplate,
+};
 
 use crate::SandboxInbox;
 use crate::http::{Answer, Client, Failure, Method, Url};
@@ -229,8 +233,30 @@ struct Status {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Pulled {
-    error: Option<Fault>,
     pull_sms_send_status_set: Option<Vec<Report>>,
+}
+
+/// Templates of a page, and most pages.
+const LISTED: usize = 100;
+const MOST_PAGES: usize = 50;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Asked {
+    #[serde(default)]
+    describe_template_status_set: Vec<Listed>,
+}
+
+/// A template with its standing: 0 is approved.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    template_id: u64,
+    status_code: i64,
+    #[serde(default)]
+    template_name: String,
+    #[serde(default)]
+    template_content: String,
 }
 
 /// A receipt that was asked for.
@@ -278,6 +304,22 @@ impl Channel for Account {
         at: Time,
     ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
         Ok(self.pull(at).await)
+    }
+
+    async fn list_templates(
+        &self,
+        at: Time,
+        _: Option<&Secret>,
+    ) -> Result<Result<Vec<VendorTemplate>, Reason>, Unsupported> {
+        let mut listed = Vec::new();
+        // Those for China, and those for elsewhere.
+        for international in [0, 1] {
+            match self.templates_of(international, at).await {
+                Ok(templates) => listed.extend(templates),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        Ok(Ok(listed))
     }
 
     fn read_callback(
@@ -335,17 +377,43 @@ impl Account {
         self.client.call(Method::POST, self.url.clone(), headers, body).await
     }
 
+    /// All approved templates of one kind, page by page ("DescribeSmsTemplateList").
+    async fn templates_of(&self, international: u8, at: Time) -> Result<Vec<VendorTemplate>, Reason> {
+        let mut listed = Vec::new();
+        for page in 0..MOST_PAGES {
+            let body = json!({"International": international, "Limit": LISTED, "Offset": page * LISTED});
+            let asked: Asked = self.asked("DescribeSmsTemplateList", &body, at).await?;
+            let full = asked.describe_template_status_set.len() >= LISTED;
+            let approved = asked.describe_template_status_set.into_iter().filter(|one| one.status_code == 0);
+            listed.extend(approved.map(|one| VendorTemplate {
+                id: one.template_id.to_string(),
+                title: one.template_name,
+                content: one.template_content,
+                example: String::new(),
+            }));
+            if !full {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    /// What the vendor answers to a question; a fault of its is the reason.
+    async fn asked<T: DeserializeOwned>(&self, action: &str, body: &Value, at: Time) -> Result<T, Reason> {
+        let answer = self.request(action, body, at).await;
+        let answer = answer.map_err(|failure| Reason::new("connection", failure.to_string()))?;
+        let strange = || Reason::new(format!("http_{}", answer.status), "the answer is not the vendor's");
+        let reply: Reply<Value> = answer.json().map_err(|_| strange())?;
+        if let Ok(Fault { code, message }) = serde_json::from_value(reply.response["Error"].clone()) {
+            return Err(Reason::new(code, message.replace(self.secret_key.expose(), "***")));
+        }
+        serde_json::from_value(reply.response).map_err(|_| strange())
+    }
+
     async fn pull(&self, at: Time) -> Result<Vec<Receipt>, Reason> {
         let body = json!({"Limit": PULLED, "SmsSdkAppId": self.app_id});
-        let answer = self.request("PullSmsSendStatus", &body, at).await;
-        let answer = answer.map_err(|failure| Reason::new("pull", failure.to_string()))?;
-        let reply: Reply<Pulled> = answer
-            .json()
-            .map_err(|_| Reason::new(format!("http_{}", answer.status), "the answer is not the vendor's"))?;
-        if let Some(fault) = reply.response.error {
-            return Err(Reason::new(fault.code, fault.message.replace(self.secret_key.expose(), "***")));
-        }
-        Ok(reply.response.pull_sms_send_status_set.unwrap_or_default().into_iter().map(Report::receipt).collect())
+        let pulled: Pulled = self.asked("PullSmsSendStatus", &body, at).await?;
+        Ok(pulled.pull_sms_send_status_set.unwrap_or_default().into_iter().map(Report::receipt).collect())
     }
 }
 

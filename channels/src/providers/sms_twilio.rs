@@ -12,7 +12,10 @@ use bytes::Bytes;
 use ring::hmac;
 use serde::Deserialize;
 use serde_json::Value;
-use tidings_contract::{Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, ReceiptMark, Secret, Setting, Settings, Target, Time, Unsupported};
+use tidings_contract::{
+    Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, ReceiptMark, Secret,
+    Setting, Settings, Target, Time, Unsupported,
+};
 use url::form_urlencoded;
 
 use crate::SandboxInbox;

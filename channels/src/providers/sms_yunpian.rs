@@ -9,7 +9,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
-use tidings_contract::{Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting, Settings, Target, Time, Unsupported};
+use serde::de::DeserializeOwned;
+use tidings_contract::{
+    Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting,
+    Settings, Target, Time, Unsupported, VendorTemplate,
+};
 use url::form_urlencoded;
 
 use crate::SandboxInbox;
@@ -179,6 +183,16 @@ struct Batch {
     data: Vec<Status>,
 }
 
+/// A template with its standing.
+#[derive(Deserialize)]
+struct Listed {
+    tpl_id: u64,
+    #[serde(default)]
+    tpl_content: String,
+    #[serde(default)]
+    check_status: String,
+}
+
 #[derive(Deserialize)]
 struct Report {
     sid: serde_json::Number,
@@ -205,6 +219,14 @@ impl Channel for Account {
 
     async fn pull_receipts(&self, _: Option<&Secret>) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
         Ok(self.pull().await)
+    }
+
+    async fn list_templates(
+        &self,
+        _: Time,
+        _: Option<&Secret>,
+    ) -> Result<Result<Vec<VendorTemplate>, Reason>, Unsupported> {
+        Ok(self.listed().await)
     }
 
     fn read_callback(
@@ -284,10 +306,30 @@ impl Account {
     }
 
     async fn pull(&self) -> Result<Vec<Receipt>, Reason> {
-        let answer = self.request("/v2/sms/pull_status.json", &[("page_size", "100")]).await;
-        let answer = answer.map_err(|failure| Reason::new("pull", failure.to_string()))?;
-        if let Ok(reports) = answer.json::<Vec<Report>>() {
-            return Ok(reports.into_iter().map(Report::receipt).collect());
+        let reports: Vec<Report> = self.rows("/v2/sms/pull_status.json", &[("page_size", "100")]).await?;
+        Ok(reports.into_iter().map(Report::receipt).collect())
+    }
+
+    /// The approved templates ("tpl/get"); all of them come at once.
+    async fn listed(&self) -> Result<Vec<VendorTemplate>, Reason> {
+        let all: Vec<Listed> = self.rows("/v2/tpl/get.json", &[]).await?;
+        let approved = all.into_iter().filter(|one| one.check_status == "SUCCESS");
+        let shown = |one: Listed| VendorTemplate {
+            id: one.tpl_id.to_string(),
+            // The vendor gives templates no titles.
+            title: String::new(),
+            content: one.tpl_content,
+            example: String::new(),
+        };
+        Ok(approved.map(shown).collect())
+    }
+
+    /// The list that the vendor answers with.
+    async fn rows<T: DeserializeOwned>(&self, path: &str, fields: &[(&str, &str)]) -> Result<Vec<T>, Reason> {
+        let answer = self.request(path, fields).await;
+        let answer = answer.map_err(|failure| Reason::new("connection", failure.to_string()))?;
+        if let Ok(rows) = answer.json::<Vec<T>>() {
+            return Ok(rows);
         }
         match answer.json::<Status>() {
             Ok(fault) => Err(Reason::new(

@@ -216,12 +216,9 @@ impl From<Event> for EventShape {
                 charge: charge.map(|charge| ChargeShape::from(*charge)),
                 ..named("marked")
             },
-            What::AddressSuppressed { channel, address, problem } => Self {
-                channel: Some(channel),
-                to: Some(address),
-                detail: problem,
-                ..named("address_suppressed")
-            },
+            What::AddressSuppressed { channel, address, problem } => {
+                Self { channel: Some(channel), to: Some(address), detail: problem, ..named("address_suppressed") }
+            }
             What::RecallRequested { by } => Self { by: Some(by), ..named("recall_requested") },
             What::RecallAttempted { attempt, account, node, outcome } => Self {
                 attempt: Some(attempt),

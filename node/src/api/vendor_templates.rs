@@ -46,7 +46,9 @@ pub(crate) async fn list_vendor_templates(
 fn problem(name: &str, error: &TemplatesError) -> Problem {
     match error {
         TemplatesError::NoAccount => Problem::new(Code::UnknownAccount, format!("there is no account {name:?}")),
-        TemplatesError::Unsupported(provider) => Problem::new(Code::Unsupported, format!("{provider} lists no templates")),
+        TemplatesError::Unsupported(provider) => {
+            Problem::new(Code::Unsupported, format!("{provider} lists no templates"))
+        }
         TemplatesError::Refused(reason) => Problem::new(Code::SupplierRefused, reason.to_string()),
         other => Problem::new(Code::SupplierTimeout, other.to_string()),
     }

@@ -32,8 +32,7 @@ A file, in TOML or JSON; `tidings providers NAME` shows the settings there are:
 
 A secret that reads \"***\" keeps the one that is stored.";
 
-const TEMPLATES: &[Column] =
-    &[("ID", "/id"), ("TITLE", "/title"), ("CONTENT", "/content"), ("EXAMPLE", "/example")];
+const TEMPLATES: &[Column] = &[("ID", "/id"), ("TITLE", "/title"), ("CONTENT", "/content"), ("EXAMPLE", "/example")];
 
 /// The commands of `tidings account`.
 #[derive(Subcommand)]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, Charge, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
-use super::{Barred, Bounce, Header, Masked, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand, Via};
+use super::{
+    Barred, Bounce, Header, Masked, RecallCommand, ReceiptCommand, Sheet, SuppressionReason, TokenCommand, Via,
+};
 
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -182,7 +182,8 @@ impl Partition {
         match self.suppressions.find(to, &case.sheet.channel, now) {
             Some(entry) => {
                 let until = entry.until.map(|until| format!(" until {until}")).unwrap_or_default();
-                let bounce = entry.bounce.as_ref().map(|bounce| format!(", shown by {} ({})", bounce.delivery, bounce.code));
+                let bounce =
+                    entry.bounce.as_ref().map(|bounce| format!(", shown by {} ({})", bounce.delivery, bounce.code));
                 let bounce = bounce.unwrap_or_default();
                 let detail = format!("{} since {}{until}{bounce}", entry.reason.name(), entry.at);
                 judgement.note(title, Ruling::Suppress, title, detail);

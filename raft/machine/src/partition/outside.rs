@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 
-use super::recalls::Recalls;
-use super::bounces::Elsewhere;
 use super::asking::Asking;
+use super::bounces::Elsewhere;
+use super::recalls::Recalls;
 use super::receipts::Receipts;
 use super::tokens::Tokens;
 use super::{HeldToken, Partition};
