@@ -175,7 +175,7 @@ impl Motion {
         called_back(&self.board, account, headers, body).await
     }
 
-    /// The templates that the supplier of an account has approved, asked for now; at most 20 s.
+    /// The templates that the supplier of an account has approved, as it tells them at this moment; at most 20 s.
     ///
     /// # Errors
     /// See [`TemplatesError`].
