@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tidings_contract::{Call, Materials, Outcome, Reason, Target, Time, planted};
+use tidings_contract::{Call, Charge, Charged, Materials, Outcome, Reason, Target, Time, planted};
 use tokio::time::{Instant, timeout};
 
 use crate::media::{self, Used, fill};
@@ -23,17 +23,23 @@ struct UnderWay {
     began: Time,
     /// Whether the supplier reports later what became of what it took.
     reports: bool,
+    /// Whether it is asked about single deliveries.
+    asks: bool,
+    /// What the supplier charges for each, as far as it said so.
+    charges: Vec<Option<Charge>>,
 }
 
 impl UnderWay {
     fn end(&mut self, mut outcomes: impl Iterator<Item = Outcome>) {
+        let mut charges = std::mem::take(&mut self.charges).into_iter();
         for letter in self.letters.drain(..) {
             let outcome = outcomes.next();
             let outcome = outcome.unwrap_or_else(|| unknown("no_outcome", "the provider gave too few outcomes"));
             if self.reports {
-                expect(&self.board, &letter, &outcome);
+                expect(&self.board, &letter, &outcome, self.asks);
             }
-            came_back(&self.board, letter, self.began, outcome);
+            let charge = charges.next().flatten();
+            came_back(&self.board, letter, self.began, Charged { outcome, charge });
         }
     }
 }
@@ -56,7 +62,8 @@ pub(crate) async fn call(board: Arc<Switchboard>, means: Means, mut letters: Vec
     let request = Call { token: token.as_ref().map(|token| token.secret.clone()), ..request };
     let further: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.further)).collect();
     let calls = u32::try_from(parts::calls(&letters)).unwrap_or(1);
-    let mut under_way = UnderWay { board, letters, began, reports: account.reports };
+    let mut under_way =
+        UnderWay { board, letters, began, reports: account.reports, asks: account.asks, charges: Vec::new() };
     let Some(used) = used else {
         let outcomes = all(&under_way, &Outcome::later("media_expired", "the id of a file ended just before the call"));
         under_way.end(outcomes.into_iter());
@@ -67,7 +74,12 @@ pub(crate) async fn call(board: Arc<Switchboard>, means: Means, mut letters: Vec
     let own = under_way.letters.iter().filter_map(|letter| letter.timeout).min();
     let deadline = own.unwrap_or(account.opened.info.deadline).min(account.opened.info.deadline);
     let mut outcomes = match timeout(deadline * calls, sending).await {
-        Ok(Ok(outcomes)) => outcomes,
+        Ok(Ok(charged)) => {
+            let split = charged.into_iter().map(|Charged { outcome, charge }| (outcome, charge));
+            let (outcomes, charges) = split.unzip();
+            under_way.charges = charges;
+            outcomes
+        }
         Ok(Err(_)) => all(&under_way, &unknown("panic", "the provider panicked")),
         Err(_) => all(&under_way, &unknown("timeout", "the provider did not answer within its deadline")),
     };

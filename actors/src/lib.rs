@@ -3,7 +3,9 @@
 
 mod accounts;
 mod alarm;
+mod asking;
 mod bell;
+mod bounces;
 mod breakers;
 mod call;
 mod callback;
@@ -49,6 +51,7 @@ mod token_cache;
 mod token_fetch;
 mod tokens;
 mod upload;
+mod vendor_templates;
 mod waiting;
 pub mod words;
 mod work;
@@ -65,3 +68,4 @@ pub use policies::{LaneRule, LimitOf, LimitRule};
 pub use receipts::{CallbackError, Reported};
 pub use settings::Settings;
 pub use status::ActorStatus;
+pub use vendor_templates::TemplatesError;

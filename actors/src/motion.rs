@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef};
-use tidings_contract::{Clock, PartitionId};
+use tidings_contract::{Clock, PartitionId, VendorTemplate};
 use tidings_machine::control::TemplateVersion;
 use tidings_machine::partition::Limits;
 use tokio::sync::oneshot;
@@ -19,6 +19,7 @@ use crate::recorder::all_recorded;
 use crate::render::Variables;
 use crate::supervisor::{NAME, Supervisor, SupervisorMsg};
 use crate::switchboard::Switchboard;
+use crate::vendor_templates::{TemplatesError, vendor_templates};
 use crate::{Accounts, ActorStatus, Ledger, Pause, Settings, meters};
 
 /// How long to wait before a supervisor that died is started again.
@@ -172,6 +173,14 @@ impl Motion {
         body: &[u8],
     ) -> Result<(&'static str, &'static str), CallbackError> {
         called_back(&self.board, account, headers, body).await
+    }
+
+    /// The templates that the supplier of an account has approved, as it tells them at this moment; at most 20 s.
+    ///
+    /// # Errors
+    /// See [`TemplatesError`].
+    pub async fn vendor_templates(&self, account: &str) -> Result<Vec<VendorTemplate>, TemplatesError> {
+        vendor_templates(&self.board, account).await
     }
 
     /// Every actor as it stands, by name.

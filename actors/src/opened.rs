@@ -26,6 +26,8 @@ pub(crate) struct Ready {
     pub(crate) wants_token: bool,
     /// Whether the supplier reports later what became of what it took.
     pub(crate) reports: bool,
+    /// Whether it is asked about single deliveries.
+    pub(crate) asks: bool,
 }
 
 impl Ready {
@@ -37,11 +39,14 @@ impl Ready {
             let token = channel.fetch_token_at(Time(0)).now_or_never();
             let called = channel.read_callback(&[], &[], Time(0));
             let pulled = channel.pull_receipts_at(None, Time(0)).now_or_never();
-            (!matches!(token, Some(None)), called.is_ok() || !matches!(pulled, Some(Err(Unsupported(_)))))
+            let asked = channel.ask_receipts(&[], None).now_or_never();
+            let asks = !matches!(asked, Some(Err(Unsupported(_))));
+            let reports = called.is_ok() || asks || !matches!(pulled, Some(Err(Unsupported(_))));
+            (!matches!(token, Some(None)), reports, asks)
         };
         // A provider that panics costs its own calls only, which come later.
-        let (wants_token, reports) = catch_unwind(AssertUnwindSafe(asked)).unwrap_or_default();
-        Self { meters: CallMeters::new(opened.info.name), opened, revision, wants_token, reports }
+        let (wants_token, reports, asks) = catch_unwind(AssertUnwindSafe(asked)).unwrap_or_default();
+        Self { meters: CallMeters::new(opened.info.name), opened, revision, wants_token, reports, asks }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidings_contract::{Outcome, Time};
+use tidings_contract::{Charge, Outcome, Time};
 use tidings_machine::partition::{Closing, Command, LegCommand, LegWord, Masked, Via, Waited};
 
 use crate::flight::Ticket;
@@ -22,6 +22,7 @@ pub(crate) enum Entry {
         began: Time,
         outcome: Outcome,
         masked: Arc<[Masked]>,
+        charge: Option<Box<Charge>>,
     },
     /// The delivery is to be closed.
     Close { ticket: Ticket, closing: Closing },
@@ -44,7 +45,7 @@ pub(crate) enum Entry {
 impl Entry {
     fn command(&self) -> Command {
         match self {
-            Self::Outcome { ticket, attempt, account, via, began, outcome, masked } => Command::Outcome {
+            Self::Outcome { ticket, attempt, account, via, began, outcome, masked, charge } => Command::Outcome {
                 delivery: ticket.delivery(),
                 attempt: *attempt,
                 epoch: ticket.epoch(),
@@ -53,6 +54,7 @@ impl Entry {
                 outcome: outcome.clone(),
                 masked: masked.to_vec(),
                 via: via.clone(),
+                charge: charge.clone(),
             },
             Self::Close { ticket, closing } => {
                 Command::Close { delivery: ticket.delivery(), epoch: ticket.epoch(), closing: closing.clone() }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidings_contract::{Call, Channel, Outcome, Reason, Target};
+use tidings_contract::{Call, Channel, Charged, Outcome, Reason, Target};
 
 use crate::work::Letter;
 
@@ -29,11 +29,11 @@ pub(crate) fn calls(letters: &[Letter]) -> usize {
 }
 
 /// Makes the call, and then calls for further parts of what was taken, in order.
-pub(crate) async fn send(channel: &dyn Channel, call: Call, further: Vec<Arc<[Arc<Value>]>>) -> Vec<Outcome> {
-    let mut outcomes = channel.send(&call).await;
+pub(crate) async fn send(channel: &dyn Channel, call: Call, further: Vec<Arc<[Arc<Value>]>>) -> Vec<Charged> {
+    let mut outcomes = channel.send_charged(&call).await;
     let rounds = further.iter().map(|parts| parts.len()).max().unwrap_or(0);
     for round in 0..rounds {
-        let wanted = |at: usize| matches!(outcomes.get(at), Some(Outcome::Delivered { .. }));
+        let wanted = |at: usize| outcomes.get(at).is_some_and(|one| matches!(one.outcome, Outcome::Delivered { .. }));
         let next = further.iter().enumerate().filter(|(at, _)| wanted(*at));
         let next: Vec<(usize, Arc<Value>)> =
             next.filter_map(|(at, parts)| Some((at, Arc::clone(parts.get(round)?)))).collect();
@@ -45,14 +45,15 @@ pub(crate) async fn send(channel: &dyn Channel, call: Call, further: Vec<Arc<[Ar
         if targets.is_empty() {
             break;
         }
-        let round_outcomes = channel.send(&Call { targets, ..call.clone() }).await;
+        let round_outcomes = channel.send_charged(&Call { targets, ..call.clone() }).await;
         let mut round_outcomes = round_outcomes.into_iter();
         for (at, _) in &next {
-            let outcome = round_outcomes.next();
-            if let Some(whole) = outcomes.get_mut(*at)
-                && !matches!(outcome, Some(Outcome::Delivered { .. }))
-            {
-                *whole = partly(round + 2, further[*at].len() + 1, outcome.as_ref());
+            let (outcome, charge) = round_outcomes.next().map_or((None, None), |one| (Some(one.outcome), one.charge));
+            let Some(whole) = outcomes.get_mut(*at) else { continue };
+            if matches!(outcome, Some(Outcome::Delivered { .. })) {
+                whole.charge = whole.charge.take().zip(charge).and_then(|(before, this)| before.and(this).some());
+            } else {
+                whole.outcome = partly(round + 2, further[*at].len() + 1, outcome.as_ref());
             }
         }
     }

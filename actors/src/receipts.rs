@@ -1,5 +1,5 @@
 //! Receipts: what suppliers report later. This actor asks those who have to be asked, each account on the node that leads
-//! its home; what others call back with comes from the edge. Either way it goes to the partition that expects it.
+//! its home, or, where they tell about single deliveries only, for each partition; what others call back with comes from the edge. Either way it goes to the partition that expects it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::LedgerError;
+use crate::asking::Questions;
+use crate::bounces::HandingOn;
 use crate::meters;
 use crate::opened::{OpenAccounts, Ready};
 use crate::outbox::Entry;
@@ -33,10 +35,14 @@ const PULL: Duration = Duration::from_secs(30);
 const IN_A_ROW: usize = 20;
 /// How long a receipt that nobody expects yet is kept, in milliseconds.
 const PARK_MS: u64 = 600_000;
+/// Longest time after it was taken that a supplier is asked about a delivery: what [`Channel::ask_receipts`] promises.
+///
+/// [`Channel::ask_receipts`]: tidings_contract::Channel::ask_receipts
+const ASK_FOR: Duration = Duration::from_secs(86_400);
 /// Most receipts in one proposal.
-const BATCH: usize = 200;
+pub(crate) const BATCH: usize = 200;
 /// How long receipts that were pulled are offered to the log: the supplier does not give them twice.
-const OFFER_FOR: Duration = Duration::from_secs(120);
+pub(crate) const OFFER_FOR: Duration = Duration::from_secs(120);
 /// How long receipts that a supplier called back with are: it repeats them.
 const CALLED_FOR: Duration = Duration::from_secs(4);
 const OFFER_EVERY: Duration = Duration::from_millis(200);
@@ -96,6 +102,8 @@ pub(crate) struct Pulling {
     gauge: Arc<Gauge>,
     opened: OpenAccounts,
     accounts: HashMap<Arc<str>, Standing>,
+    questions: Questions,
+    handing_on: HandingOn,
     /// Questions under way; aborted when the actor dies.
     asking: JoinSet<()>,
 }
@@ -120,7 +128,9 @@ impl Actor for Receipts {
                 }
             }
         });
-        Ok(Pulling { board, gauge, opened: OpenAccounts::default(), accounts: HashMap::new(), asking })
+        let (opened, accounts) = (OpenAccounts::default(), HashMap::new());
+        let (questions, handing_on) = (Questions::default(), HandingOn::default());
+        Ok(Pulling { board, gauge, opened, accounts, questions, handing_on, asking })
     }
 
     async fn handle(
@@ -151,6 +161,8 @@ impl Pulling {
         if self.board.is_stopping() {
             return;
         }
+        self.questions.look(&self.board, &mut self.opened, &mut self.asking);
+        self.handing_on.look(&self.board, &mut self.asking);
         let leading = self.board.parts.ledger.leading().borrow().clone();
         let mut ours: Vec<(Arc<str>, Arc<Account>)> = Vec::new();
         self.board.parts.ledger.with_control(&mut |control| {
@@ -230,15 +242,17 @@ async fn pull_all(board: &Switchboard, name: &Arc<str>, ready: &Ready) -> bool {
 }
 
 /// Has the next entry's delivery expected by receipts, if the supplier took it and named it.
-pub(crate) fn expect(board: &Switchboard, letter: &Letter, outcome: &Outcome) {
+pub(crate) fn expect(board: &Switchboard, letter: &Letter, outcome: &Outcome, asks: bool) {
     let Outcome::Delivered { provider_id: Some(provider_id) } = outcome else { return };
-    let delivery = &letter.work.delivery;
+    let (delivery, now) = (&letter.work.delivery, board.now());
+    let wait = board.parts.settings.receipts_for;
     let expect = Expect {
         delivery: delivery.id,
         account: letter.account_name.as_ref().to_owned(),
         provider_id: provider_id.clone(),
         to: delivery.address().to_owned(),
-        until: board.now().after(board.parts.settings.receipts_for),
+        until: now.after(wait),
+        ask_until: asks.then(|| now.after(wait.min(ASK_FOR))),
     };
     let command = Command::Receipt(ReceiptCommand::Expect(Box::new(expect)));
     let desk = Arc::clone(letter.work.ticket.desk());
@@ -313,14 +327,14 @@ pub(crate) async fn report(
 }
 
 fn mark(account: &str, receipt: Receipt, park_until: Time) -> Command {
-    let Receipt { provider_id, to, mark, reason, at } = receipt;
-    let account = account.to_owned();
-    let mark = Mark { account, provider_id, to, mark, reason, at, park_until: Some(park_until) };
+    let Receipt { provider_id, to, mark, reason, at, gone, charge } = receipt;
+    let (account, charge, park_until) = (account.to_owned(), charge.map(Box::new), Some(park_until));
+    let mark = Mark { account, provider_id, to, mark, reason, at, park_until, gone, charge };
     Command::Receipt(ReceiptCommand::Mark(Box::new(mark)))
 }
 
 /// Proposes until it is kept or the time is up. Marking twice changes nothing.
-async fn offer(
+pub(crate) async fn offer(
     board: &Switchboard,
     partition: PartitionId,
     commands: &[Command],

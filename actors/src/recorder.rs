@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidings_contract::Outcome;
+use tidings_contract::Charged;
 use tidings_machine::partition::{Answer, Refusal, State};
 use tokio::time::{Instant, sleep};
 
@@ -170,10 +170,13 @@ pub(crate) fn all_recorded(board: &Switchboard) -> bool {
 }
 
 /// Has an attempt that came back recorded. It counts as under way until it lies in the outbox.
-pub(crate) fn came_back(board: &Switchboard, letter: Letter, began: tidings_contract::Time, outcome: Outcome) {
+pub(crate) fn came_back(board: &Switchboard, letter: Letter, began: tidings_contract::Time, came: impl Into<Charged>) {
+    let Charged { outcome, charge } = came.into();
+    let charge = charge.map(Box::new);
     let attempt = letter.attempt();
     let desk = Arc::clone(letter.work.ticket.desk());
     let Letter { work, account_name: account, calling, via, masked, .. } = letter;
-    board.record(&desk, [Entry::Outcome { ticket: work.ticket, attempt, account, via, began, outcome, masked }]);
+    let ticket = work.ticket;
+    board.record(&desk, [Entry::Outcome { ticket, attempt, account, via, began, outcome, masked, charge }]);
     drop(calling);
 }

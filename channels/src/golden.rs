@@ -129,6 +129,7 @@ pub(crate) fn brief(outcome: &Outcome) -> String {
         Outcome::Never { blame: Blame::Account, .. } => format!("never {code} Account"),
         Outcome::Never { blame: Blame::Content, .. } => format!("never {code} Content"),
         Outcome::Never { blame: Blame::Recipient, .. } => format!("never {code} Recipient"),
+        Outcome::Never { blame: Blame::Gone, .. } => format!("never {code} Gone"),
         other => format!("{} {code}", other.class()).trim_end().to_owned(),
     }
 }

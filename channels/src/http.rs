@@ -427,10 +427,10 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 }
 
 /// Runs one call per target, in order. Providers that carry one recipient a call are written with it.
-pub(crate) async fn each<'a, F: Future<Output = Outcome> + Send>(
+pub(crate) async fn each<'a, T, F: Future<Output = T> + Send>(
     call: &'a tidings_contract::Call,
     send: impl Fn(&'a tidings_contract::Target) -> F,
-) -> Vec<Outcome> {
+) -> Vec<T> {
     let mut outcomes = Vec::with_capacity(call.targets.len());
     for target in &call.targets {
         outcomes.push(send(target).await);

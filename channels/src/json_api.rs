@@ -315,6 +315,8 @@ pub(crate) enum Class {
     Token,
     /// Never; the recipient's fault.
     Recipient,
+    /// Never; there is no such recipient any more.
+    Gone,
     /// Never; the content's fault.
     Content,
     /// Never; the account's fault.
@@ -331,6 +333,7 @@ impl Class {
             Self::After(ms) => Outcome::Later { reason: Reason::new(code, words), after_ms: Some(ms) },
             Self::Token => Outcome::later(Token::INVALID, format!("{code}: {words}")),
             Self::Recipient => Outcome::never(Blame::Recipient, code, words),
+            Self::Gone => Outcome::never(Blame::Gone, code, words),
             Self::Content => Outcome::never(Blame::Content, code, words),
             Self::Account => Outcome::never(Blame::Account, code, words),
             Self::Unknown => Outcome::unknown(code, words),

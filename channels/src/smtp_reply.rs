@@ -71,7 +71,9 @@ fn judge_reply(stage: Stage, code: u16, words: String) -> Outcome {
     if code < 500 {
         return Outcome::later(name, words);
     }
-    Outcome::never(blame(stage, code, enhanced(&words)), name, words)
+    let said = enhanced(&words);
+    let blame = if is_gone(stage, code, said, &words) { Blame::Gone } else { blame(stage, code, said) };
+    Outcome::never(blame, name, words)
 }
 
 /// Subject and detail of the enhanced status code (RFC 3463) that a reply begins with.
@@ -80,6 +82,24 @@ fn enhanced(words: &str) -> Option<(u16, u16)> {
     let (_class, subject, detail) = (parts.next()?.parse::<u16>().ok()?, parts.next()?, parts.next()?);
     Some((subject.parse().ok()?, detail.parse().ok()?))
 }
+
+/// Whether a 5xx says that there is no such mailbox or no such domain, and so that nothing will ever arrive there: the
+/// mailbox or its domain does not exist, has moved, or takes no mail at all (RFC 3463 x.1.1, x.1.2, x.1.6; RFC 7505 x.1.10).
+/// A plain code does not tell that from a rule of the receiver's; its usual words do.
+fn is_gone(stage: Stage, code: u16, enhanced: Option<(u16, u16)>, words: &str) -> bool {
+    match enhanced {
+        Some(said) => stage >= Stage::Recipient && matches!(said, (1, 1 | 2 | 6 | 10)),
+        None if stage == Stage::Recipient && matches!(code, 550 | 551 | 553) => {
+            let words = words.to_ascii_lowercase();
+            NOBODY.iter().any(|nobody| words.contains(nobody))
+        }
+        None => false,
+    }
+}
+
+/// What servers without enhanced codes say of a mailbox that there is not.
+const NOBODY: [&str; 6] =
+    ["no such user", "user unknown", "unknown user", "user not found", "mailbox not found", "no such mailbox"];
 
 /// Whose fault a 5xx is. The enhanced code speaks first; without it the plain code and the stage do.
 fn blame(stage: Stage, code: u16, enhanced: Option<(u16, u16)>) -> Blame {
@@ -122,8 +142,12 @@ mod tests {
             (Stage::Sender, 550, "sender refused", "never Account"),
             (Stage::Recipient, 450, "4.2.1 greylisted", "later"),
             (Stage::Recipient, 452, "too many recipients", "later"),
-            (Stage::Recipient, 550, "5.1.1 no such user", "never Recipient"),
-            (Stage::Recipient, 550, "no such user", "never Recipient"),
+            (Stage::Recipient, 550, "5.1.1 no such user", "never Gone"),
+            (Stage::Recipient, 550, "No such user here", "never Gone"),
+            (Stage::Recipient, 550, "mailbox unavailable", "never Recipient"),
+            (Stage::Recipient, 550, "5.1.0 user unknown to this sender", "never Recipient"),
+            (Stage::Recipient, 550, "5.1.2 no such domain", "never Gone"),
+            (Stage::Recipient, 551, "5.1.6 moved without an address", "never Gone"),
             (Stage::Recipient, 551, "not here", "never Recipient"),
             (Stage::Recipient, 552, "5.2.2 mailbox full", "never Recipient"),
             (Stage::Recipient, 553, "no such name", "never Recipient"),
@@ -131,7 +155,7 @@ mod tests {
             (Stage::Recipient, 554, "5.7.1 relay access denied", "never Account"),
             (Stage::Recipient, 550, "5.7.1 relaying denied", "never Account"),
             (Stage::Data, 554, "no valid recipients", "never Content"),
-            (Stage::Recipient, 550, "5.1.10 recipient domain takes no mail", "never Recipient"),
+            (Stage::Recipient, 550, "5.1.10 recipient domain takes no mail", "never Gone"),
             (Stage::Recipient, 550, "5.4.1 no answer from host", "never Recipient"),
             (Stage::Recipient, 550, "5.7.17 the mailbox has another owner", "never Recipient"),
             (Stage::Recipient, 553, "5.6.7 address beyond ASCII", "never Recipient"),
@@ -142,7 +166,7 @@ mod tests {
             (Stage::Sent, 554, "5.6.1 media not supported", "never Content"),
             (Stage::Sent, 552, "5.2.3 too long for the mailbox", "never Content"),
             (Stage::Sent, 451, "try later", "later"),
-            (Stage::Sent, 550, "5.1.1 no such user after all", "never Recipient"),
+            (Stage::Sent, 550, "5.1.1 no such user after all", "never Gone"),
             (Stage::Sent, 550, "5.7.1 spam", "never Content"),
             (Stage::Sent, 552, "too big", "never Content"),
             (Stage::Sent, 554, "5.6.0 bad content", "never Content"),

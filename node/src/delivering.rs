@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 
 /// Longest span that can be set, in milliseconds: 30 days.
 const LONGEST_MS: u64 = 30 * 86_400_000;
+/// The channel whose addresses are suppressed when they are nobody's, if nobody says otherwise.
+const SUPPRESSES_BOUNCES: &str = "email";
 /// After so many attempts without success an account is given up, if nobody says otherwise.
 const ATTEMPTS_PER_ACCOUNT: u16 = 3;
 
@@ -47,6 +49,7 @@ const KEYS: &[(&str, Read)] = &[
     ("retry.longest_ms", |w| w.retry.longest_ms),
     ("retry.give_up_after_ms", |w| w.retry.give_up_after_ms),
     ("attempts_per_account", |w| w.attempts_per_account.map(u64::from)),
+    ("suppress_bounces", |w| w.suppress_bounces.map(u64::from)),
     ("timeout_ms", |w| w.timeout_ms),
     ("expires_after_ms", |w| w.expires_after_ms),
     ("breaker.window_ms", |w| w.breaker.window_ms),
@@ -78,8 +81,12 @@ impl Layers {
     }
 
     /// How an account is called.
-    pub(crate) fn call(&self) -> CallPolicy {
-        CallPolicy { timeout_ms: self.timeout_ms(), breaker: self.breaker() }
+    pub(crate) fn call(&self, channel: &str) -> CallPolicy {
+        CallPolicy {
+            timeout_ms: self.timeout_ms(),
+            breaker: self.breaker(),
+            suppress_bounces: self.suppress_bounces(channel),
+        }
     }
 
     /// How long a message is worth sending, if somebody says so.
@@ -90,6 +97,12 @@ impl Layers {
     /// After how many attempts an account is given up.
     pub(crate) fn attempts_per_account(&self) -> u16 {
         self.0.iter().rev().find_map(|layer| layer.wishes.attempts_per_account).unwrap_or(ATTEMPTS_PER_ACCOUNT)
+    }
+
+    /// Whether an address of that channel that is nobody's goes on the suppression list.
+    pub(crate) fn suppress_bounces(&self, channel: &str) -> bool {
+        let said = self.0.iter().rev().find_map(|layer| layer.wishes.suppress_bounces);
+        said.unwrap_or(channel == SUPPRESSES_BOUNCES)
     }
 
     /// Every key with its value and the layer it comes from.
@@ -143,6 +156,8 @@ pub(crate) fn of_config(config: &Config) -> Wishes {
         timeout_ms: other(delivery.timeout_ms, 0),
         attempts_per_account: other(delivery.attempts_per_account, ATTEMPTS_PER_ACCOUNT),
         expires_after_ms: other(delivery.expires_after_ms, 0),
+        // What holds where nobody says anything depends on the channel.
+        suppress_bounces: None,
     }
 }
 
@@ -154,7 +169,7 @@ pub(crate) fn check_wishes(wishes: &Wishes, prefix: &str) -> Vec<FieldError> {
             errors.push(FieldError::new(format!("{prefix}{field}"), format!("must be between {least} and {most}")));
         }
     };
-    let Wishes { retry, breaker, timeout_ms, attempts_per_account, expires_after_ms } = *wishes;
+    let Wishes { retry, breaker, timeout_ms, attempts_per_account, expires_after_ms, suppress_bounces: _ } = *wishes;
     within("retry.max_attempts", retry.max_attempts.map(u64::from), 1, 100);
     within("retry.first_ms", retry.first_ms, 10, LONGEST_MS);
     within("retry.longest_ms", retry.longest_ms, retry.first_ms.unwrap_or(10), LONGEST_MS);

@@ -84,6 +84,12 @@ codes! {
     Conflict = "conflict", 409, "The present state forbids it", "Detail says what stands in the way.";
     /// It would stop everything.
     NeedsConfirmation = "needs_confirmation", 409, "The policy would stop everything", "Look again; if it is meant, repeat it with ?confirm=true.";
+    /// The account's supplier has no such thing.
+    Unsupported = "unsupported", 409, "The account's supplier has no such thing", "Use an account of a provider that has it; see `tidings providers`.";
+    /// The supplier said no.
+    SupplierRefused = "supplier_refused", 502, "The account's supplier refused", "Detail has its code and words; mend the account, or ask again later.";
+    /// The supplier said nothing.
+    SupplierTimeout = "supplier_timeout", 504, "The account's supplier did not answer in time", "Ask again later.";
     /// Too much is waiting.
     Full = "full", 429, "Too much is waiting already; nothing was kept", "Send it again after Retry-After.";
     /// The key has too much waiting.

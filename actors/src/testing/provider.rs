@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tidings_contract::{
     Blame, Call, Channel, DeliveryId, Material, Materials, MediaPlace, Outcome, ProviderInfo, Reason, Receipt, Secret,
-    Sent, Target, Time, Token, Unsupported, Uploaded, material_in,
+    Sent, Target, Time, Token, Unsupported, Uploaded, VendorTemplate, material_in,
 };
 use tidings_machine::control::{Account, Sealed};
 use tokio::time::sleep;
@@ -241,6 +241,24 @@ impl Channel for Named {
         Ok(abilities.pull_receipts())
     }
 
+    async fn ask_receipts(
+        &self,
+        sent: &[Sent],
+        _token: Option<&Secret>,
+    ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
+        let abilities = self.1.abilities().filter(|abilities| abilities.asks()).ok_or(Unsupported("ask_receipts"))?;
+        Ok(if sent.is_empty() { Ok(Vec::new()) } else { abilities.ask_receipts(sent) })
+    }
+
+    async fn list_templates(
+        &self,
+        _at: Time,
+        _token: Option<&Secret>,
+    ) -> Result<Result<Vec<VendorTemplate>, Reason>, Unsupported> {
+        let unsupported = Unsupported("list_templates");
+        self.1.abilities().ok_or(unsupported)?.list_templates().await.ok_or(unsupported)
+    }
+
     fn read_callback(
         &self,
         _headers: &[(String, String)],
@@ -315,6 +333,21 @@ pub trait Abilities: Send + Sync + std::fmt::Debug {
     /// See [`Channel::pull_receipts`].
     fn pull_receipts(&self) -> Result<Vec<Receipt>, Reason> {
         Ok(Vec::new())
+    }
+
+    /// Whether there is [`Abilities::ask_receipts`].
+    fn asks(&self) -> bool {
+        false
+    }
+
+    /// See [`Channel::ask_receipts`].
+    fn ask_receipts(&self, _sent: &[Sent]) -> Result<Vec<Receipt>, Reason> {
+        Ok(Vec::new())
+    }
+
+    /// See [`Channel::list_templates`]; nothing where there is no such thing.
+    fn list_templates(&self) -> BoxFuture<'_, Option<Result<Vec<VendorTemplate>, Reason>>> {
+        Box::pin(std::future::ready(None))
     }
 
     /// See [`Channel::read_callback`].

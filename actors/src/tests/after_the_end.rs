@@ -48,7 +48,7 @@ impl Abilities for Supplier {
 }
 
 fn receipt(provider_id: &str, mark: ReceiptMark) -> Receipt {
-    Receipt { provider_id: provider_id.to_owned(), to: None, mark, reason: None, at: None }
+    Receipt::new(provider_id, mark)
 }
 
 /// A world whose provider names each delivery by its recipient.

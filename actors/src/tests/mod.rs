@@ -1,6 +1,7 @@
 //! What the motion promises, on paused time over the real machine.
 
 mod after_the_end;
+mod asked;
 mod calm;
 mod deaths;
 mod ends;

@@ -44,7 +44,7 @@ async fn parts_follow_each_other_and_make_one_outcome() {
     let channel = Arc::new(FakeChannel::new(|_, _| Step::deliver()));
     let (call, further) = call(2);
     let outcomes = send(channel.opened_as("fake").as_ref(), call, further).await;
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Delivered { .. })), "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome.outcome, Outcome::Delivered { .. })), "{outcomes:?}");
     assert_eq!(texts(&channel), ["to0 one", "to1 one", "to0 two", "to0 three"]);
 }
 
@@ -76,9 +76,9 @@ async fn a_part_that_fails_ends_it_and_the_whole_is_unknown_unless_nothing_was_t
         call.targets.truncate(1);
         further.truncate(1);
         let outcomes = send(channel.opened_as("fake").as_ref(), call, further).await;
-        assert_eq!((outcomes[0].class(), channel.seen().len()), (expected, sent), "{failing}");
+        assert_eq!((outcomes[0].outcome.class(), channel.seen().len()), (expected, sent), "{failing}");
         if expected == "unknown" {
-            let reason = outcomes[0].reason().expect("a reason");
+            let reason = outcomes[0].outcome.reason().expect("a reason");
             assert_eq!(reason.code, "partly_sent");
             assert!(reason.words.starts_with(&format!("part {sent} of 3: ")), "{reason}");
         }

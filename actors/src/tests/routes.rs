@@ -13,7 +13,12 @@ use crate::testing::{Spec, Step, World};
 
 fn account(name: &str, weight: u32, tier: u8) -> WayAccount {
     let breaker = BreakerPolicy { min_calls: 10, open_ms: 1_000, ..BreakerPolicy::default() };
-    WayAccount { account: name.to_owned(), weight, tier, call: CallPolicy { timeout_ms: Some(2_000), breaker } }
+    WayAccount {
+        account: name.to_owned(),
+        weight,
+        tier,
+        call: CallPolicy { timeout_ms: Some(2_000), breaker, ..CallPolicy::default() },
+    }
 }
 
 fn routed(accounts: Vec<WayAccount>) -> Spec {

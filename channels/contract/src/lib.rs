@@ -4,6 +4,7 @@
 
 mod account;
 mod channel;
+mod charge;
 mod id;
 mod media;
 mod outcome;
@@ -16,6 +17,7 @@ mod time;
 
 pub use account::{AccountLimit, FieldError, LimitUnit, Setting, Settings};
 pub use channel::{ChannelInfo, ContentField, Lane, MessageType, RecipientKind};
+pub use charge::{Charge, Charged};
 pub use id::{BadId, DeliveryId, MessageId};
 pub use media::{MediaPlace, Uploaded, material_in};
 pub use outcome::{Blame, Outcome, Reason};

@@ -45,6 +45,9 @@ pub enum Blame {
     Content,
     /// The account is: wrong password, no money left. Another account may do.
     Account,
+    /// There is no such recipient any more, or it has told the supplier that it wants nothing: whatever is sent there comes
+    /// back. A provider says so only where its supplier does.
+    Gone,
 }
 
 /// What one attempt at one recipient came back with.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    DeliveryId, FieldError, MediaPlace, MessageType, Outcome, Reason, Secret, Setting, Settings, Time, Uploaded,
+    Charge, Charged, DeliveryId, FieldError, MediaPlace, MessageType, Outcome, Reason, Secret, Setting, Settings, Time,
+    Uploaded,
 };
 
 /// What a provider tells about itself; the source of `tidings providers` and of the docs.
@@ -109,6 +110,11 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// [`Outcome::Unknown`]; what certainly never reached the supplier is [`Outcome::Later`].
     async fn send(&self, call: &Call) -> Vec<Outcome>;
 
+    /// The same, with what the supplier charges for each target, where its answer says so; what the host calls.
+    async fn send_charged(&self, call: &Call) -> Vec<Charged> {
+        self.send(call).await.into_iter().map(Charged::from).collect()
+    }
+
     /// How to fetch an access token, for suppliers that want one. `None`: no token is needed; that is said at once, before
     /// anything is awaited, because the host asks every account it opens and withdraws the question if it is not.
     ///
@@ -178,7 +184,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
         self.pull_receipts(token).await
     }
 
-    /// Asks the supplier what became of these deliveries, which it took within the last day.
+    /// Asks the supplier what became of these deliveries, which it took within the last day. That there is no such thing is
+    /// said before anything is awaited, also for no deliveries and without a token: the host asks every account it opens.
     ///
     /// # Errors
     /// [`Unsupported`] where the supplier cannot be asked about single deliveries.
@@ -287,6 +294,17 @@ pub struct Receipt {
     pub reason: Option<Reason>,
     /// When, by the supplier's clock.
     pub at: Option<Time>,
+    /// Whether it came back because there is no such recipient any more; see [`Blame::Gone`](crate::Blame::Gone).
+    pub gone: bool,
+    /// What the supplier charged, if the receipt says so.
+    pub charge: Option<Charge>,
+}
+
+impl Receipt {
+    /// That `mark` happened to what has this id, and nothing else.
+    pub fn new(provider_id: impl Into<String>, mark: ReceiptMark) -> Self {
+        Self { provider_id: provider_id.into(), to: None, mark, reason: None, at: None, gone: false, charge: None }
+    }
 }
 
 /// What can happen to a delivery after the supplier took it.

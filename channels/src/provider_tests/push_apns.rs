@@ -113,8 +113,8 @@ async fn every_documented_reason_has_its_class() {
     let cases = [
         (says(400, "BadDeviceToken"), "never apns_BadDeviceToken Recipient"),
         (says(400, "DeviceTokenNotForTopic"), "never apns_DeviceTokenNotForTopic Recipient"),
-        (says(410, "Unregistered"), "never apns_Unregistered Recipient"),
-        (says(410, "ExpiredToken"), "never apns_ExpiredToken Recipient"),
+        (says(410, "Unregistered"), "never apns_Unregistered Gone"),
+        (says(410, "ExpiredToken"), "never apns_ExpiredToken Gone"),
         (says(413, "PayloadTooLarge"), "never apns_PayloadTooLarge Content"),
         (says(400, "BadCollapseId"), "never apns_BadCollapseId Content"),
         (says(400, "TopicDisallowed"), "never apns_TopicDisallowed Account"),

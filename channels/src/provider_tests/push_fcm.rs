@@ -105,7 +105,7 @@ async fn every_documented_code_has_its_class() {
          "fieldViolations": [{"field": "message.token", "description": "Invalid registration token"}]}]}});
     let cases = [
         (fine(), "delivered projects/shop-1/messages/0:1500415314455276"),
-        (error(404, "NOT_FOUND", Some("UNREGISTERED")), "never fcm_UNREGISTERED Recipient"),
+        (error(404, "NOT_FOUND", Some("UNREGISTERED")), "never fcm_UNREGISTERED Gone"),
         (error(404, "NOT_FOUND", None), "never fcm_NOT_FOUND Recipient"),
         (error(400, "INVALID_ARGUMENT", Some("INVALID_ARGUMENT")), "never fcm_INVALID_ARGUMENT Content"),
         (HttpReply::json(400, &about_token), "never fcm_INVALID_ARGUMENT Recipient"),

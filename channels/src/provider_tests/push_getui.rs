@@ -186,3 +186,31 @@ async fn a_token_is_asked_for_with_a_signature_over_the_time() {
         json!({"appkey": "key1", "timestamp": "1700000000123", "sign": "88e01e0d78f1e167654b30a4818667b8e0a65fae9276d45d886d250c4e58f503"})
     );
 }
+
+// GeTui: RestAPI V2, Push API: push_message.revoke.
+#[tokio::test]
+async fn a_notice_is_taken_back_from_its_one_recipient_by_a_push_that_revokes_it() {
+    let call = crate::testing::call(&["cid1"], json!({}));
+    let delivery = call.targets[0].delivery;
+    let sent = Sent { delivery, to: "cid1".to_owned(), provider_id: "RASS_7".to_owned() };
+    let taken =
+        |status: &str| HttpReply::json(200, &json!({"code": 0, "msg": "", "data": {"RASS_8": {"cid1": status}}}));
+    for (reply, expected) in [
+        (taken("successed_online"), "delivered"),
+        (taken("successed_offline"), "delivered"),
+        (HttpReply::json(400, &json!({"code": 20_001, "msg": "old_task_id is invalid"})), "never code_20001 Content"),
+        (HttpReply::json(401, &json!({"code": 10_001, "msg": "token"})), "later token_invalid"),
+        (HttpReply::Reset, "unknown broken"),
+    ] {
+        let server = HttpServer::start(reply).await.expect("a free port");
+        let outcome = trial().account(&server).recall(&sent, Some(&Secret::new("t0ken"))).await;
+        assert_eq!(brief(&outcome.expect("it can be taken back")), expected);
+        let requests = trial().requests(&server);
+        assert_eq!(requests[0]["request"], "POST /v2/app1/push/single/cid");
+        let body = &requests[0]["body"];
+        assert_eq!(body["push_message"], json!({"revoke": {"old_task_id": "RASS_7", "force": false}}));
+        assert_eq!(body["audience"], json!({"cid": ["cid1"]}));
+        assert_ne!(body["request_id"], hex32(&call.targets[0]), "the vendor drops a request that it has seen");
+        assert_eq!(body["request_id"].as_str().map(str::len), Some(32));
+    }
+}

@@ -117,7 +117,33 @@ fn the_vendors_example_of_a_report_is_read() {
     let receipts = account.read_callback(&path, body, Time(0)).expect("it calls back").expect("it is believed");
     assert_eq!((receipts[0].provider_id.as_str(), receipts[0].mark), ("12345", ReceiptMark::Received));
     assert_eq!(receipts[0].at, Time::parse("2017-01-01T00:00:01+08:00").ok());
+    assert_eq!((receipts[0].charge.clone(), receipts[1].charge.clone()), (Some(Charge::segments(1)), None));
     assert_eq!((receipts[1].to.as_deref(), receipts[1].mark), (Some("+85291234567"), ReceiptMark::Bounced));
     assert_eq!(receipts[1].reason, Some(Reason::new("MK:0011", "off")));
     assert!(account.read_callback(&[], body, Time(0)).expect("it calls back").is_err());
+}
+
+// Alibaba Cloud SMS API 2017-05-25: QuerySmsTemplateList.
+#[tokio::test]
+async fn approved_templates_are_listed_page_by_page() {
+    let row = |n: usize, standing: &str| {
+        json!({"TemplateCode": format!("SMS_{n}"), "TemplateName": "code", "TemplateContent": "${code}",
+            "AuditStatus": standing, "OuterTemplateType": 0})
+    };
+    let page = |rows: Vec<Value>| {
+        HttpReply::json(200, &json!({"Code": "OK", "Message": "OK", "RequestId": "x", "SmsTemplateList": rows}))
+    };
+    let server = HttpServer::start(HttpReply::status(500)).await.expect("a free port");
+    let full = (0..LISTED).map(|n| row(n, "AUDIT_STATE_PASS")).collect();
+    server.then([page(full), page(vec![row(90, "AUDIT_STATE_INIT"), row(91, "AUDIT_STATE_PASS")])]);
+    let account = open(&Registry::new(), INFO.name, settings(&server.url(""))).expect("the settings are right");
+    let listed = account.list_templates(Time(0), None).await.expect("it can").expect("it did");
+    assert_eq!((listed.len(), server.count()), (LISTED + 1, 2));
+    assert_eq!((listed[LISTED].id.as_str(), listed[LISTED].content.as_str()), ("SMS_91", "${code}"));
+    let requests = server.requests();
+    assert_eq!(requests[1].header("x-acs-action"), Some("QuerySmsTemplateList"));
+    assert!(requests[1].target.contains("PageIndex=2") && requests[1].target.contains("PageSize=50"));
+    server.set(reply("Forbidden.RAM", "no"));
+    let reason = account.list_templates(Time(0), None).await.expect("it can").expect_err("it may not");
+    assert_eq!(reason.code, "Forbidden.RAM");
 }

@@ -137,7 +137,7 @@ async fn receipts_are_pulled_and_named_as_they_were_sent() {
     for (reply, code) in [
         (fault("FailedOperation.OtherError", "the key is tencent-key-52c1"), "FailedOperation.OtherError"),
         (HttpReply::text(200, "<html>"), "http_200"),
-        (HttpReply::Reset, "pull"),
+        (HttpReply::Reset, "connection"),
     ] {
         server.set(reply);
         let reason = account.pull_receipts_at(None, Time(0)).await.expect("it can").expect_err("it did not");
@@ -163,4 +163,48 @@ fn the_vendors_example_of_a_callback_is_read() {
         let path = [(":path".to_owned(), path.to_owned())];
         assert!(account.read_callback(&path, body, Time(0)).expect("it calls back").is_err());
     }
+}
+
+// Tencent Cloud SMS 2021-01-11: DescribeSmsTemplateList.
+#[tokio::test]
+async fn approved_templates_are_listed_page_by_page_for_china_and_for_elsewhere() {
+    let row = |id: usize, status: i64| {
+        json!({"TemplateId": id, "International": 0, "StatusCode": status, "ReviewReply": "", "TemplateName": "code",
+            "CreateTime": 1_617_379_200, "TemplateContent": "{1} is your code"})
+    };
+    let page = |rows: Vec<Value>| {
+        HttpReply::json(200, &json!({"Response": {"DescribeTemplateStatusSet": rows, "RequestId": "x"}}))
+    };
+    let server = HttpServer::start(HttpReply::status(500)).await.expect("a free port");
+    server.then([page((0..LISTED).map(|id| row(id, 0)).collect()), page(vec![row(900, 0), row(901, 1), row(902, -1)])]);
+    server.then([page(vec![])]);
+    let account = open(&Registry::new(), INFO.name, settings(&server.url(""))).expect("the settings are right");
+    let listed = account.list_templates(Time(1_570_526_400_000), None).await.expect("it can").expect("it did");
+    assert_eq!((listed.len(), server.count()), (LISTED + 1, 3));
+    assert_eq!((listed[LISTED].id.as_str(), listed[LISTED].title.as_str()), ("900", "code"));
+    assert_eq!(listed[LISTED].content, "{1} is your code");
+    let asked: Vec<_> = server.requests().iter().map(|request| request.json()).collect();
+    assert_eq!(asked[1], json!({"International": 0, "Limit": 100, "Offset": 100}));
+    assert_eq!(asked[2], json!({"International": 1, "Limit": 100, "Offset": 0}));
+    server.set(fault("UnauthorizedOperation.RequestPermissionDeny", "no"));
+    let reason = account.list_templates(Time(0), None).await.expect("it can").expect_err("it may not");
+    assert_eq!(reason.code, "UnauthorizedOperation.RequestPermissionDeny");
+}
+
+#[tokio::test]
+async fn what_the_vendor_charges_is_told_for_each_number() {
+    let status = |number: &str, code: &str, fee: u32| {
+        json!({"SerialNo": "7:1", "PhoneNumber": number, "Fee": fee, "SessionContext": "", "Code": code,
+            "Message": "m", "IsoCode": "CN"})
+    };
+    let statuses =
+        [status("+8613800138000", "Ok", 2), status("+8613800138001", "FailedOperation.PhoneNumberInBlacklist", 0)];
+    let reply = json!({"Response": {"SendStatusSet": statuses, "RequestId": "x"}});
+    let server = HttpServer::start(HttpReply::json(200, &reply)).await.expect("a free port");
+    let account = open(&Registry::new(), INFO.name, settings(&server.url(""))).expect("the settings are right");
+    let call =
+        crate::testing::call(&["+8613800138000", "+8613800138001"], json!({"template_id": "otp", "params": ["1"]}));
+    let charged = account.send_charged(&call).await;
+    assert_eq!(charged[0].outcome, Outcome::Delivered { provider_id: Some("7:1".to_owned()) });
+    assert_eq!((charged[0].charge.clone(), charged[1].charge.clone()), (Some(Charge::segments(2)), None));
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::Registry;
 use crate::conformance::{Golden, Subject};
-use crate::testing::{HttpReply, open};
+use crate::testing::{HttpReply, HttpServer, open};
 use serde_json::json;
 
 const CALLBACK: &str = "https://tidings.example/v1/callbacks/twilio?a=b";
@@ -138,5 +138,34 @@ fn a_sender_and_a_whole_api_key_are_needed() {
     ] {
         let errors = open(&Registry::new(), INFO.name, settings).expect_err("it is wrong");
         assert_eq!(errors.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), [expected]);
+    }
+}
+
+#[tokio::test]
+async fn what_the_vendor_counted_and_charges_is_told_where_it_is_known() {
+    let message = |segments: &str, price: Value| {
+        HttpReply::json(201, &json!({"sid": "SM1", "num_segments": segments, "price": price, "price_unit": "USD"}))
+    };
+    let dollars = Charge { segments: Some(2), micros: Some(7_500), currency: Some("USD".to_owned()) };
+    for (reply, expected) in [
+        (message("2", json!("-0.0075")), Some(dollars)),
+        (message("1", json!(null)), Some(Charge::segments(1))),
+        (message("0", json!(null)), None),
+        (fault(21_610, "stopped"), None),
+    ] {
+        let server = HttpServer::start(reply).await.expect("a free port");
+        let account = open(&Registry::new(), INFO.name, settings(&server.url(""))).expect("the settings are right");
+        let charged = account.send_charged(&crate::testing::call(&["+12125552368"], json!({"text": "hi"}))).await;
+        assert_eq!(charged[0].charge, expected);
+    }
+}
+
+#[test]
+fn a_receipt_says_whether_the_number_is_nobodys() {
+    let account = open(&Registry::new(), INFO.name, settings("https://a.example")).expect("the settings are right");
+    for (code, gone) in [("30005", true), ("21610", true), ("30003", false), ("30007", false)] {
+        let body = format!("MessageSid=SM1&MessageStatus=undelivered&ErrorCode={code}&To=%2B12125552368");
+        let receipts = account.read_callback(&signed(&body), body.as_bytes(), Time(0)).expect("it calls back");
+        assert_eq!(receipts.expect("it is believed")[0].gone, gone, "{code}");
     }
 }

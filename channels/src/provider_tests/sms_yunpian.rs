@@ -112,3 +112,31 @@ fn pushed_receipts_are_read_however_often_they_are_encoded() {
     assert!(account.read_callback(&path, b"sms=1", Time(0)).expect("it calls back").is_err());
     assert_eq!(account.callback_answer(), ("text/plain", "SUCCESS"));
 }
+
+// Yunpian: "Get templates" (tpl/get).
+#[tokio::test]
+async fn approved_templates_are_listed() {
+    let row = |id: u64, standing: &str| json!({"tpl_id": id, "tpl_content": "#code#", "check_status": standing, "reason": null});
+    let reply = HttpReply::json(200, &json!([row(1, "SUCCESS"), row(2, "CHECKING"), row(3, "FAIL")]));
+    let server = HttpServer::start(reply).await.expect("a free port");
+    let account = open(&Registry::new(), INFO.name, settings(&server.url(""))).expect("the settings are right");
+    let listed = account.list_templates(Time(0), None).await.expect("it can").expect("it did");
+    let seen: Vec<_> = listed.iter().map(|one| (one.id.as_str(), one.content.as_str())).collect();
+    assert_eq!(seen, [("1", "#code#")]);
+    assert_eq!(server.requests()[0].target, "/v2/tpl/get.json");
+    server.set(refused(-2, "9b11127a9701975c734b8aee81ee3526 may not"));
+    let reason = account.list_templates(Time(0), None).await.expect("it can").expect_err("it may not");
+    assert_eq!(reason, Reason::new("code_-2", "no *** may not"));
+}
+
+#[tokio::test]
+async fn what_the_vendor_charges_is_told_in_yuan() {
+    let server = HttpServer::start(HttpReply::json(200, &status("13800138000", 0, 7))).await.expect("a free port");
+    let account = open(&Registry::new(), INFO.name, settings(&server.url(""))).expect("the settings are right");
+    let charged = account.send_charged(&crate::testing::call(&["+8613800138000"], json!({"text": "hi"}))).await;
+    let yuan = Charge { segments: Some(1), micros: Some(50_000), currency: Some("CNY".to_owned()) };
+    assert_eq!(charged[0].charge, Some(yuan));
+    server.set(refused(8, "too often"));
+    let refused = account.send_charged(&crate::testing::call(&["+8613800138000"], json!({"text": "hi"}))).await;
+    assert_eq!(refused[0].charge, None);
+}

@@ -184,11 +184,9 @@ impl SendResult {
         let mut receipts = Vec::new();
         for (names, mark, code) in lists {
             receipts.extend(names.iter().map(|to| Receipt {
-                provider_id: id.to_owned(),
                 to: Some(to.clone()),
-                mark,
                 reason: code.map(|code| Reason::new(if code.is_empty() { why(to) } else { code.to_owned() }, "")),
-                at: None,
+                ..Receipt::new(id, mark)
             }));
         }
         receipts

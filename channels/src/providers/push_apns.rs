@@ -11,7 +11,7 @@ use tidings_contract::{Call, Channel, FieldError, Outcome, Provider, ProviderInf
 use crate::SandboxInbox;
 use crate::catalog::push::FIELDS;
 use crate::http::{Answer, HeaderMap, HeaderName, HeaderValue, each};
-use crate::json_api::Class::{Account as Ours, After, Content, Later, Recipient};
+use crate::json_api::Class::{Account as Ours, After, Content, Gone, Later, Recipient};
 use crate::json_api::{
     Api, ApiSettings, Codes, DEADLINE, ENDPOINT, TIMEOUT, bearer, needed, needed_secret, optional, refused,
 };
@@ -55,10 +55,9 @@ const EXAMPLE: &str = "{\"private_key\": \"\
 const CODES: Codes<&str> = Codes {
     prefix: "apns",
     classes: &[
-        (
-            Recipient,
-            &["BadDeviceToken", "DeviceTokenNotForTopic", "ExpiredToken", "Unregistered", "MissingDeviceToken"],
-        ),
+        (Gone, &["ExpiredToken", "Unregistered"]),
+        // A token of the other environment is called bad, too.
+        (Recipient, &["BadDeviceToken", "DeviceTokenNotForTopic", "MissingDeviceToken"]),
         (
             Content,
             &[

@@ -15,7 +15,7 @@ use url::form_urlencoded;
 use crate::SandboxInbox;
 use crate::catalog::push::FIELDS;
 use crate::http::{Answer, HeaderMap, HeaderValue, Method, Url, each, header};
-use crate::json_api::Class::{Account as Ours, Content, Later, Recipient, Token as Spent, Unknown};
+use crate::json_api::Class::{Account as Ours, Content, Gone, Later, Recipient, Token as Spent, Unknown};
 use crate::json_api::{
     Api, ApiSettings, Codes, DEADLINE, ENDPOINT, TIMEOUT, bearer, is_safe, needed_secret, no_token, optional, read,
     read_coded, refused,
@@ -71,7 +71,8 @@ const EXAMPLE: &str = "{\"service_account\": \"{\\\"project_id\\\": \\\"shop-1\\
 const CODES: Codes<&str> = Codes {
     prefix: "fcm",
     classes: &[
-        (Recipient, &["UNREGISTERED", "NOT_FOUND"]),
+        (Gone, &["UNREGISTERED"]),
+        (Recipient, &["NOT_FOUND"]),
         (Content, &["INVALID_ARGUMENT"]),
         // Another account may know the token.
         (

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tidings_contract::{
-    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Secret, Settings, Target, Time, Token,
+    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Secret, Sent, Settings, Target, Time,
+    Token, Unsupported,
 };
 
 use crate::SandboxInbox;
@@ -24,6 +25,7 @@ use crate::json_api::{
 };
 use crate::message::{fields, overlay};
 use crate::reading::Reading;
+use crate::signing::sha256_hex;
 use crate::stable_id::hex32;
 use crate::status::words;
 use tokio::time::Instant;
@@ -42,7 +44,7 @@ static INFO: ProviderInfo = ProviderInfo {
     name: "push/getui",
     channel: "push",
     doc: "Pushes notices to apps by GeTui. Recipients are client ids.",
-    source: "GeTui: RestAPI V2, Authentication; RestAPI V2, Push API; RestAPI V2, Return codes",
+    source: "GeTui: RestAPI V2, Authentication; RestAPI V2, Push API (push_message.revoke); RestAPI V2, Return codes",
     settings: &[
         needed("app_id", "The app's id."),
         needed("app_key", "The app's key."),
@@ -125,6 +127,23 @@ impl Channel for Account {
             outcomes[place] = again[place].clone();
         }
         outcomes
+    }
+
+    /// A push of its own tells the device to take the other one off again. The vendor takes back what its own channel
+    /// brought; what a maker's channel did stays.
+    async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
+        let Some(token) = token else { return Ok(no_token()) };
+        let body = json!({
+            // Not that of the notice, or the vendor would drop it as a repeat.
+            "request_id": &sha256_hex(format!("revoke {}", sent.delivery).as_bytes())[..32],
+            "audience": {"cid": [sent.to]},
+            "push_message": {"revoke": {"old_task_id": sent.provider_id, "force": false}},
+        });
+        let results: Result<Results, Outcome> = self.post(Time(0), token, "/push/single/cid", &body).await;
+        Ok(match results.map_or_else(|outcome| outcome, |results| judge(&results, &sent.to)) {
+            Outcome::Delivered { .. } => Outcome::Delivered { provider_id: None },
+            other => other,
+        })
     }
 
     async fn fetch_token_at(&self, at: Time) -> Option<Result<Token, Reason>> {

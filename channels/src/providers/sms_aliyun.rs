@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tidings_contract::{
-    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Setting, Settings, Target,
-    Time, Unsupported,
+    Blame, Call, Channel, Charge, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting,
+    Settings, Target, Time, Unsupported, VendorTemplate,
 };
 
 use crate::SandboxInbox;
@@ -155,6 +155,32 @@ struct Reply {
     biz_id: Option<String>,
 }
 
+/// Templates of a page, and most pages.
+const LISTED: usize = 50;
+const MOST_PAGES: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Templated {
+    code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    sms_template_list: Vec<Listed>,
+}
+
+/// A template with its standing.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    template_code: String,
+    audit_status: String,
+    #[serde(default)]
+    template_name: String,
+    #[serde(default)]
+    template_content: String,
+}
+
 #[derive(Deserialize)]
 struct Report {
     phone_number: String,
@@ -166,6 +192,8 @@ struct Report {
     #[serde(default)]
     err_msg: String,
     biz_id: String,
+    /// As how many messages it was counted.
+    sms_size: Option<String>,
 }
 
 #[async_trait]
@@ -173,6 +201,14 @@ impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
         let sorted = sms::groups(call, MOST, |target| self.filled(target));
         sms::run(sorted, sms::WINDOW, |group| self.submit(group, call.at)).await
+    }
+
+    async fn list_templates(
+        &self,
+        at: Time,
+        _: Option<&Secret>,
+    ) -> Result<Result<Vec<VendorTemplate>, Reason>, Unsupported> {
+        Ok(self.listed(at).await)
     }
 
     fn read_callback(
@@ -209,12 +245,50 @@ impl Account {
         vec![self.cloud.clean(outcome); count]
     }
 
+    /// The approved templates, page by page ("QuerySmsTemplateList").
+    async fn listed(&self, at: Time) -> Result<Vec<VendorTemplate>, Reason> {
+        let mut listed = Vec::new();
+        for page in 1..=MOST_PAGES {
+            let params = vec![("PageIndex", page.to_string()), ("PageSize", LISTED.to_string())];
+            let nonce = sha256_hex(format!("templates {} {page} {}", self.cloud.key_id, at.0).as_bytes());
+            let answer = self.ask("QuerySmsTemplateList", params, &nonce, at).await;
+            let answer = answer.map_err(|failure| Reason::new("connection", failure.to_string()))?;
+            let strange = |_| Reason::new(format!("http_{}", answer.status), "the answer is not the vendor's");
+            let said: Templated = answer.json().map_err(strange)?;
+            if said.code != "OK" {
+                return Err(Reason::new(said.code, said.message.replace(self.cloud.key_secret.expose(), "***")));
+            }
+            let full = said.sms_template_list.len() >= LISTED;
+            let approved = said.sms_template_list.into_iter().filter(|one| one.audit_status == "AUDIT_STATE_PASS");
+            listed.extend(approved.map(|one| VendorTemplate {
+                id: one.template_code,
+                title: one.template_name,
+                content: one.template_content,
+                example: String::new(),
+            }));
+            if !full {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
     async fn request(&self, group: &Group<'_, Kind, Filled>, at: Time) -> Result<Answer, Failure> {
         // An attempt at a delivery is made once, so that its name is a number used once.
         let first = group.targets[0];
         let nonce = sha256_hex(format!("{} {} {}", first.repeat_id(), first.attempt, at.0).as_bytes());
-        let host = sms::host_of(&self.cloud.url);
         let (action, params) = query(group);
+        self.ask(action, params, &nonce, at).await
+    }
+
+    async fn ask(
+        &self,
+        action: &str,
+        params: Vec<(&'static str, String)>,
+        nonce: &str,
+        at: Time,
+    ) -> Result<Answer, Failure> {
+        let host = sms::host_of(&self.cloud.url);
         let version = "2017-05-25";
         let request =
             Acs3 { host: &host, path: self.cloud.url.path(), action, version, nonce: &nonce[..32], at, params };
@@ -271,11 +345,11 @@ fn reports(body: &[u8]) -> Result<Vec<Receipt>, Reason> {
     let reports: Vec<Report> =
         serde_json::from_slice(body).map_err(|error| Reason::new("callback_body", error.to_string()))?;
     let read = |report: Report| Receipt {
-        provider_id: report.biz_id,
         to: Some(phone_of("", &report.phone_number)),
-        mark: mark(report.success),
         reason: (!report.success).then(|| Reason::new(report.err_code, report.err_msg)),
         at: china_time(&report.report_time),
+        charge: report.sms_size.and_then(|size| size.parse().ok()).map(Charge::segments),
+        ..Receipt::new(report.biz_id, mark(report.success))
     };
     Ok(reports.into_iter().map(read).collect())
 }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tidings_contract::{
-    Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting, Settings, Target,
-    Time, Unsupported,
+    Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting,
+    Settings, Target, Time, Unsupported, VendorTemplate,
 };
 
 use crate::SandboxInbox;
@@ -210,6 +211,8 @@ struct Fault {
 struct Status {
     #[serde(default)]
     serial_no: String,
+    /// As how many messages it is charged.
+    fee: Option<u32>,
     phone_number: String,
     code: String,
     #[serde(default)]
@@ -219,8 +222,30 @@ struct Status {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Pulled {
-    error: Option<Fault>,
     pull_sms_send_status_set: Option<Vec<Report>>,
+}
+
+/// Templates of a page, and most pages.
+const LISTED: usize = 100;
+const MOST_PAGES: usize = 50;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Asked {
+    #[serde(default)]
+    describe_template_status_set: Vec<Listed>,
+}
+
+/// A template with its standing: 0 is approved.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    template_id: u64,
+    status_code: i64,
+    #[serde(default)]
+    template_name: String,
+    #[serde(default)]
+    template_content: String,
 }
 
 /// A receipt that was asked for.
@@ -254,6 +279,10 @@ struct Notice {
 #[async_trait]
 impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
+        self.send_charged(call).await.into_iter().map(|charged| charged.outcome).collect()
+    }
+
+    async fn send_charged(&self, call: &Call) -> Vec<Charged> {
         let sorted = sms::groups(call, MOST, |target| self.ask_for(target));
         sms::run(sorted, sms::WINDOW, |group| self.submit(group, call.at)).await
     }
@@ -264,6 +293,22 @@ impl Channel for Account {
         at: Time,
     ) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
         Ok(self.pull(at).await)
+    }
+
+    async fn list_templates(
+        &self,
+        at: Time,
+        _: Option<&Secret>,
+    ) -> Result<Result<Vec<VendorTemplate>, Reason>, Unsupported> {
+        let mut listed = Vec::new();
+        // Those for China, and those for elsewhere.
+        for international in [0, 1] {
+            match self.templates_of(international, at).await {
+                Ok(templates) => listed.extend(templates),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        Ok(Ok(listed))
     }
 
     fn read_callback(
@@ -289,7 +334,7 @@ impl Account {
         Ok((Ask { template: template.id, params, sign_name, china: domestic(&target.to).is_some() }, ()))
     }
 
-    async fn submit(&self, group: Group<'_, Ask>, at: Time) -> Vec<Outcome> {
+    async fn submit(&self, group: Group<'_, Ask>, at: Time) -> Vec<Charged> {
         let numbers: Vec<_> = group.targets.iter().map(|target| target.to.as_str()).collect();
         let mut body = json!({"PhoneNumberSet": numbers, "SmsSdkAppId": self.app_id, "TemplateId": group.key.template,
             "TemplateParamSet": group.key.params});
@@ -298,9 +343,10 @@ impl Account {
         }
         let outcomes = match self.request("SendSms", &body, at).await {
             Ok(answer) => judge(&answer, at, &numbers),
-            Err(failure) => vec![failure.into(); numbers.len()],
+            Err(failure) => vec![Outcome::from(failure).into(); numbers.len()],
         };
-        outcomes.into_iter().map(|outcome| self.cloud.clean(outcome)).collect()
+        let clean = |charged: Charged| Charged { outcome: self.cloud.clean(charged.outcome), ..charged };
+        outcomes.into_iter().map(clean).collect()
     }
 
     async fn request(&self, action: &str, body: &Value, at: Time) -> Result<Answer, Failure> {
@@ -320,22 +366,48 @@ impl Account {
         self.cloud.client.call(Method::POST, self.cloud.url.clone(), headers, body).await
     }
 
+    /// All approved templates of one kind, page by page ("DescribeSmsTemplateList").
+    async fn templates_of(&self, international: u8, at: Time) -> Result<Vec<VendorTemplate>, Reason> {
+        let mut listed = Vec::new();
+        for page in 0..MOST_PAGES {
+            let body = json!({"International": international, "Limit": LISTED, "Offset": page * LISTED});
+            let asked: Asked = self.asked("DescribeSmsTemplateList", &body, at).await?;
+            let full = asked.describe_template_status_set.len() >= LISTED;
+            let approved = asked.describe_template_status_set.into_iter().filter(|one| one.status_code == 0);
+            listed.extend(approved.map(|one| VendorTemplate {
+                id: one.template_id.to_string(),
+                title: one.template_name,
+                content: one.template_content,
+                example: String::new(),
+            }));
+            if !full {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    /// What the vendor answers to a question; a fault of its is the reason.
+    async fn asked<T: DeserializeOwned>(&self, action: &str, body: &Value, at: Time) -> Result<T, Reason> {
+        let answer = self.request(action, body, at).await;
+        let answer = answer.map_err(|failure| Reason::new("connection", failure.to_string()))?;
+        let strange = || Reason::new(format!("http_{}", answer.status), "the answer is not the vendor's");
+        let reply: Reply<Value> = answer.json().map_err(|_| strange())?;
+        if let Ok(Fault { code, message }) = serde_json::from_value(reply.response["Error"].clone()) {
+            return Err(Reason::new(code, message.replace(self.cloud.key_secret.expose(), "***")));
+        }
+        serde_json::from_value(reply.response).map_err(|_| strange())
+    }
+
     async fn pull(&self, at: Time) -> Result<Vec<Receipt>, Reason> {
         let body = json!({"Limit": PULLED, "SmsSdkAppId": self.app_id});
-        let answer = self.request("PullSmsSendStatus", &body, at).await;
-        let answer = answer.map_err(|failure| Reason::new("pull", failure.to_string()))?;
-        let reply: Reply<Pulled> = answer
-            .json()
-            .map_err(|_| Reason::new(format!("http_{}", answer.status), "the answer is not the vendor's"))?;
-        if let Some(fault) = reply.response.error {
-            return Err(Reason::new(fault.code, fault.message.replace(self.cloud.key_secret.expose(), "***")));
-        }
-        Ok(reply.response.pull_sms_send_status_set.unwrap_or_default().into_iter().map(Report::receipt).collect())
+        let pulled: Pulled = self.asked("PullSmsSendStatus", &body, at).await?;
+        Ok(pulled.pull_sms_send_status_set.unwrap_or_default().into_iter().map(Report::receipt).collect())
     }
 }
 
-fn judge(answer: &Answer, at: Time, numbers: &[&str]) -> Vec<Outcome> {
-    let whole = |outcome: Outcome| vec![outcome; numbers.len()];
+fn judge(answer: &Answer, at: Time, numbers: &[&str]) -> Vec<Charged> {
+    let whole = |outcome: Outcome| vec![Charged::from(outcome); numbers.len()];
     let sent = match answer.json::<Reply<Sent>>() {
         Ok(reply) => reply.response,
         Err(_) if answer.is_success() => return whole(Outcome::unknown("answer", words(answer))),
@@ -346,9 +418,12 @@ fn judge(answer: &Answer, at: Time, numbers: &[&str]) -> Vec<Outcome> {
     }
     let statuses = sent.send_status_set.unwrap_or_default();
     let one = |number: &&str| match statuses.iter().find(|status| status.phone_number == **number) {
-        None => Outcome::unknown("answer", "the answer does not name this number"),
-        Some(status) if status.code == "Ok" => Outcome::Delivered { provider_id: Some(status.serial_no.clone()) },
-        Some(status) => judged(verdict(&status.code), &status.code, &status.message),
+        None => Outcome::unknown("answer", "the answer does not name this number").into(),
+        Some(status) if status.code == "Ok" => Charged {
+            outcome: Outcome::Delivered { provider_id: Some(status.serial_no.clone()) },
+            charge: status.fee.map(Charge::segments),
+        },
+        Some(status) => judged(verdict(&status.code), &status.code, &status.message).into(),
     };
     numbers.iter().map(one).collect()
 }
@@ -357,14 +432,13 @@ impl Report {
     fn receipt(self) -> Receipt {
         let received = self.report_status == "SUCCESS";
         Receipt {
-            provider_id: self.serial_no,
             to: Some(phone_of("", &self.phone_number)),
-            mark: mark(received),
             reason: (!received).then(|| Reason::new(self.report_status, self.description)),
             at: self
                 .user_receive_time
                 .filter(|seconds| *seconds > 0)
                 .map(|seconds| Time(seconds.saturating_mul(1_000))),
+            ..Receipt::new(self.serial_no, mark(received))
         }
     }
 }
@@ -375,11 +449,10 @@ fn notices(body: &[u8]) -> Result<Vec<Receipt>, Reason> {
     let read = |notice: Notice| {
         let received = notice.report_status == "SUCCESS";
         Receipt {
-            provider_id: notice.sid,
             to: Some(phone_of(&notice.nationcode, &notice.mobile)),
-            mark: mark(received),
             reason: (!received).then(|| Reason::new(notice.errmsg, notice.description)),
             at: china_time(&notice.user_receive_time),
+            ..Receipt::new(notice.sid, mark(received))
         }
     };
     Ok(notices.into_iter().map(read).collect())

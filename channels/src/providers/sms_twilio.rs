@@ -13,8 +13,8 @@ use ring::hmac;
 use serde::Deserialize;
 use serde_json::Value;
 use tidings_contract::{
-    Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, ReceiptMark, Secret, Setting,
-    Settings, Target, Time, Unsupported,
+    Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, ReceiptMark, Secret,
+    Setting, Settings, Target, Time, Unsupported,
 };
 use url::form_urlencoded;
 
@@ -75,12 +75,12 @@ const CODES: &[(i64, Verdict)] = &[
     (21_611, Verdict::Later),
     (30_001, Verdict::Later),
     (63_038, Verdict::After(3_600)),
-    // The number: invalid, in a country that is not served, unsubscribed, unreachable from here, no mobile, a landline.
-    (21_211, Verdict::Recipient),
+    // The number: invalid, unsubscribed, no mobile; in a country that is not served, unreachable from here, a landline.
+    (21_211, Verdict::Gone),
+    (21_610, Verdict::Gone),
+    (21_614, Verdict::Gone),
     (21_408, Verdict::Recipient),
-    (21_610, Verdict::Recipient),
     (21_612, Verdict::Recipient),
-    (21_614, Verdict::Recipient),
     (21_635, Verdict::Recipient),
     // The number is a short code, our own, or one of premium rate.
     (21_265, Verdict::Recipient),
@@ -120,6 +120,9 @@ const CODES: &[(i64, Verdict)] = &[
     (21_658, Verdict::Content),
     (30_007, Verdict::Content),
 ];
+
+/// The codes in receipts that say that there is no such number, or that it has unsubscribed.
+const GONE: &[&str] = &["21610", "30005"];
 
 pub(super) fn provider(_: &Arc<SandboxInbox>) -> Arc<dyn Provider> {
     Arc::new(Twilio)
@@ -192,6 +195,10 @@ fn sender(reading: &mut Reading<'_>) -> Option<(&'static str, String)> {
 #[derive(Deserialize)]
 struct Message {
     sid: String,
+    /// As how many messages it is charged; 0 where that is not known yet.
+    num_segments: Option<String>,
+    price: Option<String>,
+    price_unit: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -204,6 +211,10 @@ struct Fault {
 #[async_trait]
 impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
+        self.send_charged(call).await.into_iter().map(|charged| charged.outcome).collect()
+    }
+
+    async fn send_charged(&self, call: &Call) -> Vec<Charged> {
         each(call, |target| self.create(target, call.at)).await
     }
 
@@ -218,10 +229,10 @@ impl Channel for Account {
 }
 
 impl Account {
-    async fn create(&self, target: &Target, at: Time) -> Outcome {
+    async fn create(&self, target: &Target, at: Time) -> Charged {
         let form = match Sms::read(&target.content) {
             Ok(sms) => self.form(&target.to, &sms),
-            Err(outcome) => return outcome,
+            Err(outcome) => return outcome.into(),
         };
         let headers = sms::headers([
             ("accept", "application/json"),
@@ -230,9 +241,10 @@ impl Account {
         ]);
         match self.client.call(Method::POST, self.url.clone(), headers, Bytes::from(form)).await {
             Ok(answer) => {
-                without(judge(&answer, at), [&self.auth_token, &self.login].into_iter().chain(&self.key_secret))
+                let secrets = [&self.auth_token, &self.login].into_iter().chain(&self.key_secret);
+                Charged { outcome: without(judge(&answer, at), secrets), charge: charge(&answer) }
             }
-            Err(failure) => failure.into(),
+            Err(failure) => Outcome::from(failure).into(),
         }
     }
 
@@ -281,11 +293,10 @@ impl Account {
         let code = field("ErrorCode").map_or_else(|| status.to_owned(), |code| format!("error_{code}"));
         let bounced = mark == ReceiptMark::Bounced;
         Ok(vec![Receipt {
-            provider_id: sid.to_owned(),
             to: field("To").map(str::to_owned),
-            mark,
             reason: bounced.then(|| Reason::new(code, field("ErrorMessage").unwrap_or(status))),
-            at: None,
+            gone: bounced && field("ErrorCode").is_some_and(|code| GONE.contains(&code)),
+            ..Receipt::new(sid, mark)
         }])
     }
 }
@@ -299,6 +310,14 @@ fn is_signed(auth_token: &Secret, url: &str, fields: &[(String, String)], given:
     fields.into_iter().for_each(|(name, value)| text.extend([name.as_str(), value]));
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, auth_token.expose().as_bytes());
     STANDARD.decode(given).is_ok_and(|given| hmac::verify(&key, text.as_bytes(), &given).is_ok())
+}
+
+/// What the answer to a message that was taken says about its price. A message of a service is counted later.
+fn charge(answer: &Answer) -> Option<Charge> {
+    let message = answer.is_success().then(|| answer.json::<Message>().ok()).flatten()?;
+    let segments = message.num_segments.and_then(|count| count.parse().ok()).filter(|count| *count > 0);
+    let micros = message.price.as_deref().and_then(Charge::micros_of);
+    Charge { segments, micros, currency: message.price_unit.filter(|_| micros.is_some()) }.some()
 }
 
 fn judge(answer: &Answer, at: Time) -> Outcome {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tidings_contract::{
-    Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting, Settings, Target,
-    Time, Unsupported,
+    Call, Channel, Charge, Charged, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, Secret, Setting,
+    Settings, Target, Time, Unsupported, VendorTemplate,
 };
 use url::form_urlencoded;
 
@@ -171,11 +172,25 @@ struct Status {
     #[serde(default)]
     mobile: String,
     sid: Option<serde_json::Number>,
+    /// As how many messages it is charged, the price, and its currency (`RMB`).
+    count: Option<u32>,
+    fee: Option<serde_json::Number>,
+    unit: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Batch {
     data: Vec<Status>,
+}
+
+/// A template with its standing.
+#[derive(Deserialize)]
+struct Listed {
+    tpl_id: u64,
+    #[serde(default)]
+    tpl_content: String,
+    #[serde(default)]
+    check_status: String,
 }
 
 #[derive(Deserialize)]
@@ -194,12 +209,24 @@ struct Report {
 #[async_trait]
 impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
+        self.send_charged(call).await.into_iter().map(|charged| charged.outcome).collect()
+    }
+
+    async fn send_charged(&self, call: &Call) -> Vec<Charged> {
         let sorted = sms::groups(call, MOST, |target| self.ask_for(target));
         sms::run(sorted, sms::WINDOW, |group| self.submit(group, call.at)).await
     }
 
     async fn pull_receipts(&self, _: Option<&Secret>) -> Result<Result<Vec<Receipt>, Reason>, Unsupported> {
         Ok(self.pull().await)
+    }
+
+    async fn list_templates(
+        &self,
+        _: Time,
+        _: Option<&Secret>,
+    ) -> Result<Result<Vec<VendorTemplate>, Reason>, Unsupported> {
+        Ok(self.listed().await)
     }
 
     fn read_callback(
@@ -239,7 +266,7 @@ impl Account {
         Ok((Ask { what, abroad }, ()))
     }
 
-    async fn submit(&self, group: Group<'_, Ask>, at: Time) -> Vec<Outcome> {
+    async fn submit(&self, group: Group<'_, Ask>, at: Time) -> Vec<Charged> {
         let numbers: Vec<_> = group.targets.iter().map(|target| domestic(&target.to).unwrap_or(&target.to)).collect();
         let many = numbers.len() > 1;
         let mobile = numbers.join(",");
@@ -257,10 +284,11 @@ impl Account {
         fields.extend(self.callback_url.as_deref().map(|url| ("callback_url", url)));
         let outcomes = match self.request(path, &fields).await {
             Ok(answer) => judge(&answer, at, &numbers),
-            Err(failure) => vec![failure.into(); numbers.len()],
+            Err(failure) => vec![Outcome::from(failure).into(); numbers.len()],
         };
         let secrets = || std::iter::once(&self.apikey).chain(&self.callback_key);
-        outcomes.into_iter().map(|outcome| without(outcome, secrets())).collect()
+        let clean = |charged: Charged| Charged { outcome: without(charged.outcome, secrets()), ..charged };
+        outcomes.into_iter().map(clean).collect()
     }
 
     async fn request(&self, path: &str, fields: &[(&str, &str)]) -> Result<Answer, Failure> {
@@ -278,10 +306,30 @@ impl Account {
     }
 
     async fn pull(&self) -> Result<Vec<Receipt>, Reason> {
-        let answer = self.request("/v2/sms/pull_status.json", &[("page_size", "100")]).await;
-        let answer = answer.map_err(|failure| Reason::new("pull", failure.to_string()))?;
-        if let Ok(reports) = answer.json::<Vec<Report>>() {
-            return Ok(reports.into_iter().map(Report::receipt).collect());
+        let reports: Vec<Report> = self.rows("/v2/sms/pull_status.json", &[("page_size", "100")]).await?;
+        Ok(reports.into_iter().map(Report::receipt).collect())
+    }
+
+    /// The approved templates ("tpl/get"); all of them come at once.
+    async fn listed(&self) -> Result<Vec<VendorTemplate>, Reason> {
+        let all: Vec<Listed> = self.rows("/v2/tpl/get.json", &[]).await?;
+        let approved = all.into_iter().filter(|one| one.check_status == "SUCCESS");
+        let shown = |one: Listed| VendorTemplate {
+            id: one.tpl_id.to_string(),
+            // The vendor gives templates no titles.
+            title: String::new(),
+            content: one.tpl_content,
+            example: String::new(),
+        };
+        Ok(approved.map(shown).collect())
+    }
+
+    /// The list that the vendor answers with.
+    async fn rows<T: DeserializeOwned>(&self, path: &str, fields: &[(&str, &str)]) -> Result<Vec<T>, Reason> {
+        let answer = self.request(path, fields).await;
+        let answer = answer.map_err(|failure| Reason::new("connection", failure.to_string()))?;
+        if let Ok(rows) = answer.json::<Vec<T>>() {
+            return Ok(rows);
         }
         match answer.json::<Status>() {
             Ok(fault) => Err(Reason::new(
@@ -293,23 +341,32 @@ impl Account {
     }
 }
 
-fn judge(answer: &Answer, at: Time, numbers: &[&str]) -> Vec<Outcome> {
+fn judge(answer: &Answer, at: Time, numbers: &[&str]) -> Vec<Charged> {
     if let Ok(batch) = answer.json::<Batch>() {
         let find = |number: &&str| batch.data.iter().find(|status| status.mobile == **number);
-        let unnamed = || Outcome::unknown("answer", "the answer does not name this number");
-        return numbers.iter().map(|number| find(number).map_or_else(unnamed, Status::outcome)).collect();
+        let unnamed = || Outcome::unknown("answer", "the answer does not name this number").into();
+        return numbers.iter().map(|number| find(number).map_or_else(unnamed, Status::charged)).collect();
     }
     let outcome = match answer.json::<Status>() {
         // A yes to one, where many were asked for, is not understood.
-        Ok(status) if status.code == 0 && numbers.len() > 1 => Outcome::unknown("answer", words(answer)),
-        Ok(status) => status.outcome(),
-        Err(_) if answer.is_success() => Outcome::unknown("answer", words(answer)),
-        Err(_) => outcome_of_api(answer, at),
+        Ok(status) if status.code == 0 && numbers.len() > 1 => Outcome::unknown("answer", words(answer)).into(),
+        Ok(status) => status.charged(),
+        Err(_) if answer.is_success() => Outcome::unknown("answer", words(answer)).into(),
+        Err(_) => outcome_of_api(answer, at).into(),
     };
     vec![outcome; numbers.len()]
 }
 
 impl Status {
+    /// The outcome with what the vendor charges; its own currency is called `RMB`.
+    fn charged(&self) -> Charged {
+        let taken = self.code == 0;
+        let currency = self.unit.as_deref().map(|unit| if unit == "RMB" { "CNY" } else { unit }.to_owned());
+        let micros = self.fee.as_ref().and_then(|fee| Charge::micros_of(&fee.to_string()));
+        let charge = Charge { segments: self.count, micros, currency: currency.filter(|_| micros.is_some()) };
+        Charged { outcome: self.outcome(), charge: charge.some().filter(|_| taken) }
+    }
+
     fn outcome(&self) -> Outcome {
         if self.code == 0 {
             return Outcome::Delivered { provider_id: self.sid.as_ref().map(ToString::to_string) };
@@ -324,11 +381,10 @@ impl Report {
         let received = self.report_status == "SUCCESS";
         let code = self.error_msg.filter(|code| !code.is_empty()).unwrap_or(self.report_status);
         Receipt {
-            provider_id: self.sid.to_string(),
             to: Some(phone_of("", &self.mobile)),
-            mark: mark(received),
             reason: (!received).then(|| Reason::new(code, self.error_detail.unwrap_or_default())),
             at: self.user_receive_time.as_deref().and_then(china_time),
+            ..Receipt::new(self.sid.to_string(), mark(received))
         }
     }
 }

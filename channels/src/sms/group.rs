@@ -59,15 +59,17 @@ pub(crate) fn groups<K: PartialEq, V>(
 /// Makes one request for each group and puts the outcomes where their targets stand in the call.
 ///
 /// `window` is how long after the start a request may still begin; what comes too late was certainly not sent.
-pub(crate) async fn run<'a, K, V, F>(
+pub(crate) async fn run<'a, K, V, T, F>(
     sorted: Sorted<'a, K, V>,
     window: Duration,
     send: impl Fn(Group<'a, K, V>) -> F,
-) -> Vec<Outcome>
+) -> Vec<T>
 where
-    F: Future<Output = Vec<Outcome>> + Send,
+    T: From<Outcome>,
+    F: Future<Output = Vec<T>> + Send,
 {
-    let (groups, mut outcomes) = sorted;
+    let (groups, refused) = sorted;
+    let mut outcomes: Vec<Option<T>> = refused.into_iter().map(|outcome| outcome.map(T::from)).collect();
     let begun = Instant::now();
     // The requests are made before they are polled, so that what they borrow is plain to see.
     let mut waiting = Vec::with_capacity(groups.len());
@@ -84,13 +86,14 @@ where
         let mut answer = answer.map(Vec::into_iter);
         for place in places {
             outcomes[place] = match &mut answer {
-                None => Some(Outcome::later("crowded", "no time was left for it in this call")),
+                None => Some(Outcome::later("crowded", "no time was left for it in this call").into()),
                 Some(answer) => answer.next(),
             };
         }
     }
     // A request that forgets a recipient leaves nobody the wiser.
-    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Outcome::unknown("answer", "no verdict"))).collect()
+    let forgotten = || Outcome::unknown("answer", "no verdict").into();
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(forgotten)).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub(crate) enum Verdict {
     Content,
     /// … a recipient that cannot be reached.
     Recipient,
+    /// … a recipient that there is not any more, or that has unsubscribed from this sender.
+    Gone,
     /// The supplier itself does not know.
     Unknown,
 }
@@ -28,6 +30,7 @@ pub(crate) fn judged(verdict: Verdict, code: &str, words: &str) -> Outcome {
         Verdict::Account => Outcome::Never { reason, blame: Blame::Account },
         Verdict::Content => Outcome::Never { reason, blame: Blame::Content },
         Verdict::Recipient => Outcome::Never { reason, blame: Blame::Recipient },
+        Verdict::Gone => Outcome::Never { reason, blame: Blame::Gone },
         Verdict::Unknown => Outcome::Unknown { reason },
     }
 }
@@ -42,6 +45,7 @@ impl Verdict {
             Self::Account => format!("never {code} Account"),
             Self::Content => format!("never {code} Content"),
             Self::Recipient => format!("never {code} Recipient"),
+            Self::Gone => format!("never {code} Gone"),
             Self::Unknown => format!("unknown {code}"),
         }
     }

@@ -29,6 +29,7 @@ pub(crate) mod shapes;
 mod stats;
 mod suppressions;
 mod templates;
+mod vendor_templates;
 
 use std::sync::Arc;
 
@@ -96,6 +97,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(materials::get_material_content))
         .routes(routes!(accounts::list_accounts))
         .routes(routes!(accounts::check_account))
+        .routes(routes!(vendor_templates::list_vendor_templates))
         .routes(routes!(accounts::put_account, accounts::get_account, accounts::delete_account))
         .routes(routes!(policies::list_policies))
         .routes(routes!(policies::put_policy, policies::get_policy, policies::delete_policy))

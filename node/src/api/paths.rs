@@ -47,7 +47,8 @@ pub(crate) struct Written {
     #[serde(default)]
     #[schema(value_type = Vec<Object>)]
     rules: Vec<CodeRule>,
-    /// How its messages are delivered: `retry`, `breaker`, `timeout_ms`, `attempts_per_account`, `expires_after_ms`.
+    /// How its messages are delivered: `retry`, `breaker`, `timeout_ms`, `attempts_per_account`, `expires_after_ms`,
+    /// `suppress_bounces`.
     #[serde(default)]
     #[schema(value_type = Object)]
     delivery: Wishes,

@@ -1,7 +1,7 @@
 //! Shapes that several areas of the API share, for reading and for the OpenAPI document.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{Outcome, Reason, Time};
+use tidings_contract::{Charge, Outcome, Reason, Time};
 use tidings_machine::partition::{Event, State, What};
 use utoipa::ToSchema;
 
@@ -58,6 +58,26 @@ impl From<Outcome> for OutcomeShape {
     }
 }
 
+/// What a supplier counted and charged, as far as it says so.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChargeShape {
+    /// How many messages it counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segments: Option<u32>,
+    /// The price, a decimal number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<String>,
+    /// The currency of the price (ISO 4217).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<String>,
+}
+
+impl From<Charge> for ChargeShape {
+    fn from(charge: Charge) -> Self {
+        Self { segments: charge.segments, price: charge.price(), currency: charge.currency }
+    }
+}
+
 /// One thing that happened to a delivery. Which fields are there depends on `what`.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct EventShape {
@@ -66,7 +86,7 @@ pub(crate) struct EventShape {
     at: Time,
     /// `accepted`, `scheduled`, `suppressed`, `begun`, `attempted`, `retry`, `cancel_requested`, `redrive_of`,
     /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`, `chosen`, `switched`, `fell_back`, `marked`,
-    /// `recall_requested`, `recall_attempted`, `callback_for`, `waited`, `leg_barred`.
+    /// `recall_requested`, `recall_attempted`, `callback_for`, `waited`, `leg_barred`, `address_suppressed`.
     what: &'static str,
     /// Which attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +156,9 @@ pub(crate) struct EventShape {
     /// What a callback tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     happening: Option<&'static str>,
+    /// What the supplier charged, in its own figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charge: Option<ChargeShape>,
 }
 
 impl From<Event> for EventShape {
@@ -148,12 +171,13 @@ impl From<Event> for EventShape {
             What::Begun { attempt, account } => {
                 Self { attempt: Some(attempt), account: Some(account), ..named("begun") }
             }
-            What::Attempted { attempt, account, node, began, outcome } => Self {
+            What::Attempted { attempt, account, node, began, outcome, charge } => Self {
                 attempt: Some(attempt),
                 account: Some(account),
                 node: Some(node),
                 began: Some(began),
                 outcome: Some(outcome.into()),
+                charge: charge.map(|charge| ChargeShape::from(*charge)),
                 ..named("attempted")
             },
             What::Retry { due } => Self { due: Some(due), ..named("retry") },
@@ -185,8 +209,15 @@ impl From<Event> for EventShape {
                 why: Some(why),
                 ..named("fell_back")
             },
-            What::Marked { mark, reason, told_at } => {
-                Self { mark: Some(mark.name()), reason, told_at, ..named("marked") }
+            What::Marked { mark, reason, told_at, charge } => Self {
+                mark: Some(mark.name()),
+                reason,
+                told_at,
+                charge: charge.map(|charge| ChargeShape::from(*charge)),
+                ..named("marked")
+            },
+            What::AddressSuppressed { channel, address, problem } => {
+                Self { channel: Some(channel), to: Some(address), detail: problem, ..named("address_suppressed") }
             }
             What::RecallRequested { by } => Self { by: Some(by), ..named("recall_requested") },
             What::RecallAttempted { attempt, account, node, outcome } => Self {

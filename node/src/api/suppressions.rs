@@ -51,6 +51,12 @@ pub(crate) struct SuppressionShape {
     #[schema(value_type = String)]
     created_at: Time,
     created_by: String,
+    /// The delivery that showed that the address is nobody's, where nobody asked; `created_by` is the key that sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<String>,
+    /// The code of its supplier's reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
 }
 
 /// A page of the list.
@@ -92,8 +98,9 @@ pub(crate) struct Named {
 }
 
 fn shape(((address, channel), entry): (SuppressionKey, Suppression)) -> SuppressionShape {
-    let Suppression { reason, until, at, by } = entry;
-    SuppressionShape { channel, address, reason, until, created_at: at, created_by: by }
+    let Suppression { reason, until, at, by, bounce } = entry;
+    let (delivery, code) = bounce.map(|bounce| (bounce.delivery.to_string(), bounce.code)).unzip();
+    SuppressionShape { channel, address, reason, until, created_at: at, created_by: by, delivery, code }
 }
 
 /// The normal form of an address of a channel. On every channel it is whatever it can be.
@@ -136,7 +143,8 @@ pub(crate) async fn post_suppression(
         return Err(Problem::field("until", "has passed"));
     }
     let by = caller.key_id.clone();
-    let wish = Suppress { channel: channel.clone(), address: address.clone(), reason, until, by: by.clone() };
+    let (on, to, key) = (channel.clone(), address.clone(), by.clone());
+    let wish = Suppress { channel: on, address: to, reason, until, by: key, bounce: None };
     match change(&app, &address, Command::Suppress(Box::new(wish))).await? {
         partition::Answer::Refused(Refusal::Full) => {
             return Err(Problem::new(Code::Full, "the suppression list of the address's partition is full"));
@@ -149,7 +157,7 @@ pub(crate) async fn post_suppression(
     }
     let found = of_address(&app, &address).await?.into_iter().find(|(key, _)| key.1 == channel);
     // It may be gone again, or the leader may have changed; what was written is known all the same.
-    let fresh = || ((address, channel), Suppression { reason, until, at: app.now(), by });
+    let fresh = || ((address, channel), Suppression { reason, until, at: app.now(), by, bounce: None });
     Ok(Answer(shape(found.unwrap_or_else(fresh))))
 }
 

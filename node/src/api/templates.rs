@@ -59,6 +59,8 @@ pub(crate) struct Written {
     timeout_ms: Option<u64>,
     /// After so many attempts that did not come through an account is given up, if there is anything else.
     attempts_per_account: Option<u16>,
+    /// Whether an address that the supplier calls nobody's goes on the suppression list; by default that of a mail does.
+    suppress_bounces: Option<bool>,
     /// `auth_code`, `notice`, `marketing`; `notice` by default.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -154,6 +156,8 @@ pub(crate) struct TemplateShape {
     timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts_per_account: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppress_bounces: Option<bool>,
     #[schema(value_type = String)]
     message_type: MessageType,
     #[schema(value_type = Object)]
@@ -209,6 +213,7 @@ fn shape(app: &App, name: &str, version: u32) -> Result<TemplateShape, Problem> 
             .cloned(),
         timeout_ms: spec.wishes.and_then(|wishes| wishes.timeout_ms),
         attempts_per_account: spec.wishes.and_then(|wishes| wishes.attempts_per_account),
+        suppress_bounces: spec.wishes.and_then(|wishes| wishes.suppress_bounces),
         message_type: spec.message_type,
         content: serde_json::from_str(&spec.content).unwrap_or_default(),
         retry: spec.retry,
@@ -342,6 +347,7 @@ pub(crate) async fn put_template(
         timeout_ms: written.timeout_ms,
         attempts_per_account: written.attempts_per_account,
         expires_after_ms: None,
+        suppress_bounces: written.suppress_bounces,
     };
     let errors = check_wishes(&Wishes { retry: RetryWishes::default(), ..wishes }, "");
     if !errors.is_empty() {

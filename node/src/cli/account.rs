@@ -7,7 +7,7 @@ use super::Context;
 use super::client::Ask;
 use super::failure::Failure;
 use super::kept::{Kept, Shown, Written, pretty};
-use super::output::Column;
+use super::output::{Column, rows};
 
 const KEPT: Kept = Kept {
     one: "account",
@@ -38,6 +38,8 @@ A file, in TOML or JSON; `tidings providers NAME` shows the settings there are:
 
 A secret that reads \"***\" keeps the one that is stored.";
 
+const TEMPLATES: &[Column] = &[("ID", "/id"), ("TITLE", "/title"), ("CONTENT", "/content"), ("EXAMPLE", "/example")];
+
 /// The commands of `tidings account`.
 #[derive(Subcommand)]
 pub(super) enum Account {
@@ -53,6 +55,11 @@ pub(super) enum Account {
     Put(Written),
     /// Open an account as a sender would, and show how it stands; sends nothing
     Check {
+        /// Its name
+        name: String,
+    },
+    /// List the templates that the account's supplier has approved
+    Templates {
         /// Its name
         name: String,
     },
@@ -72,6 +79,11 @@ impl Account {
             Self::Check { name } => {
                 let reply = context.api()?.ask(Ask::post(&["v1", "accounts", &name, "check"], Value::Null)).await?;
                 context.out.answer(&reply, pretty)
+            }
+            Self::Templates { name } => {
+                let reply = context.api()?.ask(Ask::get(&["v1", "accounts", &name, "templates"])).await?;
+                let none = "The supplier has approved no templates.";
+                context.out.answer(&reply, |value| context.out.table(rows(value, "templates"), TEMPLATES, none))
             }
             Self::Delete { name } => KEPT.delete(context, &name).await,
         }

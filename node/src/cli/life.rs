@@ -102,6 +102,11 @@ fn words(out: &Out, event: &Value) -> String {
             }
         },
         "callback_for" => format!("tells that {} was {}", get("/delivery"), get("/happening")),
+        "address_suppressed" => {
+            let problem = Some(get("/detail")).filter(|problem| !problem.is_empty());
+            let problem = problem.map(|problem| format!("; it is not: {problem}")).unwrap_or_default();
+            format!("{} is nobody's address: on the suppression list of {}{problem}", get("/to"), get("/channel"))
+        }
         "omitted" => format!("({} events left out here)", get("/count")),
         // A newer node may know events that this program does not: they are shown with all their fields.
         other => format!("{other} {}", rest(event)),
@@ -113,7 +118,8 @@ fn marked(out: &Out, event: &Value) -> String {
     let told = text(event, "/told_at");
     let told = if told.is_empty() { told } else { format!(", at {} by its clock", absolute(&told)) };
     let words = event.get("reason").map(why).filter(|why| !why.is_empty()).map(|why| format!(": {why}"));
-    format!("the supplier reports: {}{told}{}", out.bold(&text(event, "/mark")), words.unwrap_or_default())
+    let mark = out.bold(&text(event, "/mark"));
+    format!("the supplier reports: {mark}{told}{}{}", words.unwrap_or_default(), charged(event))
 }
 
 fn attempted(out: &Out, event: &Value) -> String {
@@ -134,12 +140,22 @@ fn attempted(out: &Out, event: &Value) -> String {
     let wait = event.pointer("/outcome/after_ms").and_then(Value::as_u64);
     let wait = wait.map(|ms| format!(" (not before {} have passed)", span(ms))).unwrap_or_default();
     format!(
-        "attempt {} by node {} with {}{took}: {}{wait}",
+        "attempt {} by node {} with {}{took}: {}{wait}{}",
         get("/attempt"),
         get("/node"),
         get("/account"),
-        out.bold(&outcome)
+        out.bold(&outcome),
+        charged(event)
     )
+}
+
+/// What the supplier charged, if it said so.
+fn charged(event: &Value) -> String {
+    let (segments, price) = (text(event, "/charge/segments"), text(event, "/charge/price"));
+    let counted = (!segments.is_empty()).then(|| format!("counted as {segments}"));
+    let price = (!price.is_empty()).then(|| format!("{price} {}", text(event, "/charge/currency")));
+    let said: Vec<_> = counted.into_iter().chain(price).collect();
+    if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ").trim_end()) }
 }
 
 /// `code: words` of a reason or an outcome.

@@ -15,6 +15,7 @@ const LIST: &[Column] = &[
     ("UNTIL (UTC)", "/until"),
     ("CREATED (UTC)", "/created_at"),
     ("BY", "/created_by"),
+    ("SHOWN BY", "/delivery"),
 ];
 
 /// The commands of `tidings suppression`.

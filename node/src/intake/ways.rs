@@ -113,13 +113,15 @@ impl App {
             let chain = route.map(|route| control.routes.chain(route)).unwrap_or_default();
             let single = compiled.version.spec.account.as_deref();
             let layers = layers(control, &policies, config, compiled, chain.first().copied(), single);
-            let of =
-                |account: &str, route| self::layers(control, &policies, config, compiled, route, Some(account)).call();
+            let channel = compiled.version.spec.channel.as_str();
+            let of = |account: &str, route| {
+                self::layers(control, &policies, config, compiled, route, Some(account)).call(channel)
+            };
             let mut way = Way {
                 route: chain.first().map(|(name, one)| RouteRef { name: (*name).to_owned(), version: one.version }),
                 rules: chain.first().map(|(_, one)| one.spec.rules.clone()).unwrap_or_default(),
                 attempts_per_account: layers.attempts_per_account(),
-                call: layers.call(),
+                call: layers.call(channel),
                 accounts: Vec::new(),
             };
             if let Some(account) = single {
@@ -152,7 +154,7 @@ impl App {
             let says =
                 self.ledger.control(|c| c.accounts.get(account).is_some_and(|one| one.wishes != Wishes::default()));
             let layers = says.then(|| self.layers(template, Some(account)))?;
-            Some(Own { leg, call: layers.call(), retry: layers.retry() })
+            Some(Own { leg, call: layers.call(&template.version.spec.channel), retry: layers.retry() })
         };
         (0..).zip(templates.zip(addresses)).filter_map(own).collect()
     }

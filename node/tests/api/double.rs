@@ -113,12 +113,12 @@ impl Channel for Account {
         let Some(read) = read.filter(|_| signed && path) else {
             return Ok(Err(Reason::new("signature", format!("{} is the password", self.password))));
         };
+        let mark = if read["ok"] == true { ReceiptMark::Received } else { ReceiptMark::Bounced };
         Ok(Ok(vec![Receipt {
-            provider_id: read["id"].as_str().unwrap_or_default().to_owned(),
-            to: None,
-            mark: if read["ok"] == true { ReceiptMark::Received } else { ReceiptMark::Bounced },
             reason: Some(Reason::new("report", read["words"].as_str().unwrap_or_default())),
             at: Some(Time(1_800_000_000_000)),
+            gone: read["gone"] == true,
+            ..Receipt::new(read["id"].as_str().unwrap_or_default(), mark)
         }]))
     }
 }

@@ -151,3 +151,33 @@ fn hmac_sha256(key: &[u8], text: &[u8]) -> Vec<u8> {
     let inner = Sha256::digest([pad(0x36), text.to_vec()].concat());
     Sha256::digest([pad(0x5c), inner.to_vec()].concat()).to_vec()
 }
+
+#[tokio::test]
+async fn a_bounce_puts_the_address_on_the_suppression_list_where_its_template_asks_for_it() {
+    let (node, _) = double::node().await;
+    let content = json!({"text": "Hello {{ name }}"});
+    let spec = json!({"channel": "sms", "account": "twin", "content": content, "suppress_bounces": true});
+    node.template("hello", spec).await;
+    let id = send_one(&node, "+8613800138000").await;
+    node.ended(&id).await;
+    let report = json!({"id": "double-+8613800138000", "ok": false, "words": "no such number", "gone": true});
+    assert_eq!(call_back(&node, "twin", "open sesame", &report).await.status, 200);
+    let listed = node.get("/v1/suppressions").await.expect(200);
+    let entry = &listed["suppressions"][0];
+    assert_eq!((&entry["address"], &entry["reason"]), (&json!("+8613800138000"), &json!("bounced")));
+    assert_eq!((&entry["delivery"], &entry["code"]), (&json!(id), &json!("report")));
+    let trace = node.get(&format!("/v1/deliveries/{id}")).await.expect(200);
+    let last = trace["events"].as_array().and_then(|events| events.last()).expect("an event");
+    assert_eq!((&last["what"], &last["to"]), (&json!("address_suppressed"), &json!("+8613800138000")));
+    let next = node.send(json!({"template": "hello", "to": ["+8613800138000"], "variables": {"name": "Ann"}})).await;
+    assert_eq!(next["deliveries"][0]["state"], "suppressed");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn templates_of_a_supplier_that_has_none_are_a_clear_answer() {
+    let (node, _) = double::node().await;
+    assert_eq!(node.get("/v1/accounts/twin/templates").await.problem(409), "unsupported");
+    assert_eq!(node.get("/v1/accounts/nobody/templates").await.problem(404), "unknown_account");
+    node.stop().await;
+}

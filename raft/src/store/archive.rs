@@ -225,11 +225,11 @@ impl ArchiveStore {
 }
 
 /// Amendments stand on the disk in the order of a hash. Those of one millisecond are told in the order in which they can only
-/// have happened: asked for, tried, ended.
+/// have happened: asked for, tried or reported, ended or drawn from it.
 fn within_a_millisecond(what: &What) -> u8 {
     match what {
         What::RecallRequested { .. } => 0,
-        What::Ended { .. } => 2,
+        What::Ended { .. } | What::AddressSuppressed { .. } => 2,
         _ => 1,
     }
 }

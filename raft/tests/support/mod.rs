@@ -207,6 +207,7 @@ pub async fn deliver(node: &Node, partition: PartitionId, recipients: &[String])
         outcome: outcome(),
         masked: Vec::new(),
         via: None,
+        charge: None,
     }));
     let answers = node.ledgers.propose(partition, commands).await.expect("it is kept");
     let refused: Vec<_> = answers.iter().filter(|a| matches!(a, PartitionAnswer::Refused(_))).collect();

@@ -21,8 +21,8 @@ impl Partition {
             Command::Begin { delivery, attempt, epoch, account, via } => {
                 self.begin(delivery, attempt, epoch, account, via)
             }
-            Command::Outcome { delivery, attempt, epoch, account, began, outcome, masked, via } => {
-                self.outcome((delivery, attempt, epoch), (account, via, masked), began, outcome, out)
+            Command::Outcome { delivery, attempt, epoch, account, began, outcome, masked, via, charge } => {
+                self.outcome((delivery, attempt, epoch), (account, via, masked), (began, charge), outcome, out)
             }
             Command::FallBack { delivery, epoch, why } => self.fall_back(delivery, epoch, why, out),
             Command::RequestCancel { delivery, by } => self.request_cancel(delivery, by, out),

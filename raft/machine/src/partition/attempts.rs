@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{DeliveryId, Outcome, Reason, Time, planted};
+use tidings_contract::{Charge, DeliveryId, Outcome, Reason, Time, planted};
 
+use super::bounces::Barrable;
 use super::breakers::{Crossed, is_failure};
 use super::failover::{Next, after, alerts};
 use super::judge::hushed;
@@ -55,7 +56,7 @@ impl Partition {
         &mut self,
         (id, attempt, epoch): (DeliveryId, u16, u64),
         (account, via, masked): (String, Option<Box<Via>>, Vec<Masked>),
-        began: Time,
+        (began, charge): (Time, Option<Box<Charge>>),
         outcome: Outcome,
         out: &mut Output<Hint, Record>,
     ) -> Result<Answer, Refusal> {
@@ -86,7 +87,14 @@ impl Partition {
         for Masked { rule, places } in masked.into_iter().take(WordRule::MOST) {
             delivery.note(self.now, What::Masked { attempt, rule, places });
         }
-        delivery.note(self.now, What::Attempted { attempt, account: account.clone(), node, began, outcome });
+        let barrable = Barrable::shown_by(delivery, &sheet, &account, &outcome);
+        let code = outcome.reason().map(|reason| reason.code.clone()).unwrap_or_default();
+        delivery.note(self.now, What::Attempted { attempt, account: account.clone(), node, began, outcome, charge });
+        if let Some(what) = barrable.and_then(|barrable| self.bar(barrable, id, &code))
+            && let Some(waiting) = self.pending.get_mut(&id)
+        {
+            Arc::make_mut(&mut waiting.delivery).note(self.now, what);
+        }
         self.go_on(id, account, next, out)
     }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{AccountLimit, DeliveryId, MessageId, Outcome, PartitionId, Time};
+use tidings_contract::{AccountLimit, Charge, DeliveryId, MessageId, Outcome, PartitionId, Time};
 
 use super::{
-    Barred, Header, LegBarred, LegCommand, Masked, Own, RecallCommand, ReceiptCommand, Sheet, SuppressionReason,
-    TokenCommand, Via, Waited,
+    Barred, Bounce, Header, LegBarred, LegCommand, Masked, Own, RecallCommand, ReceiptCommand, Sheet,
+    SuppressionReason, TokenCommand, Via, Waited,
 };
 
 /// What can be asked of a partition.
@@ -61,6 +61,9 @@ pub enum Command {
         /// How the account was chosen.
         #[serde(default)]
         via: Option<Box<Via>>,
+        /// What the supplier charged, if it said so.
+        #[serde(default)]
+        charge: Option<Box<Charge>>,
     },
     /// Somebody asks to cancel a delivery. Answered by `Done` (pending: the owner will close it) or `Refused`.
     RequestCancel {
@@ -166,8 +169,11 @@ pub struct Suppress {
     pub reason: SuppressionReason,
     /// Until just before when; `None` for ever.
     pub until: Option<Time>,
-    /// The API key that asks.
+    /// The API key that asks, or whose message came back.
     pub by: String,
+    /// What came back, where nobody asked.
+    #[serde(default)]
+    pub bounce: Option<Box<Bounce>>,
 }
 
 /// Who owns a partition's deliveries: one process of one node.

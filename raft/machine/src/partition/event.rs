@@ -1,7 +1,7 @@
 //! What happened to a delivery, in order: the trace.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{DeliveryId, Outcome, Reason, ReceiptMark, Time};
+use tidings_contract::{Charge, DeliveryId, Outcome, Reason, ReceiptMark, Time};
 
 use super::{Happening, LegBarred, RouteRef, State, Waited};
 
@@ -52,6 +52,9 @@ pub enum What {
         began: Time,
         /// What it came back with.
         outcome: Outcome,
+        /// What the supplier charged, if it said so.
+        #[serde(default)]
+        charge: Option<Box<Charge>>,
     },
     /// It will be tried again.
     Retry {
@@ -144,6 +147,9 @@ pub enum What {
         reason: Option<Reason>,
         /// When it happened, by the supplier's clock.
         told_at: Option<Time>,
+        /// What the supplier charged, if it said so.
+        #[serde(default)]
+        charge: Option<Box<Charge>>,
     },
     /// Somebody asked to have it back.
     RecallRequested {
@@ -177,4 +183,13 @@ pub enum What {
     },
     /// A rule says no to a further leg: it is left out.
     LegBarred(LegBarred),
+    /// Its address turned out to be nobody's and goes on the suppression list.
+    AddressSuppressed {
+        /// The channel.
+        channel: String,
+        /// The address.
+        address: String,
+        /// Why it does not, if it cannot.
+        problem: Option<String>,
+    },
 }

@@ -2,7 +2,9 @@
 
 mod answer;
 mod apply;
+mod asking;
 mod attempts;
+mod bounces;
 mod breakers;
 mod callback;
 mod choice;
@@ -43,6 +45,7 @@ mod wishes;
 mod words;
 
 pub use answer::{Answer, Claimed, Hint, Refusal, Verdict};
+pub use asking::Ask;
 pub use callback::{About, CALLBACK_CHANNEL, CALLBACK_TEMPLATE, Callback, CallbackSpec, Happening, Subject};
 pub use choice::{Choice, Health, choose};
 pub use command::{
@@ -63,7 +66,7 @@ pub use rules::{Barred, Cap, CapKind, Quiet, Rules, Span, Window};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use slots::mark;
 pub use state::{Counts, DeadLetter, Partition, Sizes};
-pub use suppressions::{EVERY_CHANNEL, Suppression, SuppressionKey, SuppressionReason};
+pub use suppressions::{Bounce, EVERY_CHANNEL, Suppression, SuppressionKey, SuppressionReason};
 pub use tokens::{HeldToken, TokenAnswer, TokenCommand};
 pub use way::{
     BreakerPolicy, CallPolicy, CodeAction, CodeRule, Course, Leg, LegView, RouteRef, Tried, Via, Waited, Way,

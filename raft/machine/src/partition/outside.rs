@@ -1,8 +1,10 @@
-//! What a partition keeps of its dealings with suppliers beside sending: tokens, receipts, recalls.
+//! What a partition keeps of its dealings with suppliers beside sending: tokens, receipts, recalls, what came back.
 
 use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 
+use super::asking::Asking;
+use super::bounces::Elsewhere;
 use super::recalls::Recalls;
 use super::receipts::Receipts;
 use super::tokens::Tokens;
@@ -16,6 +18,12 @@ pub(super) struct Outside {
     pub(super) recalls: Recalls,
     /// Callbacks that are pending.
     pub(super) callbacks: u64,
+    /// Addresses whose suppression list is another partition's.
+    #[serde(default)]
+    pub(super) elsewhere: Elsewhere,
+    /// Deliveries that the supplier is asked about.
+    #[serde(default)]
+    pub(super) asking: Asking,
 }
 
 /// How much is held of the dealings with suppliers, for gauges.
@@ -31,6 +39,8 @@ pub struct OutsideSizes {
     pub recalls: usize,
     /// Callbacks that are pending.
     pub callbacks: u64,
+    /// Deliveries that the supplier is asked about.
+    pub asking: usize,
 }
 
 impl Outside {
@@ -53,13 +63,14 @@ impl Partition {
 
     /// How much is held of the dealings with suppliers, for gauges.
     pub fn outside_sizes(&self) -> OutsideSizes {
-        let Outside { tokens, receipts, recalls, callbacks } = &self.outside;
+        let Outside { tokens, receipts, recalls, callbacks, asking, .. } = &self.outside;
         OutsideSizes {
             tokens: tokens.len(),
             expected: receipts.len(),
             parked: receipts.parked(),
             recalls: recalls.len(),
             callbacks: *callbacks,
+            asking: asking.len(),
         }
     }
 }

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{DeliveryId, Reason, ReceiptMark, Time, stable_hash};
+use tidings_contract::{Charge, DeliveryId, Reason, ReceiptMark, Time, stable_hash};
 
+use super::bounces::Barrable;
 use super::callback::Happening;
 use super::expiring::Expiring;
-use super::{Answer, Event, Hint, Partition, Record, Subject, What};
+use super::{Answer, Ask, Event, Hint, Partition, Record, Subject, What};
 use crate::Output;
 
 /// Most deliveries that receipts are expected of; beyond it the ones that have been waited for longest fall out.
@@ -31,6 +32,22 @@ pub enum ReceiptCommand {
     Expect(Box<Expect>),
     /// A receipt came. Answered by `Marked`, `Parked` or `NotHere`.
     Mark(Box<Mark>),
+    /// The supplier was asked about a delivery. Answered by `Noted`.
+    Asked {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// How often it was asked about before.
+        tries: u16,
+        /// Whether it makes sense to ask again.
+        more: bool,
+    },
+    /// An address was put on the suppression list where it is at home. Answered by `Noted`.
+    HandedOn {
+        /// The address.
+        address: String,
+        /// The channel.
+        channel: String,
+    },
 }
 
 /// A delivery of which receipts are expected.
@@ -46,6 +63,9 @@ pub struct Expect {
     pub to: String,
     /// Until when.
     pub until: Time,
+    /// Until when the supplier can be asked about it; `None` if it tells by itself.
+    #[serde(default)]
+    pub ask_until: Option<Time>,
 }
 
 /// A receipt.
@@ -65,6 +85,12 @@ pub struct Mark {
     pub at: Option<Time>,
     /// Until when to keep it if nobody expects it yet; `None`: not at all.
     pub park_until: Option<Time>,
+    /// Whether it came back because there is no such recipient any more.
+    #[serde(default)]
+    pub gone: bool,
+    /// What the supplier charged, if it said so.
+    #[serde(default)]
+    pub charge: Option<Box<Charge>>,
 }
 
 /// What a partition answers about receipts.
@@ -84,6 +110,8 @@ pub enum ReceiptAnswer {
     Parked,
     /// Nobody here expects it, and it is not kept.
     NotHere,
+    /// It is noted.
+    Noted,
 }
 
 /// A delivery of which receipts are expected.
@@ -94,6 +122,9 @@ struct Expected {
     marks: u8,
     /// What callbacks need to know.
     subject: Option<Box<Subject>>,
+    /// What the suppression list needs to know, if it is to be fed.
+    #[serde(default)]
+    barrable: Option<Box<Barrable>>,
 }
 
 /// Which parked receipt: whose, of what kind, for whom.
@@ -174,20 +205,41 @@ impl Partition {
         !self.outside.receipts.find(place(account, provider_id), to, self.now).is_empty()
     }
 
+    /// Whether that mark is set already at a delivery of which receipts are expected here.
+    pub fn is_marked(&self, delivery: &DeliveryId, account: &str, provider_id: &str, mark: ReceiptMark) -> bool {
+        let key = (place(account, provider_id), *delivery);
+        self.outside.receipts.expected.get(&key, self.now).is_some_and(|expected| expected.marks & bit(mark) != 0)
+    }
+
     pub(super) fn receipt(&mut self, command: ReceiptCommand, out: &mut Output<Hint, Record>) -> Answer {
         Answer::Receipt(match command {
             ReceiptCommand::Expect(expect) => self.expect(*expect, out),
             ReceiptCommand::Mark(mark) => self.mark(*mark, out),
+            ReceiptCommand::Asked { delivery, tries, more } => {
+                self.outside.asking.asked(&delivery, tries, more, self.now);
+                ReceiptAnswer::Noted
+            }
+            ReceiptCommand::HandedOn { address, channel } => {
+                self.handed_on(address, channel);
+                ReceiptAnswer::Noted
+            }
         })
     }
 
     fn expect(&mut self, expect: Expect, out: &mut Output<Hint, Record>) -> ReceiptAnswer {
-        let Expect { delivery: id, account, provider_id, to, until } = expect;
+        let Expect { delivery: id, account, provider_id, to, until, ask_until } = expect;
         let place = place(&account, &provider_id);
         if self.outside.receipts.expected.get(&(place, id), self.now).is_none() {
-            let subject = self.delivery(&id).and_then(|(delivery, sheet)| Subject::of(&delivery, &sheet, &HAPPENINGS));
+            if let Some(until) = ask_until {
+                let (provider_id, to) = (provider_id.clone(), to.clone());
+                let ask = Ask { account: account.clone(), provider_id, to, tries: 0, due: self.now, until };
+                self.outside.asking.begin(id, self.now, ask);
+            }
+            let known = self.delivery(&id);
+            let barrable = known.as_ref().and_then(|(delivery, sheet)| Barrable::of(delivery, sheet, &account));
+            let subject = known.and_then(|(delivery, sheet)| Subject::of(&delivery, &sheet, &HAPPENINGS));
             let subject = subject.map(|subject| Box::new(Subject { provider_id: Some(provider_id), ..subject }));
-            let expected = Expected { to: to.into(), marks: 0, subject };
+            let expected = Expected { to: to.into(), marks: 0, subject, barrable: barrable.map(Box::new) };
             self.outside.receipts.expected.insert((place, id), expected, until);
             if self.outside.receipts.expected.len() > EXPECTED_KEPT {
                 self.outside.receipts.expected.drop_first();
@@ -221,8 +273,14 @@ impl Partition {
             expected.marks |= bit(mark.mark);
             fresh += 1;
             let subject = expected.subject.clone();
-            self.note_mark(id, &mark, out);
-            // A suppression list would take up a bounce here: the recipient, the reason and the template are at hand.
+            let barrable = expected.barrable.clone().filter(|_| mark.gone && mark.mark == ReceiptMark::Bounced);
+            self.outside.asking.told(&id, mark.mark);
+            let (reason, charge) = (mark.reason.clone(), mark.charge.clone());
+            self.note_later(id, What::Marked { mark: mark.mark, reason, told_at: mark.at, charge }, out);
+            let code = mark.reason.as_ref().map_or("bounced", |reason| reason.code.as_str());
+            if let Some(what) = barrable.and_then(|barrable| self.bar(*barrable, id, code)) {
+                self.note_later(id, what, out);
+            }
             if let Some(subject) = subject {
                 self.call_back(id, *subject, Happening::of_mark(mark.mark), mark.reason.clone(), out);
             }
@@ -230,9 +288,8 @@ impl Partition {
         ReceiptAnswer::Marked { matched, fresh }
     }
 
-    /// Writes a mark down: at the delivery while it is pending, in the archive once it has ended.
-    fn note_mark(&mut self, id: DeliveryId, mark: &Mark, out: &mut Output<Hint, Record>) {
-        let what = What::Marked { mark: mark.mark, reason: mark.reason.clone(), told_at: mark.at };
+    /// Writes down what a receipt brought: at the delivery while it is pending, in the archive once it has ended.
+    fn note_later(&mut self, id: DeliveryId, what: What, out: &mut Output<Hint, Record>) {
         match self.pending.get_mut(&id) {
             Some(waiting) => Arc::make_mut(&mut waiting.delivery).note(self.now, what),
             None => out.records.push(Record::Amend { delivery: id, event: Event { at: self.now, what } }),

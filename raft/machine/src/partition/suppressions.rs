@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{Time, planted};
+use tidings_contract::{DeliveryId, Time, planted};
 
 use super::expiring::{Expiring, NEVER};
 
@@ -44,15 +44,28 @@ pub struct Suppression {
     pub until: Option<Time>,
     /// When it was made or changed last.
     pub at: Time,
-    /// The API key that asked.
+    /// The API key that asked, or whose message came back.
     pub by: String,
+    /// What came back, where nobody asked.
+    #[serde(default)]
+    pub bounce: Option<Box<Bounce>>,
+}
+
+/// A delivery that showed that its address is nobody's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounce {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The code of the supplier's reason.
+    pub code: String,
 }
 
 impl Suppression {
     /// What it is, for the trace.
     pub(super) fn told(&self) -> String {
         let until = self.until.map(|until| format!(" until {until}")).unwrap_or_default();
-        format!("{} since {}{until}", self.reason.name(), self.at)
+        let bounce = self.bounce.as_ref().map(|bounce| format!(", shown by {} ({})", bounce.delivery, bounce.code));
+        format!("{} since {}{until}{}", self.reason.name(), self.at, bounce.unwrap_or_default())
     }
 }
 

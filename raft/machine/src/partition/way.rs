@@ -43,6 +43,9 @@ pub struct CallPolicy {
     pub timeout_ms: Option<u64>,
     /// When its breaker opens.
     pub breaker: BreakerPolicy,
+    /// Whether an address that turns out to be nobody's goes on the suppression list.
+    #[serde(default)]
+    pub suppress_bounces: bool,
 }
 
 /// An account that a leg may be sent with.

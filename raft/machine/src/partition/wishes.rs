@@ -18,6 +18,8 @@ pub struct Wishes {
     pub attempts_per_account: Option<u16>,
     /// How long a message is worth sending after it was accepted or was due, in milliseconds.
     pub expires_after_ms: Option<u64>,
+    /// Whether an address that the supplier calls nobody's goes on the suppression list.
+    pub suppress_bounces: Option<bool>,
 }
 
 /// What one layer says about trying again; see [`RetryPolicy`].

@@ -97,7 +97,7 @@ fn a_receipt_is_told_once() {
     let (account, provider_id) = ("main".to_owned(), "p-1".to_owned());
     let until = fixture.now.after_ms(60_000);
     let (a, p, to) = (account.clone(), provider_id.clone(), "+8613800138000".to_owned());
-    let expect = Expect { delivery: id, account: a, provider_id: p, to, until };
+    let expect = Expect { delivery: id, account: a, provider_id: p, to, until, ask_until: None };
     fixture.ask(Command::Receipt(ReceiptCommand::Expect(Box::new(expect))));
     fixture.report(id, 1, delivered());
     let mark = |mark| Mark {
@@ -108,6 +108,8 @@ fn a_receipt_is_told_once() {
         reason: None,
         at: None,
         park_until: None,
+        gone: false,
+        charge: None,
     };
     for one in [ReceiptMark::Received, ReceiptMark::Bounced, ReceiptMark::Bounced] {
         fixture.ask(Command::Receipt(ReceiptCommand::Mark(Box::new(mark(one)))));

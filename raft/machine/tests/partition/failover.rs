@@ -12,7 +12,7 @@ use super::fixture::{Fixture, delivered, done, part, sheet, story};
 
 fn account(name: &str, weight: u32, tier: u8) -> WayAccount {
     let breaker = BreakerPolicy { min_calls: 4, ..BreakerPolicy::default() };
-    WayAccount { account: name.to_owned(), weight, tier, call: CallPolicy { timeout_ms: None, breaker } }
+    WayAccount { account: name.to_owned(), weight, tier, call: CallPolicy { breaker, ..CallPolicy::default() } }
 }
 
 fn rule(code: &str, action: CodeAction) -> CodeRule {
@@ -72,6 +72,7 @@ fn attempts(fixture: &mut Fixture, id: tidings_contract::DeliveryId, reports: &[
             outcome: outcome.clone(),
             via: None,
             masked: Vec::new(),
+            charge: None,
         });
     }
     last
@@ -288,6 +289,7 @@ fn call(fixture: &mut Fixture, n: u64, epoch: u64, outcome: Outcome) -> Option<(
         outcome,
         via,
         masked: Vec::new(),
+        charge: None,
     });
     fixture.hints.iter().find_map(|hint| match hint {
         Hint::Failing { epoch, calls, failures, .. } => Some((*epoch, *calls, *failures)),
@@ -349,6 +351,7 @@ fn a_probe_tells_how_it_went_and_an_alert_is_hinted_at() {
             outcome: outcome.clone(),
             via,
             masked: Vec::new(),
+            charge: None,
         });
         let probed = fixture.hints.iter().any(|hint| {
             matches!(hint, Hint::Probed { account, epoch: 3, good: said, .. } if account == "a" && *said == good)

@@ -114,7 +114,7 @@ pub(crate) fn bytes(machine: &Partition) -> Vec<u8> {
 /// A command that reports an outcome.
 pub(crate) fn outcome_of(delivery: DeliveryId, attempt: u16, epoch: u64, began: Time, outcome: Outcome) -> Command {
     let account = "main".to_owned();
-    Command::Outcome { delivery, attempt, epoch, account, began, outcome, masked: Vec::new(), via: None }
+    Command::Outcome { delivery, attempt, epoch, account, began, outcome, masked: Vec::new(), via: None, charge: None }
 }
 
 /// A result that says yes.

@@ -2,8 +2,10 @@
 
 #![allow(clippy::expect_used)]
 
+mod asking;
 mod attempts;
 mod borrowing;
+mod bounces;
 mod callbacks;
 mod closing;
 mod failover;

@@ -180,7 +180,7 @@ fn random_command() -> impl Strategy<Value = Command> {
             let channel = if all { EVERY_CHANNEL } else { "sms" }.to_owned();
             let (address, until) = (format!("user-{to}"), until.map(|ms| Time(START + ms)));
             let reason = SuppressionReason::Bounced;
-            Command::Suppress(Box::new(Suppress { channel, address, reason, until, by: "key".to_owned() }))
+            Command::Suppress(Box::new(Suppress { channel, address, reason, until, by: "key".to_owned(), bounce: None }))
         }),
         2 => (0u8..4, any::<bool>()).prop_map(|(to, all)| {
             let channel = if all { EVERY_CHANNEL } else { "sms" }.to_owned();

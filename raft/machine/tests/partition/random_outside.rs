@@ -30,13 +30,26 @@ pub(super) fn random_receipt() -> impl Strategy<Value = ReceiptCommand> {
         (random_id(), 0u8..4, 0u64..20_000).prop_map(|(delivery, id, ms)| {
             let (account, provider_id, to) = ("main".to_owned(), format!("p-{id}"), "user-1".to_owned());
             let until = Time(START + ms);
-            ReceiptCommand::Expect(Box::new(Expect { delivery, account, provider_id, to, until }))
+            ReceiptCommand::Expect(Box::new(Expect {
+                delivery,
+                account,
+                provider_id,
+                to,
+                until,
+                ask_until: Some(until),
+            }))
         }),
         (0u8..4, mark, proptest::option::of(0u64..20_000)).prop_map(|(id, mark, park)| {
             let (account, provider_id) = ("main".to_owned(), format!("p-{id}"));
             let park_until = park.map(|ms| Time(START + ms));
-            let mark = Mark { account, provider_id, to: None, mark, reason: None, at: None, park_until };
+            let (gone, charge) = (true, None);
+            let mark = Mark { account, provider_id, to: None, mark, reason: None, at: None, park_until, gone, charge };
             ReceiptCommand::Mark(Box::new(mark))
+        }),
+        (random_id(), 0u16..4, proptest::bool::ANY).prop_map(|(delivery, tries, more)| ReceiptCommand::Asked {
+            delivery,
+            tries,
+            more
         }),
     ]
 }

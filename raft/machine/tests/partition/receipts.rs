@@ -20,7 +20,7 @@ fn ask(fixture: &mut Fixture, command: ReceiptCommand) -> ReceiptAnswer {
 fn expect_for(fixture: &mut Fixture, delivery: DeliveryId, provider_id: &str, to: &str) {
     let until = fixture.now.after_ms(3 * DAY);
     let (provider_id, to, account) = (provider_id.to_owned(), to.to_owned(), "main".to_owned());
-    let expect = Expect { delivery, account, provider_id, to, until };
+    let expect = Expect { delivery, account, provider_id, to, until, ask_until: None };
     assert_eq!(ask(fixture, ReceiptCommand::Expect(Box::new(expect))), ReceiptAnswer::Expected);
 }
 
@@ -29,7 +29,8 @@ fn mark(fixture: &mut Fixture, provider_id: &str, to: Option<&str>, mark: Receip
     let reason = Some(Reason::new("DELIVRD", "arrived"));
     let (account, to) = ("main".to_owned(), to.map(str::to_owned));
     let told_at = Some(fixture.now);
-    let mark = Mark { account, provider_id: provider_id.to_owned(), to, mark, reason, at: told_at, park_until };
+    let (provider_id, gone, charge) = (provider_id.to_owned(), false, None);
+    let mark = Mark { account, provider_id, to, mark, reason, at: told_at, park_until, gone, charge };
     ask(fixture, ReceiptCommand::Mark(Box::new(mark)))
 }
 

@@ -20,7 +20,7 @@ fn way(accounts: &[&str]) -> Way {
         account: (*name).to_owned(),
         weight: 1,
         tier: 0,
-        call: CallPolicy { timeout_ms: None, breaker },
+        call: CallPolicy { breaker, ..CallPolicy::default() },
     };
     Way { accounts: accounts.iter().map(one).collect(), attempts_per_account: 1, ..Way::default() }
 }

@@ -75,7 +75,7 @@ impl Fixture {
     fn suppress(&mut self, channel: &str, address: &str, until: Option<Time>) -> Answer {
         let reason = SuppressionReason::Unsubscribed;
         let (channel, address, by) = (channel.to_owned(), address.to_owned(), "key_1".to_owned());
-        self.ask(Command::Suppress(Box::new(Suppress { channel, address, reason, until, by })))
+        self.ask(Command::Suppress(Box::new(Suppress { channel, address, reason, until, by, bounce: None })))
     }
 
     fn unsuppress(&mut self, channel: &str, address: &str) -> Answer {
