@@ -20,7 +20,6 @@ pub(crate) const BUGS: &[Bug] = &[
     },
     Bug { name: "failover_on_unknown", what: "another account is tried after an unknown outcome", within: 100 },
     Bug { name: "cap_off_by_one", what: "a frequency cap lets one more through", within: 100 },
-    Bug { name: "caps_at_intake_only", what: "a cap does not look again when something scheduled leaves", within: 200 },
     Bug { name: "suppression_ignored", what: "the suppression list is not looked at", within: 20 },
     Bug { name: "quiet_hours_ignored", what: "what would leave in quiet hours does not wait", within: 100 },
     Bug { name: "no_walk", what: "a new leader does not walk what is pending", within: 20 },

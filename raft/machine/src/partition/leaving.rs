@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{DeliveryId, Time, planted};
+use tidings_contract::{DeliveryId, Time};
 
 use super::judge::Case;
 use super::{Answer, Delivery, Hint, Partition, Record, Refusal, Sheet, State};
@@ -52,5 +52,5 @@ pub(super) fn reserves(delivery: &Delivery, sheet: &Sheet, now: Time) -> bool {
     let own = delivery.fingerprint.is_some() && sheet.policy.dedup_window_ms.is_some();
     let capped = sheet.rules.caps.iter().zip(&delivery.marks).any(|(_, mark)| mark.is_some());
     let wished = delivery.id.generation() > 0;
-    delivery.due > now && (own || capped) && !wished && !planted("caps_at_intake_only")
+    delivery.due > now && (own || capped) && !wished
 }
