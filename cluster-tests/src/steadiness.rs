@@ -21,6 +21,7 @@ pub struct Steadiness {
 
 impl Steadiness {
     /// Begins to watch.
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own, no worker")]
     pub fn watch() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);

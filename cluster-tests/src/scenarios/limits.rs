@@ -117,7 +117,8 @@ fn judge(seen: &Seen, messages: u64, (gone, late): (&[(Instant, Duration)], Dura
     report.line("narrowest span of one call more", format!("{:.3} s", narrowest.as_secs_f64()));
     report.line("of the budget used, but for the seconds without a leader", format!("{:.1} %", used * 100.0));
     let calm = calm(&calls, gone);
-    report.line("of the budget used in windows without a kill", format!("{:.1} %", calm * 100.0));
+    let shown = calm.map_or_else(|| "no stretch was long enough".to_owned(), |calm| format!("{:.1} %", calm * 100.0));
+    report.line("of the budget used in windows without a kill", &shown);
     let quiet = late <= QUIET;
     let whether = if quiet { "a quiet machine" } else { "a busy machine: the budget is not judged at 95 %" };
     report.line("one nap in a hundred ended late by", format!("{:.1} ms, {whether}", late.as_secs_f64() * 1_000.0));
@@ -125,7 +126,7 @@ fn judge(seen: &Seen, messages: u64, (gone, late): (&[(Instant, Duration)], Dura
     ensure(seen.arrivals.len() as u64 == messages, || format!("{} of {messages} arrived", seen.arrivals.len()))?;
     // A busy machine uses less, and that says nothing about Tidings. Half means that something waits for nothing.
     let least = if quiet { 0.95 } else { 0.5 };
-    ensure(calm >= least, || format!("only {:.1} % of the budget was used\n{}", calm * 100.0, report.text()))
+    ensure(calm.is_none_or(|calm| calm >= least), || format!("only {shown} of the budget was used\n{}", report.text()))
 }
 
 /// As many whole windows as there were budgets used up, and how long that took: from a call to the one that had its permit
@@ -142,8 +143,8 @@ fn share(windows: usize, took: Duration) -> f64 {
 
 /// How much of the budget was used in the stretches between the kills: from two windows after the cluster had all its leaders
 /// again, because what was lent to the dead node lapses unused and counts for a window, to the next kill.
-fn calm(calls: &[Instant], gone: &[(Instant, Duration)]) -> f64 {
-    let (Some(first), Some(last)) = (calls.first(), calls.last()) else { return 0.0 };
+fn calm(calls: &[Instant], gone: &[(Instant, Duration)]) -> Option<f64> {
+    let (first, last) = (calls.first()?, calls.last()?);
     let starts = std::iter::once(*first).chain(gone.iter().map(|(at, without)| *at + *without + WINDOW * 2));
     let ends = gone.iter().map(|(at, _)| *at).chain(std::iter::once(*last));
     let (mut windows, mut took) = (0, Duration::ZERO);
@@ -153,5 +154,5 @@ fn calm(calls: &[Instant], gone: &[(Instant, Duration)]) -> f64 {
         windows += lap.0;
         took += lap.1;
     }
-    if windows > 0 { share(windows, took) } else { 1.0 }
+    (windows > 0).then(|| share(windows, took))
 }
