@@ -45,7 +45,7 @@ fn spec(to: &str, rules: LegRules) -> Spec {
 fn suppress(world: &World, address: &str) {
     let (channel, address, by) = ("email".to_owned(), address.to_owned(), "key".to_owned());
     let home = partition_of(&address, 2);
-    let wish = Suppress { channel, address, reason: SuppressionReason::Bounced, until: None, by };
+    let wish = Suppress { channel, address, reason: SuppressionReason::Bounced, until: None, by, bounce: None };
     world.ledger.apply(home, vec![Command::Suppress(Box::new(wish))]);
 }
 

@@ -72,7 +72,7 @@ fn pass_on(fixture: &mut Fixture, id: DeliveryId) -> LegWord {
 
 fn suppress(fixture: &mut Fixture, channel: &str, address: &str) {
     let (channel, address, by) = (channel.to_owned(), address.to_owned(), "key_1".to_owned());
-    let wish = Suppress { channel, address, reason: SuppressionReason::Unsubscribed, until: None, by };
+    let wish = Suppress { channel, address, reason: SuppressionReason::Unsubscribed, until: None, by, bounce: None };
     assert_eq!(fixture.ask(Command::Suppress(Box::new(wish))), done(State::Pending));
 }
 

@@ -21,6 +21,7 @@ const CALL: CallPolicy = CallPolicy {
         open_ms: 1_000,
         longest_open_ms: 1_000,
     },
+    suppress_bounces: false,
 };
 
 /// To a robot, and then to another one.

@@ -62,8 +62,17 @@ fn a_short_wait_comes_with_its_attempt_unless_it_was_told_before() {
         }
         let via = Some(Box::new(Via { waited: Some(limit(fixture.now)), ..Via::default() }));
         let (account, began, outcome) = ("main".to_owned(), fixture.now, delivered());
-        let command =
-            Command::Outcome { delivery: id, attempt: 1, epoch: 5, account, began, outcome, masked: vec![], via };
+        let command = Command::Outcome {
+            delivery: id,
+            attempt: 1,
+            epoch: 5,
+            account,
+            began,
+            outcome,
+            masked: vec![],
+            via,
+            charge: None,
+        };
         assert_eq!(fixture.ask(command), done(State::Delivered));
         assert_eq!(story(&fixture.ended(id).delivery), ["accepted", "waited", "delivered", "ended"], "{told_before}");
     }
