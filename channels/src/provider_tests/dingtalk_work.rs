@@ -68,35 +68,38 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
                 ],
             )
         },
-        uploads: || {
-            let case = |name, kind, file, content| UploadCase {
-                name,
-                page: "DingTalk open platform: Uploading media",
-                kind,
-                file,
-                content,
-                taken: HttpReply::json(
-                    200,
-                    &json!({"errcode": 0, "errmsg": "ok", "media_id": "@lADOADmaWMzazQKA",
-                    "created_at": 1_605_863_153_573_u64, "type": kind}),
-                ),
-                id: "@lADOADmaWMzazQKA",
-                // The page says: as long as the organisation is there.
-                good_for: Uploaded::LONG,
-                too_large: HttpReply::json(200, &json!({"errcode": 40_006, "errmsg": "invalid file size"})),
-                gone: HttpReply::json(200, &json!({"errcode": 40_007, "errmsg": "invalid media_id"})),
-            };
-            let file = format!("material:{MATERIAL}");
-            let (png, amr, pdf) = (("a.png", "image/png"), ("a.amr", "audio/amr"), ("terms.pdf", "application/pdf"));
-            let voice = json!({"type": "voice", "media_id": file, "duration": 10});
-            vec![
-                case("upload_image", "image", png, json!({"type": "image", "media_id": file})),
-                case("upload_voice", "voice", amr, voice),
-                case("upload_file", "file", pdf, json!({"type": "file", "media_id": file})),
-            ]
-        },
+        uploads,
         ..Subject::HTTP
     })
+}
+
+/// The files of every kind that it takes.
+fn uploads() -> Vec<UploadCase> {
+    let case = |name, kind, file, content| UploadCase {
+        name,
+        page: "DingTalk open platform: Uploading media",
+        kind,
+        file,
+        content,
+        taken: HttpReply::json(
+            200,
+            &json!({"errcode": 0, "errmsg": "ok", "media_id": "@lADOADmaWMzazQKA",
+            "created_at": 1_605_863_153_573_u64, "type": kind}),
+        ),
+        id: "@lADOADmaWMzazQKA",
+        // The page says: as long as the organisation is there.
+        good_for: Uploaded::LONG,
+        too_large: HttpReply::json(200, &json!({"errcode": 40_006, "errmsg": "invalid file size"})),
+        gone: HttpReply::json(200, &json!({"errcode": 40_007, "errmsg": "invalid media_id"})),
+    };
+    let file = format!("material:{MATERIAL}");
+    let (png, amr, pdf) = (("a.png", "image/png"), ("a.amr", "audio/amr"), ("terms.pdf", "application/pdf"));
+    let voice = json!({"type": "voice", "media_id": file, "duration": 10});
+    vec![
+        case("upload_image", "image", png, json!({"type": "image", "media_id": file})),
+        case("upload_voice", "voice", amr, voice),
+        case("upload_file", "file", pdf, json!({"type": "file", "media_id": file})),
+    ]
 }
 
 fn fine() -> HttpReply {

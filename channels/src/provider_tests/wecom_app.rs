@@ -69,33 +69,36 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
                 ],
             )
         },
-        uploads: || {
-            let case = |name, kind, file| UploadCase {
-                name,
-                page: "WeCom developer centre: Uploading temporary media (document 90253)",
-                kind,
-                file,
-                content: json!({"type": kind, "media_id": format!("material:{MATERIAL}")}),
-                taken: HttpReply::json(
-                    200,
-                    &json!({"errcode": 0, "errmsg": "ok", "type": kind, "media_id": "1G6nrLmr5EC3M",
-                    "created_at": "1380000000"}),
-                ),
-                id: "1G6nrLmr5EC3M",
-                // The page says: three days.
-                good_for: Duration::from_secs(3 * 86_400),
-                too_large: HttpReply::json(200, &json!({"errcode": 40_006, "errmsg": "invalid file size"})),
-                gone: HttpReply::json(200, &json!({"errcode": 40_007, "errmsg": "invalid media_id"})),
-            };
-            vec![
-                case("upload_image", "image", ("a.png", "image/png")),
-                case("upload_voice", "voice", ("a.amr", "audio/amr")),
-                case("upload_video", "video", ("a.mp4", "video/mp4")),
-                case("upload_file", "file", ("terms.pdf", "application/pdf")),
-            ]
-        },
+        uploads,
         ..Subject::HTTP
     })
+}
+
+/// The files of every kind that it takes.
+fn uploads() -> Vec<UploadCase> {
+    let case = |name, kind, file| UploadCase {
+        name,
+        page: "WeCom developer centre: Uploading temporary media (document 90253)",
+        kind,
+        file,
+        content: json!({"type": kind, "media_id": format!("material:{MATERIAL}")}),
+        taken: HttpReply::json(
+            200,
+            &json!({"errcode": 0, "errmsg": "ok", "type": kind, "media_id": "1G6nrLmr5EC3M",
+            "created_at": "1380000000"}),
+        ),
+        id: "1G6nrLmr5EC3M",
+        // The page says: three days.
+        good_for: Duration::from_secs(3 * 86_400),
+        too_large: HttpReply::json(200, &json!({"errcode": 40_006, "errmsg": "invalid file size"})),
+        gone: HttpReply::json(200, &json!({"errcode": 40_007, "errmsg": "invalid media_id"})),
+    };
+    vec![
+        case("upload_image", "image", ("a.png", "image/png")),
+        case("upload_voice", "voice", ("a.amr", "audio/amr")),
+        case("upload_video", "video", ("a.mp4", "video/mp4")),
+        case("upload_file", "file", ("terms.pdf", "application/pdf")),
+    ]
 }
 
 fn fine() -> HttpReply {
