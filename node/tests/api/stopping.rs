@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::Three;
-use crate::lone::{Lone, until};
+use crate::lone::{Got, Lone, until};
 
 /// The index of the node that leads the most partitions.
 async fn leader_of_most(three: &Three) -> usize {
@@ -14,6 +14,14 @@ async fn leader_of_most(three: &Three) -> usize {
     (0..3).max_by_key(|at| led(*at as u64 + 1)).expect("three nodes")
 }
 
+/// Whether calls of a pool are under way. The figures are those of the process, so of every test in it: each test that asks
+/// has a pool of its own.
+fn calls_under_way(figures: &Got, pool: &str) -> Option<()> {
+    let text = figures.answer.text();
+    let of = |line: &&str| line.starts_with("tidings_in_flight{") && line.contains(pool);
+    text.lines().find(of).filter(|line| !line.ends_with(" 0")).map(|_| ())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_turns_callers_away_and_its_attempts_end_before_others_lead() {
     let mut three = Three::with_replicas(3).await;
@@ -21,24 +29,23 @@ async fn a_node_that_stops_turns_callers_away_and_its_attempts_end_before_others
         .ask(0, "PUT", "/v1/accounts/slow", Some(json!({"provider": "sandbox", "settings": {"delay_ms": 2_500}})))
         .await
         .expect(200);
-    let template = json!({"channel": "sms", "account": "slow", "content": {"text": "Hello"}});
+    let content = json!({"subject": "Hello", "text": "Hello"});
+    let template = json!({"channel": "email", "account": "slow", "message_type": "auth_code", "content": content});
     three.ask(0, "PUT", "/v1/templates/slow", Some(template)).await.expect(200);
     let leaving = leader_of_most(&three).await;
     let other = (leaving + 1) % 3;
-    let to: Vec<String> = (0..30).map(|n| format!("+86138001380{n:02}")).collect();
+    let to: Vec<String> = (0..30).map(|n| format!("ann{n}@example.com")).collect();
     let sent = three.ask(other, "POST", "/v1/messages", Some(json!({"template": "slow", "to": to}))).await.expect(202);
     let path = format!("/v1/messages/{}", sent["message_id"].as_str().expect("an id"));
     until("its calls are under way", async || {
-        let figures = three.ask(leaving, "GET", "/metrics", None).await.answer.text().to_string();
-        let calls = figures.lines().find(|line| line.starts_with("tidings_in_flight{"))?;
-        (!calls.ends_with(" 0")).then_some(())
+        calls_under_way(&three.ask(leaving, "GET", "/metrics", None).await, "email/auth_code")
     })
     .await;
     let running = three.nodes[leaving].take().expect("it runs");
     let addr = running.api_addr;
     let stopping = tokio::spawn(running.stop());
     let http = crate::lone::client();
-    let (key, body) = (three.key.clone(), json!({"template": "slow", "to": ["+8613800138000"]}).to_string());
+    let (key, body) = (three.key.clone(), json!({"template": "slow", "to": ["ann@example.com"]}).to_string());
     let refused = until("it turns callers away", async || {
         let got = crate::lone::call(&http, addr, "POST", "/v1/messages", Some(&key), &[], Some(body.clone())).await;
         (got.status == 503).then_some(got)
@@ -72,15 +79,12 @@ async fn a_node_that_stops_turns_callers_away_and_its_attempts_end_before_others
 async fn a_lone_node_ends_its_attempts_before_it_stops() {
     let node = Lone::start().await;
     node.account("slow", json!({"delay_ms": 1_000})).await;
-    node.template("slow", json!({"channel": "sms", "account": "slow", "content": {"text": "hi"}})).await;
-    let sent = node.send(json!({"template": "slow", "to": ["13800138000"]})).await;
+    let content = json!({"subject": "hi", "text": "hi"});
+    let spec = json!({"channel": "email", "account": "slow", "message_type": "marketing", "content": content});
+    node.template("slow", spec).await;
+    let sent = node.send(json!({"template": "slow", "to": ["ann@example.com"]})).await;
     let id = sent["deliveries"][0]["id"].as_str().expect("an id").to_owned();
-    node.until("its call is under way", async || {
-        let figures = node.get("/metrics").await.answer.text().to_string();
-        let calls = figures.lines().find(|line| line.starts_with("tidings_in_flight{"))?;
-        (!calls.ends_with(" 0")).then_some(())
-    })
-    .await;
+    node.until("its call is under way", async || calls_under_way(&node.get("/metrics").await, "email/marketing")).await;
     let node = node.restart().await;
     let trace = node.ended(&id).await;
     assert_eq!((&trace["state"], &trace["attempts"]), (&json!("delivered"), &json!(1)), "{trace}");
