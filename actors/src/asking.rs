@@ -59,16 +59,15 @@ impl Questions {
                 continue;
             }
             let busy = Busy(self.clone(), Arc::clone(&name));
-            let account = board.account(&name);
-            let ready = account.as_ref().map(|account| opened.named(board, &name, account));
+            let ready = board.account(&name).map(|account| opened.named(board, &name, &account));
             let board = Arc::clone(board);
             asking.spawn(async move {
                 let _busy = busy;
-                let more = match (account, ready) {
-                    (Some(_), Some(Ok(ready))) => ask(&board, &name, &ready, &due).await,
+                let more = match ready {
+                    Some(Ok(ready)) => ask(&board, &name, &ready, &due).await,
                     // Somebody may mend it.
-                    (Some(_), _) => Some(true),
-                    (None, _) => Some(false),
+                    Some(Err(_)) => Some(true),
+                    None => Some(false),
                 };
                 if let Some(more) = more {
                     note(&board, &due, more).await;

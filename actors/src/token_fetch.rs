@@ -232,11 +232,7 @@ fn in_words(wanting: &Wanting, reason: Reason) -> Reason {
 
 /// The account's home: the partition that also decides about its limit.
 fn home(board: &Switchboard, account: &str) -> PartitionId {
-    let mut partitions = 1;
-    board.parts.ledger.with_control(&mut |control| {
-        partitions = control.cluster.as_ref().map_or(1, |cluster| cluster.partitions);
-    });
-    partition_of(account, partitions)
+    partition_of(account, board.partitions())
 }
 
 fn is_bad(board: &Switchboard, wanting: &Wanting, held: &HeldToken) -> bool {
