@@ -86,7 +86,8 @@ pub(crate) struct EventShape {
     at: Time,
     /// `accepted`, `scheduled`, `suppressed`, `begun`, `attempted`, `retry`, `cancel_requested`, `redrive_of`,
     /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`, `chosen`, `switched`, `fell_back`, `marked`,
-    /// `recall_requested`, `recall_attempted`, `callback_for`, `waited`, `leg_barred`, `address_suppressed`.
+    /// `recall_requested`, `recall_attempted`, `callback_for`, `waited`, `leg_barred`, `address_suppressed`,
+    /// `owner_changed`.
     what: &'static str,
     /// Which attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +109,10 @@ pub(crate) struct EventShape {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     due: Option<Time>,
+    /// When the present owner took over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    since: Option<Time>,
     /// The rule that decided against sending, or to wait, or that masked words.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
@@ -249,6 +254,7 @@ impl EventShape {
                 detail: Some(format!("{} has no room before", waited.subject)),
                 ..named("waited")
             },
+            What::OwnerChanged { since } => Self { since: Some(since), ..named("owner_changed") },
             What::LegBarred(barred) => Self {
                 channel: Some(barred.channel),
                 to: Some(barred.to),

@@ -107,6 +107,10 @@ fn words(out: &Out, event: &Value) -> String {
             let problem = problem.map(|problem| format!("; it is not: {problem}")).unwrap_or_default();
             format!("{} is nobody's address: on the suppression list of {}{problem}", get("/to"), get("/channel"))
         }
+        "owner_changed" => format!(
+            "was due when its owner changed at {}; an attempt before that may have been made without a record",
+            absolute(&get("/since"))
+        ),
         "omitted" => format!("({} events left out here)", get("/count")),
         // A newer node may know events that this program does not: they are shown with all their fields.
         other => format!("{other} {}", rest(event)),

@@ -17,15 +17,34 @@ use tidings_machine::control::Control;
 use tidings_machine::partition::{Ended, Event, Header, Partition};
 
 use self::adapter::Older;
-use self::shapes::Two;
+use self::shapes::{Three, Two};
 use crate::codec::{self, CodecError};
 use crate::host::HEADER;
 use crate::store::DISK_VERSION;
 use crate::types::GroupId;
 
 /// The last disk version whose values have another form than today's.
-const LAST_OLDER: u32 = 2;
+const LAST_OLDER: u32 = 3;
 const _: () = assert!(DISK_VERSION == LAST_OLDER + 1, "a new disk version needs its own table of shapes");
+
+/// Which structs values were written by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Two,
+    Three,
+    Today,
+}
+
+impl Form {
+    /// That of disk version `version`. Version 1 had the values of version 2.
+    const fn of(version: u32) -> Self {
+        match version {
+            ..=2 => Self::Two,
+            3 => Self::Three,
+            _ => Self::Today,
+        }
+    }
+}
 
 /// Where the count of commands stands in a payload.
 const COUNT: std::ops::Range<usize> = HEADER - 4..HEADER;
@@ -35,10 +54,11 @@ const COUNT: std::ops::Range<usize> = HEADER - 4..HEADER;
 /// # Errors
 /// The bytes are no such machine.
 pub(crate) fn machine<M: Machine>(version: u32, from: &mut dyn Read) -> Result<M, CodecError> {
-    if version > LAST_OLDER {
-        return codec::read_from(from);
+    match Form::of(version) {
+        Form::Two => codec::read_from::<Older<Two, M>>(from).map(|older| older.0),
+        Form::Three => codec::read_from::<Older<Three, M>>(from).map(|older| older.0),
+        Form::Today => codec::read_from(from),
     }
-    codec::read_from::<Older<Two, M>>(from).map(|older| older.0)
 }
 
 /// The payload of a log entry that was written at disk version `version`, as today's program writes it.
@@ -46,7 +66,8 @@ pub(crate) fn machine<M: Machine>(version: u32, from: &mut dyn Read) -> Result<M
 /// # Errors
 /// The bytes are no such payload.
 pub(crate) fn payload<M: Machine>(version: u32, payload: &[u8]) -> Result<Cow<'_, [u8]>, CodecError> {
-    if version > LAST_OLDER {
+    let form = Form::of(version);
+    if form == Form::Today {
         return Ok(Cow::Borrowed(payload));
     }
     let count = payload.get(COUNT).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(u32::from_le_bytes);
@@ -55,8 +76,7 @@ pub(crate) fn payload<M: Machine>(version: u32, payload: &[u8]) -> Result<Cow<'_
     let mut out = Vec::with_capacity(payload.len());
     out.extend_from_slice(header);
     for _ in 0..count {
-        let command = codec::decode_next::<Older<Two, M::Command>>(&mut commands)?;
-        codec::encode_behind(&command.0, &mut out)?;
+        codec::encode_behind(&next::<M::Command>(form, &mut commands)?, &mut out)?;
     }
     if commands.is_empty() { Ok(Cow::Owned(out)) } else { Err(CodecError::new("bytes left over behind the commands")) }
 }
@@ -76,12 +96,13 @@ pub(crate) fn payload_of(version: u32, group: GroupId, bytes: &[u8]) -> Result<C
 /// The value is no such record.
 pub(crate) fn record(version: u32, key: &[u8], value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), CodecError> {
     let same = || (key.to_vec(), value.to_vec());
+    let form = Form::of(version);
     match key.first() {
-        _ if version > LAST_OLDER => Ok(same()),
-        Some(b'e') => Ok((key.to_vec(), again::<Ended>(value)?)),
-        Some(b'h') => Ok((key.to_vec(), again::<Header>(value)?)),
+        _ if form == Form::Today => Ok(same()),
+        Some(b'e') => Ok((key.to_vec(), again::<Ended>(form, value)?)),
+        Some(b'h') => Ok((key.to_vec(), again::<Header>(form, value)?)),
         Some(b'a') => {
-            let value = again::<Event>(value)?;
+            let value = again::<Event>(form, value)?;
             // The name of an amendment ends in the hash of its value, so that a replay writes it over.
             let (name, _) = key.split_at(key.len().saturating_sub(8));
             Ok(([name, &stable_hash(&value).to_be_bytes()].concat(), value))
@@ -90,6 +111,16 @@ pub(crate) fn record(version: u32, key: &[u8], value: &[u8]) -> Result<(Vec<u8>,
     }
 }
 
-fn again<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
-    codec::encode(&codec::decode::<Older<Two, T>>(bytes)?.0)
+/// The value at the front of `bytes`, which is moved behind it.
+fn next<T: DeserializeOwned>(form: Form, bytes: &mut &[u8]) -> Result<T, CodecError> {
+    match form {
+        Form::Two => codec::decode_next::<Older<Two, T>>(bytes).map(|older| older.0),
+        Form::Three => codec::decode_next::<Older<Three, T>>(bytes).map(|older| older.0),
+        Form::Today => codec::decode_next(bytes),
+    }
+}
+
+fn again<T: DeserializeOwned + Serialize>(form: Form, mut bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let value = next::<T>(form, &mut bytes)?;
+    if bytes.is_empty() { codec::encode(&value) } else { Err(CodecError::new("bytes left over behind a record")) }
 }

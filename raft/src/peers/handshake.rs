@@ -19,7 +19,7 @@ use super::roll::Roll;
 use crate::codec;
 
 /// The protocol of peers. A change that old nodes do not understand makes it grow.
-const PROTOCOL: u32 = 2;
+const PROTOCOL: u32 = 3;
 const MAGIC: [u8; 4] = *b"tdg1";
 const LIMIT: Duration = Duration::from_secs(5);
 /// Most bytes of one message of the handshake.

@@ -67,6 +67,7 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         course: None,
         own: Vec::new(),
         reserved: false,
+        doubtful: false,
     };
     Ended { delivery, sheet: Arc::new(sheet) }
 }

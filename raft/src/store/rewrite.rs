@@ -1,4 +1,4 @@
-//! The step from disk version 2: every value of a machine is read as it was then and written as it is now.
+//! The step from disk versions 2 and 3: every value of a machine is read as it was then and written as it is now.
 //!
 //! What was written cannot be told from what was not, so each batch is first kept as a whole under one key, with the place
 //! behind it, and then written. sled recovers a prefix of what was written: whoever begins again writes the kept batch
@@ -19,8 +19,6 @@ use crate::error::OpenError;
 use crate::older;
 use crate::types::{Blob, Entry, GroupId};
 
-/// The version it begins at.
-pub(super) const FROM: u32 = 2;
 /// Under this name the disk keeps the batch that is being written.
 const BATCH: &str = "rewriting";
 /// About how many bytes of old values are rewritten at once. One value may be larger: an entry of a log.
@@ -61,38 +59,43 @@ impl Kind {
 
 type Row = (Vec<u8>, Vec<u8>);
 /// How a row of a log or of the records of an archive becomes a new one.
-type RewriteRow = fn(Kind, &[u8], &[u8]) -> Result<Row, CodecError>;
+type RewriteRow = fn(u32, Kind, &[u8], &[u8]) -> Result<Row, CodecError>;
 /// How a machine is read and written again.
-type Rewrite = fn(GroupId, &mut dyn Read, &mut dyn Write) -> Result<(), CodecError>;
+type Rewrite = fn(u32, GroupId, &mut dyn Read, &mut dyn Write) -> Result<(), CodecError>;
 /// A tree, a key in it, and what is to stand there; `None` takes it away.
 type Put = (String, Vec<u8>, Option<Vec<u8>>);
 
-/// How old values become new ones.
+/// How values of an older version become new ones.
 struct Forms {
+    /// That version.
+    from: u32,
     /// A row of a log or of the records of an archive.
     row: RewriteRow,
     /// A machine.
     machine: Rewrite,
 }
 
-/// From what [`FROM`] had to what there is today.
-const FORMS: Forms = Forms {
-    row: |kind, key, value| match kind {
-        Kind::Log(group) => Ok((key.to_vec(), entry(group, value)?)),
-        _ => brought_up(FROM, key, value),
-    },
-    machine: |group, from, out| match group {
-        GroupId::Control => codec::write_to(&older::machine::<Control>(FROM, from)?, out),
-        GroupId::Partition(_) => codec::write_to(&older::machine::<Partition>(FROM, from)?, out),
-    },
-};
+/// From what a version had to what there is today.
+const fn forms(from: u32) -> Forms {
+    Forms {
+        from,
+        row: |version, kind, key, value| match kind {
+            Kind::Log(group) => Ok((key.to_vec(), entry(version, group, value)?)),
+            _ => brought_up(version, key, value),
+        },
+        machine: |version, group, from, out| match group {
+            GroupId::Control => codec::write_to(&older::machine::<Control>(version, from)?, out),
+            GroupId::Partition(_) => codec::write_to(&older::machine::<Partition>(version, from)?, out),
+        },
+    }
+}
 
-/// Rewrites everything, or what is left of it. Blocks.
+/// Rewrites everything of the version `from`, or what is left of it, as it is in the newest one. Blocks.
 ///
 /// # Errors
 /// `Damaged` names the tree with a value that is not of the old version; `Database` when the disk fails.
-pub(super) fn rewrite(db: &sled::Db) -> Result<(), OpenError> {
-    rewrite_with(db, &FORMS, &mut || Ok(()))
+pub(super) fn rewrite(db: &sled::Db, from: u32) -> Result<(), OpenError> {
+    rewrite_with(db, &forms(from), &mut || Ok(()))
 }
 
 /// Takes away what [`rewrite`] left, once the disk says that it is done.
@@ -175,7 +178,7 @@ fn batch_of(
         }
         bytes += key.len() + value.len();
         batch.next = [group, if amends { &[0xff; 9][..] } else { &[0] }].concat();
-        let (new_key, new_value) = (forms.row)(kind, &key, &value)?;
+        let (new_key, new_value) = (forms.row)(forms.from, kind, &key, &value)?;
         if new_key == *key && new_value == *value {
             continue;
         }
@@ -187,10 +190,10 @@ fn batch_of(
 }
 
 /// An entry of the log of `group`.
-fn entry(group: GroupId, value: &[u8]) -> Result<Vec<u8>, CodecError> {
+fn entry(version: u32, group: GroupId, value: &[u8]) -> Result<Vec<u8>, CodecError> {
     let mut entry: Entry = codec::decode(value)?;
     let EntryPayload::Normal(blob) = &entry.payload else { return Ok(value.to_vec()) };
-    let payload = older::payload_of(FROM, group, &blob.0)?.into_owned();
+    let payload = older::payload_of(version, group, &blob.0)?.into_owned();
     entry.payload = EntryPayload::Normal(Blob(payload.into()));
     codec::encode(&entry)
 }
@@ -206,8 +209,8 @@ fn snapshot(
     let meta = db.open_tree("meta").map_err(|error| failed(error.into()))?;
     // The small value that says which one is current has the name of the tree.
     let current = meta.get(name).map_err(|error| failed(error.into()))?;
-    let anew =
-        current.map(|current| written_anew((&meta, tree), &current, |from, out| (forms.machine)(group, from, out)));
+    let machine = |from: &mut dyn Read, out: &mut dyn Write| (forms.machine)(forms.from, group, from, out);
+    let anew = current.map(|current| written_anew((&meta, tree), &current, machine));
     let anew = anew.transpose().map_err(failed)?.flatten();
     let rows = anew.map(|value| ("meta".to_owned(), name.as_bytes().to_vec(), Some(value)));
     Ok(Batch { tree: name.to_owned(), next: vec![0xff], rows: rows.into_iter().collect() })
@@ -220,7 +223,8 @@ mod tests {
 
     /// Forms that cannot be told apart and change each time: a mark behind every value, and amendments renamed.
     const MARKS: Forms = Forms {
-        row: |_, key, value| {
+        from: 2,
+        row: |_, _, key, value| {
             let value = [value, b"+"].concat();
             let mut name = key.to_vec();
             if key[0] == b'a' {
@@ -228,7 +232,7 @@ mod tests {
             }
             Ok((name, value))
         },
-        machine: |_, from, out| {
+        machine: |_, _, from, out| {
             let io = |error: std::io::Error| CodecError::new(error.to_string());
             std::io::copy(from, out).map_err(io)?;
             out.write_all(b"+").map_err(io)
@@ -304,7 +308,7 @@ mod tests {
     #[test]
     fn a_value_that_is_not_of_the_old_version_is_named_by_its_tree() {
         let (_dir, db) = database();
-        let error = rewrite(&db).expect_err("the values are no machine's");
+        let error = rewrite(&db, 3).expect_err("the values are no machine's");
         assert!(error.to_string().contains("archive/p0/020000"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Brings a disk of an older version up to this program's, one step a version.
+//! Brings a disk of an older version up to this program's, step by step.
 //!
 //! A step must do no harm when it is done twice: the version is written only when all of the step is durable, so a node
 //! that dies in the middle begins the step again.
@@ -9,17 +9,22 @@ use crate::error::OpenError;
 
 /// The layout this program reads and writes. Whoever changes it adds the step from the version before to [`STEPS`], and
 /// a data directory of that version to `cluster-tests/upgrade`.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
-/// Brings the database from one version to the next.
-pub(crate) type Step = fn(&sled::Db) -> Result<(), OpenError>;
+/// One step of the database, from a version to a later one.
+pub(crate) struct Step {
+    from: u32,
+    to: u32,
+    take: fn(&sled::Db) -> Result<(), OpenError>,
+}
 
-/// The steps there are, each with the version it begins at, in order and without a gap up to [`VERSION`].
-const STEPS: &[(u32, Step)] = &[
+/// The steps there are, in order of where they begin; there is one from every version before [`VERSION`].
+const STEPS: &[Step] = &[
     // Archives without blocks are read as they are; only a program of version 1 could not read the blocks.
-    (1, |_| Ok(())),
-    // Structs of the machines have more fields than they had.
-    (rewrite::FROM, rewrite::rewrite),
+    Step { from: 1, to: 2, take: |_| Ok(()) },
+    // Structs of the machines have more fields than they had. Whatever they had, they are written as they are now.
+    Step { from: 2, to: VERSION, take: |db| rewrite::rewrite(db, 2) },
+    Step { from: 3, to: VERSION, take: |db| rewrite::rewrite(db, 3) },
 ];
 
 /// Brings `db`, which has the version `found`, to [`VERSION`]. Blocks.
@@ -39,8 +44,8 @@ pub(crate) fn check(found: u32) -> Result<(), OpenError> {
     known(found, VERSION, STEPS)
 }
 
-fn known(found: u32, wanted: u32, steps: &[(u32, Step)]) -> Result<(), OpenError> {
-    let oldest = steps.first().map_or(wanted, |(from, _)| *from);
+fn known(found: u32, wanted: u32, steps: &[Step]) -> Result<(), OpenError> {
+    let oldest = steps.first().map_or(wanted, |step| step.from);
     match found {
         _ if found > wanted => Err(OpenError::Version { found: found.to_string(), known: wanted }),
         _ if found < oldest => Err(OpenError::TooOld { found, oldest }),
@@ -48,14 +53,16 @@ fn known(found: u32, wanted: u32, steps: &[(u32, Step)]) -> Result<(), OpenError
     }
 }
 
-fn climb(db: &sled::Db, found: u32, wanted: u32, steps: &[(u32, Step)]) -> Result<(), OpenError> {
+fn climb(db: &sled::Db, found: u32, wanted: u32, steps: &[Step]) -> Result<(), OpenError> {
     known(found, wanted, steps)?;
-    for (version, step) in steps.iter().filter(|(from, _)| (found..wanted).contains(from)) {
-        tracing::info!(from = version, to = version + 1, "the disk is brought to the next version");
-        step(db)?;
+    let mut version = found;
+    while let Some(Step { to, take, .. }) = steps.iter().find(|step| step.from == version && version < wanted) {
+        tracing::info!(from = version, to, "the disk is brought to a later version");
+        take(db)?;
         db.flush()?;
-        write_version(db, version + 1)?;
+        write_version(db, *to)?;
         db.flush()?;
+        version = *to;
     }
     Ok(())
 }
@@ -92,6 +99,10 @@ mod tests {
         Ok(())
     }
 
+    fn two_to_four(db: &sled::Db) -> Result<(), OpenError> {
+        note(db, "2-4")
+    }
+
     fn three_to_four(db: &sled::Db) -> Result<(), OpenError> {
         note(db, "3-4")
     }
@@ -100,11 +111,15 @@ mod tests {
         note(db, "4-5")
     }
 
-    const LADDER: &[(u32, Step)] = &[(3, three_to_four), (4, four_to_five)];
+    const LADDER: &[Step] = &[
+        Step { from: 2, to: 4, take: two_to_four },
+        Step { from: 3, to: 4, take: three_to_four },
+        Step { from: 4, to: 5, take: four_to_five },
+    ];
 
     #[test]
     fn every_step_is_made_once_and_in_order() {
-        for (found, done) in [(3, "3-4 4-5 "), (4, "4-5 "), (5, "")] {
+        for (found, done) in [(2, "2-4 4-5 "), (3, "3-4 4-5 "), (4, "4-5 "), (5, "")] {
             let (_dir, db) = database();
             write_version(&db, found).expect("written");
             climb(&db, found, 5, LADDER).expect("it is brought up");
@@ -118,8 +133,9 @@ mod tests {
     fn a_step_that_fails_leaves_the_version_where_it_was() {
         let (_dir, db) = database();
         write_version(&db, 3).expect("written");
-        let broken: Step = |_| Err(sled::Error::Unsupported("no".into()).into());
-        assert!(climb(&db, 3, 5, &[(3, three_to_four), (4, broken)]).is_err());
+        let broken = |_: &sled::Db| Err(sled::Error::Unsupported("no".into()).into());
+        let steps = [Step { from: 3, to: 4, take: three_to_four }, Step { from: 4, to: 5, take: broken }];
+        assert!(climb(&db, 3, 5, &steps).is_err());
         assert_eq!(version_of(&db).expect("read"), Some(4));
         climb(&db, 4, 5, LADDER).expect("the rest is made the next time");
         assert_eq!(version_of(&db).expect("read"), Some(5));
@@ -131,16 +147,17 @@ mod tests {
         write_version(&db, 9).expect("written");
         let future = climb(&db, 9, 5, LADDER).expect_err("it is of the future");
         assert!(future.to_string().contains("disk version 9"), "{future}");
-        let old = climb(&db, 2, 5, LADDER).expect_err("it is too old");
-        assert!(old.to_string().contains("disk version 2; this program brings up versions from 3"), "{old}");
+        let old = climb(&db, 1, 5, LADDER).expect_err("it is too old");
+        assert!(old.to_string().contains("disk version 1; this program brings up versions from 2"), "{old}");
         assert_eq!(version_of(&db).expect("read"), Some(9));
         assert!(db.get("done").expect("read").is_none());
     }
 
     #[test]
     fn there_is_a_step_from_every_version_but_the_newest_one() {
-        let from: Vec<u32> = STEPS.iter().map(|(from, _)| *from).collect();
+        let from: Vec<u32> = STEPS.iter().map(|step| step.from).collect();
         let oldest = from.first().copied().unwrap_or(VERSION);
         assert_eq!(from, (oldest..VERSION).collect::<Vec<_>>());
+        assert!(STEPS.iter().all(|step| (step.from + 1..=VERSION).contains(&step.to)), "each goes up");
     }
 }

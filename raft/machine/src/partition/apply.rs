@@ -1,6 +1,6 @@
 //! Which command is answered where, who owns the partition, and what every command forgets on the side.
 
-use tidings_contract::planted;
+use tidings_contract::{Time, planted};
 
 use super::{Answer, Command, Hint, Limits, Owner, Partition, Record, Refusal, State};
 use crate::Output;
@@ -68,6 +68,8 @@ impl Partition {
         }
         if !same {
             self.since = epoch;
+            // With nothing pending there is nothing that an owner before can have attempted.
+            self.taken_at = if self.pending.is_empty() { Time(0) } else { self.now };
         }
         self.owner = Some(owner);
         self.epoch = epoch;

@@ -68,6 +68,8 @@ impl Partition {
             return Err(Refusal::WrongAttempt);
         }
         let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
+        self.doubt(&id);
+        let waiting = self.pending.get(&id).ok_or(Refusal::NotPending)?;
         let way = sheet.leg(waiting.delivery.leg()).way;
         let call = waiting.delivery.call(&sheet, &account);
         if let Some((way, call)) = way.zip(call) {
@@ -130,6 +132,7 @@ impl Partition {
         next: Next,
         out: &mut Output<Hint, Record>,
     ) -> Result<Answer, Refusal> {
+        self.doubt(&id);
         let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
         let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
         let delivery = Arc::make_mut(&mut waiting.delivery);
@@ -145,7 +148,7 @@ impl Partition {
                 delivery.note(self.now, What::Switched { from: account, why });
             }
             Next::Fall(leg, why) => {
-                let taken = delivery.unknown_attempts > 0;
+                let taken = delivery.doubtful || delivery.unknown_attempts > 0;
                 legs::leave(&mut self.slots, delivery, &sheet, taken, self.now, out);
                 delivery.fall(&sheet, leg, why, self.now);
             }

@@ -48,6 +48,8 @@ impl Partition {
         if !grounded {
             return Err(Refusal::Groundless);
         }
+        self.doubt(&id);
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
         if let Some(attempt) = begun {
             let delivery = Arc::make_mut(&mut waiting.delivery);
             delivery.attempts = attempt;
@@ -80,11 +82,13 @@ impl Partition {
         self.fence(epoch)?;
         let waiting = self.pending.get(&id).ok_or(Refusal::NotPending)?;
         let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
-        let mut delivery = Arc::clone(&waiting.delivery);
+        let delivery = &waiting.delivery;
         if delivery.begun.is_some() || delivery.due > self.now {
             return Err(Refusal::Groundless);
         }
-        let (what, due) = hushed(&delivery, &sheet, self.now).ok_or(Refusal::Groundless)?;
+        let (what, due) = hushed(delivery, &sheet, self.now).ok_or(Refusal::Groundless)?;
+        self.doubt(&id);
+        let mut delivery = Arc::clone(&self.pending.get(&id).ok_or(Refusal::NotPending)?.delivery);
         let changed = Arc::make_mut(&mut delivery);
         let reason = match &what {
             What::Suppressed { detail, .. } => Some(Reason::new("quiet_hours", detail.clone())),
@@ -93,7 +97,7 @@ impl Partition {
         changed.note(self.now, what);
         if let Some(due) = due {
             changed.due = due;
-            if changed.attempts == 0 {
+            if changed.attempts == 0 && !changed.doubtful {
                 self.move_slots(changed, &sheet, due);
                 changed.reserved = reserves(changed, &sheet, self.now);
             }
@@ -125,7 +129,7 @@ impl Partition {
         let reason = match state {
             State::Unknown => Some(reason.filter(|_| !doubtful).unwrap_or_else(|| why_unknown(&delivery))),
             State::Failed => Some(reason.unwrap_or_else(|| Reason::new("gave_up", "no further attempt is allowed"))),
-            _ => reason,
+            _ => reason.or_else(|| delivery.told_doubt(state)),
         };
         delivery.state = state;
         delivery.begun = None;
@@ -135,7 +139,7 @@ impl Partition {
         self.tally.ended(&sheet.template, delivery.accepted_at(), state);
         self.settle_slots(&delivery, sheet);
         if delivery.leg() > 0 {
-            let taken = matches!(state, State::Delivered | State::Unknown);
+            let taken = delivery.may_have_arrived();
             legs::leave(&mut self.slots, &mut delivery, sheet, taken, self.now, out);
         }
         if let (State::Failed | State::Unknown, Some(reason)) = (state, reason) {

@@ -112,6 +112,9 @@ pub struct Delivery {
     /// ([`Command::Leave`](super::Command::Leave)).
     #[serde(default)]
     pub reserved: bool,
+    /// An owner before the present one may have attempted it without a record (`OwnerChanged` in its events).
+    #[serde(default)]
+    pub doubtful: bool,
 }
 
 impl Delivery {
@@ -182,6 +185,7 @@ mod tests {
             course: None,
             own: Vec::new(),
             reserved: false,
+            doubtful: false,
         }
     }
 

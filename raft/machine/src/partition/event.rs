@@ -192,4 +192,9 @@ pub enum What {
         /// Why it does not, if it cannot.
         problem: Option<String>,
     },
+    /// It was due when another node took its partition over: an attempt before that may have been made without a record.
+    OwnerChanged {
+        /// When the present owner took over.
+        since: Time,
+    },
 }

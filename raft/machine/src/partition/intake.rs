@@ -167,6 +167,7 @@ impl Delivery {
             course,
             own,
             reserved: false,
+            doubtful: false,
         };
         (accepted, barred)
     }

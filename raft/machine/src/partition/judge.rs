@@ -351,7 +351,7 @@ impl Partition {
 
     /// A delivery ended: what was taken, or may have been, keeps its slots; what was not gives them back.
     pub(super) fn settle_slots(&mut self, delivery: &Delivery, sheet: &Sheet) {
-        let taken = matches!(delivery.state, State::Delivered | State::Unknown);
+        let taken = delivery.may_have_arrived();
         let (leaves, id, now) = (delivery.first_due, delivery.id, self.now);
         if let Some((fingerprint, window_ms)) = delivery.fingerprint.zip(sheet.policy.dedup_window_ms) {
             if taken {

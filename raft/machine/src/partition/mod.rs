@@ -14,6 +14,7 @@ mod counts;
 mod dead_letters;
 mod dedup;
 mod delivery;
+mod doubt;
 mod event;
 mod expiring;
 mod failover;

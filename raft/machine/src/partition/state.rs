@@ -44,6 +44,9 @@ pub struct Partition {
     pub(super) breakers: Breakers,
     #[serde(default)]
     pub(super) outside: Outside,
+    /// When the present owner took over, if it found anything pending.
+    #[serde(default)]
+    pub(super) taken_at: Time,
 }
 
 /// A pending delivery and which sheet it carries.

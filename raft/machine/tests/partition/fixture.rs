@@ -222,6 +222,7 @@ pub(crate) fn story(delivery: &Delivery) -> Vec<&'static str> {
         What::Deferred { .. } => "deferred",
         What::Waited { .. } => "waited",
         What::LegBarred(_) => "leg_barred",
+        What::OwnerChanged { .. } => "owner_changed",
         _ => "other",
     };
     delivery.events.iter().map(|event| name(&event.what)).collect()

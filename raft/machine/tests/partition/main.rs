@@ -8,6 +8,7 @@ mod borrowing;
 mod bounces;
 mod callbacks;
 mod closing;
+mod doubt;
 mod failover;
 mod fixture;
 mod intake;
