@@ -47,7 +47,7 @@ const ENDS: [(&str, End); 4] = [
         State::Cancelled
     }),
     ("refused by the provider", |fixture, id| {
-        let never = Outcome::never("bad_number", "", Blame::Recipient);
+        let never = Outcome::never(Blame::Recipient, "bad_number", "");
         let command = outcome_of(id, 1, 6, fixture.now, never);
         assert_eq!(fixture.ask(command), done(State::Failed));
         State::Failed
