@@ -285,22 +285,26 @@ impl Dispatching {
             return;
         }
         let board = Arc::clone(&self.board);
+        let now = board.now();
         let mut boarded = Vec::with_capacity(deliveries.len());
         board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
             for id in &deliveries {
                 let Some((delivery, sheet)) = partition.delivery(id) else { continue };
-                let ticket = Ticket::board(&self.desk, *id, self.epoch, place(&board, &delivery, &sheet));
-                boarded.extend(ticket.map(|ticket| Work { ticket, delivery, sheet }));
+                let Some(ticket) = Ticket::board(&self.desk, *id, self.epoch, place(&board, &delivery, &sheet)) else {
+                    continue;
+                };
+                let listed = if delivery.due <= now { partition.closed_by_list(&delivery, &sheet, now) } else { None };
+                boarded.push((Work { ticket, delivery, sheet, looked: now }, listed));
             }
         });
-        self.decide(boarded);
+        self.decide(boarded, now);
     }
 
-    fn decide(&mut self, boarded: Vec<Work>) {
-        let now = self.board.now();
+    /// What is to be done about each, and how the suppression list closes it, if it does.
+    fn decide(&mut self, boarded: Vec<(Work, Option<Closing>)>, now: Time) {
         let mut works = Vec::with_capacity(boarded.len());
         let mut closings = Vec::new();
-        for Work { ticket, delivery, sheet } in boarded {
+        for (Work { ticket, delivery, sheet, looked }, listed) in boarded {
             self.queue.forget(delivery.id, ticket.place(), delivery.due, sheet.expires_at);
             let closing = if delivery.begun.is_some() {
                 // Nobody else in this process holds it, so the end of the attempt is lost.
@@ -310,7 +314,7 @@ impl Dispatching {
             } else if sheet.expires_at.is_some_and(|expires_at| expires_at <= now) {
                 Some(Closing::Expired)
             } else {
-                None
+                listed
             };
             if let Some(closing) = closing {
                 closings.push(Entry::Close { ticket, closing });
@@ -323,7 +327,7 @@ impl Dispatching {
                 closings.push(Entry::Leave { ticket });
             } else {
                 self.lag.record(now.since(delivery.due).as_secs_f64());
-                works.push(Work { ticket, delivery, sheet });
+                works.push(Work { ticket, delivery, sheet, looked });
             }
         }
         if !closings.is_empty() {

@@ -20,6 +20,8 @@ pub(crate) struct Work {
     pub(crate) ticket: Ticket,
     pub(crate) delivery: Arc<Delivery>,
     pub(crate) sheet: Arc<Sheet>,
+    /// When the suppression list was looked up for it.
+    pub(crate) looked: Time,
 }
 
 /// A delivery ready to be sent: rendered, with its account.

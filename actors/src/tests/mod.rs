@@ -17,6 +17,7 @@ mod policies;
 mod pools;
 mod quiet;
 mod routes;
+mod suppressed;
 mod tokens;
 mod waits;
 mod words;

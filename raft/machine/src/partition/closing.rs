@@ -6,6 +6,8 @@ use tidings_contract::{DeliveryId, Outcome, Reason};
 
 use super::judge::hushed;
 use super::leaving::reserves;
+use super::state::Waiting;
+use super::suppressions::SUPPRESSION_LIST;
 use super::{Answer, Closing, DeadLetter, Delivery, Ended, Hint, Partition, Record, Refusal, Sheet, State, What, legs};
 use crate::Output;
 
@@ -36,19 +38,12 @@ impl Partition {
         out: &mut Output<Hint, Record>,
     ) -> Result<Answer, Refusal> {
         self.fence(epoch)?;
-        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
-        let begun = waiting.delivery.begun;
-        let expires_at = self.sheets.get(&waiting.sheet).and_then(|sheet| sheet.expires_at);
-        let grounded = match closing {
-            Closing::Cancelled => waiting.delivery.cancel_requested,
-            Closing::Expired => expires_at.is_some_and(|expires| self.now >= expires),
-            Closing::Lost => begun.is_some(),
-            Closing::Impossible(_) | Closing::Suppressed { .. } => true,
-        };
-        if !grounded {
+        let waiting = self.pending.get(&id).ok_or(Refusal::NotPending)?;
+        if !self.is_grounded(waiting, &closing) {
             return Err(Refusal::Groundless);
         }
-        if let Some(attempt) = begun {
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
+        if let Some(attempt) = waiting.delivery.begun {
             let delivery = Arc::make_mut(&mut waiting.delivery);
             delivery.attempts = attempt;
             delivery.unknown_attempts = delivery.unknown_attempts.saturating_add(1);
@@ -67,6 +62,21 @@ impl Partition {
             }
         };
         self.finish(id, state, reason, out)
+    }
+
+    /// Whether the state bears a closing out.
+    fn is_grounded(&self, waiting: &Waiting, closing: &Closing) -> bool {
+        let (delivery, sheet) = (&waiting.delivery, self.sheets.get(&waiting.sheet));
+        match closing {
+            Closing::Cancelled => delivery.cancel_requested,
+            Closing::Expired => sheet.and_then(|sheet| sheet.expires_at).is_some_and(|expires| self.now >= expires),
+            Closing::Lost => delivery.begun.is_some(),
+            Closing::Suppressed { rule, .. } if rule == SUPPRESSION_LIST => {
+                let held = delivery.begun.is_some() || delivery.due > self.now;
+                !held && sheet.is_some_and(|sheet| self.closed_by_list(delivery, sheet, self.now).is_some())
+            }
+            Closing::Impossible(_) | Closing::Suppressed { .. } => true,
+        }
     }
 
     /// The owner was about to make an attempt in quiet hours. One that was never attempted wants to leave at their end, so

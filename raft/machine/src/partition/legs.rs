@@ -10,6 +10,7 @@ use tidings_contract::{DeliveryId, MessageType, Reason, Time};
 
 use super::failover::Next;
 use super::slots::{Look, Slots, fullest, mark};
+use super::suppressions::SUPPRESSION_LIST;
 use super::{Answer, Cap, CapKind, Delivery, Hint, Partition, Record, Refusal, Sheet, State, What, WordRule};
 use crate::Output;
 
@@ -141,7 +142,7 @@ impl Partition {
     fn ask_leg(&mut self, passage: &Passage) -> LegWord {
         let Passage { delivery, since, channel, to, caps, wished, .. } = passage;
         if let Some(entry) = self.suppressions.find(to, channel, self.now) {
-            return LegWord::Barred { rule: "suppression_list".to_owned(), detail: entry.told() };
+            return LegWord::Barred { rule: SUPPRESSION_LIST.to_owned(), detail: entry.told() };
         }
         // Its own slots of an earlier question do not count against it.
         marks(passage).for_each(|(_, mark)| self.slots.release(mark, *since, *delivery));
@@ -199,7 +200,7 @@ impl Partition {
                 Next::Fall(next, why)
             }
             None => {
-                let code = if rule.starts_with("frequency") { "frequency_cap" } else { "suppression_list" };
+                let code = if rule.starts_with("frequency") { "frequency_cap" } else { SUPPRESSION_LIST };
                 let detail = format!("{channel} to {to}: {detail}");
                 let reason = Reason::new(code, detail.clone());
                 delivery.note(now, What::Suppressed { rule, detail });

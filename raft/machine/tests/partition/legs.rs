@@ -17,7 +17,7 @@ fn cap(title: &str, window_ms: u64, most: u32) -> Cap {
     Cap { title: title.to_owned(), kind: CapKind::Frequency, windows: vec![Window { window_ms, most }] }
 }
 
-fn leg(template: &str, channel: &str) -> Arc<Leg> {
+pub(super) fn leg(template: &str, channel: &str) -> Arc<Leg> {
     let retry = RetryPolicy { max_attempts: 2, first_ms: 1_000, longest_ms: 60_000, give_up_after_ms: 600_000 };
     let (template, channel) = (template.to_owned(), channel.to_owned());
     Arc::new(Leg { template, version: 7, channel, way: Way::default(), retry })
