@@ -318,7 +318,7 @@ impl Dispatching {
             };
             if let Some(closing) = closing {
                 closings.push(Entry::Close { ticket, closing });
-            } else if delivery.due <= now && sheet.rules.is_quiet(delivery.zone, now) {
+            } else if delivery.due <= now && delivery.is_hushed(&sheet, now) {
                 closings.push(Entry::Defer { ticket });
             } else if delivery.due > now || self.board.is_stopping() || self.desk.is_paused() {
                 self.wait_for(&delivery, &sheet);

@@ -13,6 +13,7 @@ mod split;
 mod tally;
 mod templates;
 mod ways;
+mod zones;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_contract::{DeliveryId, Outcome, Reason};
 
-use super::judge::hushed;
+use super::judge::{Hushed, hushed};
 use super::leaving::reserves;
 use super::state::Waiting;
 use super::suppressions::SUPPRESSION_LIST;
@@ -87,36 +87,38 @@ impl Partition {
         epoch: u64,
         out: &mut Output<Hint, Record>,
     ) -> Result<Answer, Refusal> {
-        self.fence(epoch)?;
-        let waiting = self.pending.get(&id).ok_or(Refusal::NotPending)?;
-        let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
-        let mut delivery = Arc::clone(&waiting.delivery);
-        if delivery.begun.is_some() || delivery.due > self.now {
-            return Err(Refusal::Groundless);
-        }
-        let (what, due) = hushed(&delivery, &sheet, self.now).ok_or(Refusal::Groundless)?;
+        let (mut delivery, sheet) = self.about_to_leave(id, epoch)?;
+        let Hushed { rule, detail, until } = hushed(&delivery, &sheet, self.now).ok_or(Refusal::Groundless)?;
         let changed = Arc::make_mut(&mut delivery);
-        let reason = match &what {
-            What::Suppressed { detail, .. } => Some(Reason::new("quiet_hours", detail.clone())),
-            _ => None,
-        };
-        changed.note(self.now, what);
-        if let Some(due) = due {
-            changed.due = due;
-            if changed.attempts == 0 {
-                self.move_slots(changed, &sheet, due);
-                changed.reserved = reserves(changed, &sheet, self.now);
+        let next = match until {
+            Some(until) => {
+                changed.note(self.now, What::Deferred { rule, until, detail });
+                changed.wait_until(until);
+                if changed.attempts == 0 {
+                    self.move_slots(changed, &sheet, until);
+                    changed.reserved = reserves(changed, &sheet, self.now);
+                }
+                None
             }
-        }
+            None => Some(legs::bar(changed, &sheet, (rule, detail), self.now)),
+        };
         if let Some(waiting) = self.pending.get_mut(&id) {
             waiting.delivery = Arc::clone(&delivery);
         }
-        if due.is_none() {
+        if let Some(next) = next {
             drop(delivery);
-            return self.finish(id, State::Suppressed, reason, out);
+            return self.go_on(id, String::new(), next, out);
         }
         out.hints.push(Hint::Due { delivery, sheet });
         Ok(Answer::Done(State::Pending))
+    }
+
+    /// A delivery that its owner is about to attempt, with its sheet.
+    pub(super) fn about_to_leave(&self, id: DeliveryId, epoch: u64) -> Result<(Arc<Delivery>, Arc<Sheet>), Refusal> {
+        self.fence(epoch)?;
+        let (delivery, sheet) = self.delivery(&id).ok_or(Refusal::NotPending)?;
+        let leaves = delivery.begun.is_none() && delivery.due <= self.now;
+        if leaves { Ok((delivery, sheet)) } else { Err(Refusal::Groundless) }
     }
 
     /// Ends a delivery that is in no map any more: its last events, its slots, the counts, the dead letters, the record.

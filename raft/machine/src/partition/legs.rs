@@ -8,10 +8,10 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, MessageType, Reason, Time};
 
-use super::failover::Next;
+use super::failover::{Next, may_move};
 use super::slots::{Look, Slots, fullest, mark};
 use super::suppressions::SUPPRESSION_LIST;
-use super::{Answer, Cap, CapKind, Delivery, Hint, Partition, Record, Refusal, Sheet, State, What, WordRule};
+use super::{Answer, Cap, CapKind, Delivery, Hint, LegHours, Partition, Record, Refusal, Sheet, State, What, WordRule};
 use crate::Output;
 
 /// How long a home holds the slots of a leg, in milliseconds. Whoever is still trying then asks again.
@@ -26,6 +26,9 @@ pub struct LegRules {
     pub caps: Vec<Cap>,
     /// The dictionaries that look through its content.
     pub words: Vec<WordRule>,
+    /// Its quiet hours; `None` where they are those of the first leg, as in sheets of older programs.
+    #[serde(default)]
+    pub hours: Option<LegHours>,
 }
 
 /// A leg that a rule keeps a delivery from.
@@ -192,23 +195,30 @@ impl Partition {
             }
             LegWord::Barred { rule, detail } => (rule, detail),
         };
-        let (channel, to) = (sheet.leg(leg).channel.to_owned(), delivery.address().to_owned());
-        let next = match delivery.next_leg(sheet) {
-            Some(next) => {
-                let why = format!("{rule}: {detail}");
-                delivery.note(now, What::LegBarred(LegBarred { channel, to, rule, detail }));
-                Next::Fall(next, why)
-            }
-            None => {
-                let code = if rule.starts_with("frequency") { "frequency_cap" } else { SUPPRESSION_LIST };
-                let detail = format!("{channel} to {to}: {detail}");
-                let reason = Reason::new(code, detail.clone());
-                delivery.note(now, What::Suppressed { rule, detail });
-                Next::End(State::Suppressed, Some(reason))
-            }
-        };
+        let next = bar(delivery, sheet, (rule, detail), now);
         self.go_on(id, String::new(), next, out)
     }
+}
+
+/// A rule keeps a delivery from its leg: a further one is passed over, if there is another and nothing may have been taken;
+/// else the delivery ends.
+pub(super) fn bar(delivery: &mut Delivery, sheet: &Sheet, (rule, detail): (String, String), now: Time) -> Next {
+    let leg = delivery.leg();
+    let (channel, to) = (sheet.leg(leg).channel.to_owned(), delivery.address().to_owned());
+    if let Some(next) = delivery.next_leg(sheet).filter(|_| leg > 0 && may_move(delivery, sheet)) {
+        let why = format!("{rule}: {detail}");
+        delivery.note(now, What::LegBarred(LegBarred { channel, to, rule, detail }));
+        return Next::Fall(next, why);
+    }
+    let code = match rule.split('/').next() {
+        Some("frequency") => "frequency_cap",
+        Some("quiet_hours") => "quiet_hours",
+        _ => SUPPRESSION_LIST,
+    };
+    let detail = if leg > 0 { format!("{channel} to {to}: {detail}") } else { detail };
+    let reason = Reason::new(code, detail.clone());
+    delivery.note(now, What::Suppressed { rule, detail });
+    Next::End(State::Suppressed, Some(reason))
 }
 
 /// A delivery leaves its leg for another one, or ends there. What was not taken there gives its slots back: those of the

@@ -62,7 +62,7 @@ pub use own::Own;
 pub use recalls::{Recall, RecallCommand, RecallStanding, SentAs, Want};
 pub use receipts::{Expect, Mark, ReceiptAnswer, ReceiptCommand};
 pub use record::{Ended, Header, Record};
-pub use rules::{Barred, Cap, CapKind, Quiet, Rules, Span, Window};
+pub use rules::{Barred, Cap, CapKind, LegHours, Quiet, Rules, Span, Window};
 pub use sheet::{OnUnknown, Policy, RetryPolicy, Sheet};
 pub use slots::mark;
 pub use state::{Counts, DeadLetter, Partition, Sizes};

@@ -11,7 +11,7 @@ use tidings_machine::partition::{
 use super::fixture::{Fixture, delivered, done, message, part, sheet, story};
 
 const HOUR: u64 = 3_600_000;
-const ANN: &str = "ann@example.com";
+pub(super) const ANN: &str = "ann@example.com";
 
 fn cap(title: &str, window_ms: u64, most: u32) -> Cap {
     Cap { title: title.to_owned(), kind: CapKind::Frequency, windows: vec![Window { window_ms, most }] }
@@ -24,20 +24,20 @@ pub(super) fn leg(template: &str, channel: &str) -> Arc<Leg> {
 }
 
 /// An SMS that falls back to a mail, whose channel has a cap of two an hour, and then to a robot.
-fn falling() -> Sheet {
-    let mail = LegRules { caps: vec![cap("frequency/mails@3", HOUR, 2)], words: Vec::new() };
+pub(super) fn falling() -> Sheet {
+    let mail = LegRules { caps: vec![cap("frequency/mails@3", HOUR, 2)], ..LegRules::default() };
     let rules = Rules { legs: vec![mail, LegRules::default()], ..Rules::default() };
     Sheet { rules, legs: vec![leg("otp-mail", "email"), leg("otp-robot", "dingtalk_robot")], ..sheet() }
 }
 
-fn with_legs(n: u64, now: Time, sheet: Sheet, further: &[Option<&str>]) -> Accept {
+pub(super) fn with_legs(n: u64, now: Time, sheet: Sheet, further: &[Option<&str>]) -> Accept {
     let mut accept = part(n, now, sheet);
     accept.recipients[0].fallback = further.iter().map(|to| to.map(str::to_owned)).collect();
     accept
 }
 
 /// Message `n`, which its first leg did not take.
-fn fallen(fixture: &mut Fixture, n: u64, sheet: Sheet, further: &[Option<&str>]) -> DeliveryId {
+pub(super) fn fallen(fixture: &mut Fixture, n: u64, sheet: Sheet, further: &[Option<&str>]) -> DeliveryId {
     let accept = with_legs(n, fixture.now, sheet, further);
     let id = fixture.accept(accept)[0].delivery;
     assert_eq!(fixture.report(id, 1, Outcome::never(Blame::Recipient, "no_such", "")), done(State::Pending));
@@ -62,7 +62,7 @@ fn enter(fixture: &mut Fixture, delivery: DeliveryId, leg: u8, word: LegWord) ->
 }
 
 /// Asks the home, which is the same partition here, and records what it says.
-fn pass_on(fixture: &mut Fixture, id: DeliveryId) -> LegWord {
+pub(super) fn pass_on(fixture: &mut Fixture, id: DeliveryId) -> LegWord {
     let passage = question(fixture, id).expect("the home is to be asked");
     let leg = fixture.pending(id).leg();
     let word = ask(fixture, passage);
@@ -70,7 +70,7 @@ fn pass_on(fixture: &mut Fixture, id: DeliveryId) -> LegWord {
     word
 }
 
-fn suppress(fixture: &mut Fixture, channel: &str, address: &str) {
+pub(super) fn suppress(fixture: &mut Fixture, channel: &str, address: &str) {
     let (channel, address, by) = (channel.to_owned(), address.to_owned(), "key_1".to_owned());
     let wish = Suppress { channel, address, reason: SuppressionReason::Unsubscribed, until: None, by, bounce: None };
     assert_eq!(fixture.ask(Command::Suppress(Box::new(wish))), done(State::Pending));
