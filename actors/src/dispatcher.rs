@@ -11,7 +11,7 @@ use tidings_contract::{DeliveryId, PartitionId, Time, planted};
 use tidings_machine::partition::{Answer, Closing, Command, Delivery, Hint, Owner, Sheet};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::breakers::BreakersMsg;
 use crate::desk::Desk;
@@ -28,6 +28,9 @@ use crate::work::Work;
 
 /// How long to wait before asking again to own the partition.
 const OWN_AGAIN: Duration = Duration::from_millis(50);
+/// How long a new owner waits for the newest of control before it attempts anything. Control that has no leader must not stop
+/// deliveries for ever: what was in force when it had one is better than nothing.
+const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 /// Most hints gathered into one message.
 const HINTS: usize = 1_024;
 
@@ -140,6 +143,21 @@ fn listen(board: &Switchboard, desk: &Desk, myself: ActorRef<DispatcherMsg>) -> 
     listening
 }
 
+/// Returns once this node knows which accounts, limits and routes are in force. A replica of control that comes back, or that
+/// was cut off, does not know what was committed meanwhile until its leader is asked.
+async fn catch_up(board: &Switchboard) {
+    let ledger = &board.parts.ledger;
+    let asked = async {
+        while let Err(error) = ledger.fresh_control().await {
+            tracing::debug!(%error, "control could not be asked what is in force");
+            sleep(OWN_AGAIN).await;
+        }
+    };
+    if timeout(CONTROL_WITHIN, asked).await.is_err() {
+        tracing::warn!("control cannot be asked: attempts go by what this node knows of it");
+    }
+}
+
 /// Where a delivery waits.
 fn place(board: &Switchboard, delivery: &Delivery, sheet: &Sheet) -> Place {
     let pool = board.pools.id(sheet.leg(delivery.leg()).channel, sheet.message_type);
@@ -147,9 +165,15 @@ fn place(board: &Switchboard, delivery: &Delivery, sheet: &Sheet) -> Place {
 }
 
 impl Dispatching {
-    /// Makes this process the owner, and the local replica as new as the log was at this moment. Ends when the supervisor
-    /// kills the actor because the node no longer leads.
+    /// Makes this process the owner, and the local replicas, that of control too, as new as their logs were at this moment.
+    /// Nothing is attempted before. Ends when the supervisor kills the actor because the node no longer leads.
     async fn own(&mut self) {
+        let board = Arc::clone(&self.board);
+        tokio::join!(self.take_over(), catch_up(&board));
+        tracing::info!(partition = %self.desk.partition, epoch = self.epoch, "owns the partition");
+    }
+
+    async fn take_over(&mut self) {
         let parts = &self.board.parts;
         let owner = Owner { node: parts.ledger.node(), boot: parts.boot };
         while !self.owns {
@@ -168,7 +192,6 @@ impl Dispatching {
                 self.desk.since.store(since, Ordering::Release);
             }
         });
-        tracing::info!(partition = %self.desk.partition, epoch = self.epoch, "owns the partition");
     }
 
     fn leads(&self) -> bool {

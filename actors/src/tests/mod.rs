@@ -18,6 +18,7 @@ mod pools;
 mod quiet;
 mod routes;
 mod suppressed;
+mod takeovers;
 mod tokens;
 mod waits;
 mod words;
