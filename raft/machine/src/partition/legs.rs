@@ -150,7 +150,7 @@ impl Partition {
         // Its own slots of an earlier question do not count against it.
         marks(passage).for_each(|(_, mark)| self.slots.release(mark, *since, *delivery));
         for (cap, mark) in marks(passage).filter(|_| !wished) {
-            if let Some(detail) = self.full(cap, mark) {
+            if let Err(detail) = self.room(cap, mark, self.now) {
                 return LegWord::Barred { rule: cap.title.clone(), detail };
             }
         }
@@ -161,16 +161,22 @@ impl Partition {
         LegWord::Open { until }
     }
 
-    /// Which window of a cap has no room for one that leaves now.
-    fn full(&self, cap: &Cap, mark: u64) -> Option<String> {
+    /// What each window of a cap holds for one that leaves now, or else the one that has no room.
+    pub(super) fn room(&self, cap: &Cap, mark: u64, now: Time) -> Result<String, String> {
         let mut near = Vec::new();
-        let look = Look { leaves: self.now, now: self.now, leaving: None };
-        cap.windows.iter().find_map(|window| {
+        let mut seen = Vec::new();
+        let look = Look { leaves: now, now, leaving: None };
+        for window in &cap.windows {
             near.clear();
             self.slots.near(mark, look, window.window_ms, &mut near);
-            let count = fullest(&near, self.now, window.window_ms);
-            (count >= window.most).then(|| format!("{count} of {} within {} ms", window.most, window.window_ms))
-        })
+            let count = fullest(&near, now, window.window_ms);
+            let told = format!("{count} of {} within {} ms", window.most, window.window_ms);
+            if count >= window.most {
+                return Err(told);
+            }
+            seen.push(told);
+        }
+        Ok(seen.join(", "))
     }
 
     /// Where the delivery lives: it may be attempted on its leg, or goes on to the next one, or ends.
@@ -261,11 +267,19 @@ fn settle(slots: &mut Slots, passage: &Passage, taken: bool, now: Time) {
     }
 }
 
-/// The leg's caps with what each counts its address under: the same number as for a message that goes there at once.
 fn marks(passage: &Passage) -> impl Iterator<Item = (&Cap, u64)> {
-    let group = [passage.channel.clone(), passage.message_type.name().to_owned()];
-    passage.caps.iter().map(move |cap| {
+    marks_of(&passage.caps, (&passage.channel, passage.message_type), &passage.to)
+}
+
+/// A leg's caps with what each counts its address under: the same number as for a message that goes there at once.
+pub(super) fn marks_of<'a>(
+    caps: &'a [Cap],
+    (channel, message_type): (&str, MessageType),
+    to: &'a str,
+) -> impl Iterator<Item = (&'a Cap, u64)> {
+    let group = [channel.to_owned(), message_type.name().to_owned()];
+    caps.iter().map(move |cap| {
         let lasting = cap.title.rsplit_once('@').map_or(cap.title.as_str(), |(lasting, _)| lasting);
-        (cap, mark(lasting, &passage.to, &group))
+        (cap, mark(lasting, to, &group))
     })
 }

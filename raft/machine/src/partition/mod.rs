@@ -30,6 +30,7 @@ mod recalls;
 mod receipts;
 mod record;
 mod redrive;
+mod rehearsing;
 mod restored;
 mod retry;
 mod rules;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tidings_contract::{Blame, DeliveryId, Outcome, Time};
 use tidings_machine::partition::{
-    Accept, Answer, Cap, CapKind, Command, Hint, Leg, LegBarred, LegCommand, LegRules, LegWord, Passage, Recipient,
-    Refusal, RetryPolicy, Rules, Sheet, State, Suppress, SuppressionReason, Way, What, Window, mark,
+    Accept, Answer, Cap, CapKind, Command, Finding, Hint, Leg, LegBarred, LegCommand, LegRules, LegWord, Passage,
+    Recipient, Refusal, RetryPolicy, Rules, Ruling, Sheet, State, Suppress, SuppressionReason, Way, What, Window, mark,
 };
 
 use super::fixture::{Fixture, delivered, done, message, part, sheet, story};
@@ -195,6 +195,36 @@ fn a_cap_of_the_new_channel_is_not_avoided_by_falling_back() {
     assert_eq!(fixture.accept(accept)[0].state, State::Suppressed, "a fallback counts against plain mails, too");
     let bob = fallen(&mut fixture, 5, falling(), &[Some("bob@example.com")]);
     assert!(matches!(pass_on(&mut fixture, bob), LegWord::Open { .. }), "another address");
+}
+
+#[test]
+fn what_a_dry_run_says_of_a_leg_is_what_its_home_says_when_it_is_asked() {
+    // Whether the address is on the list, how many mails were sent to it, and whether another one is let in.
+    for (listed, sent, open) in [(false, 0, true), (false, 1, true), (false, 2, false), (true, 0, false)] {
+        let mut fixture = Fixture::owned();
+        if listed {
+            suppress(&mut fixture, "email", ANN);
+        }
+        for n in 0..sent {
+            let accept = plain_mail(n, fixture.now);
+            fixture.accept(accept);
+        }
+        let before = fixture.bytes();
+        let said = fixture.machine.rehearse_leg(fixture.now, &falling(), 1, ANN);
+        assert_eq!(fixture.bytes(), before, "nothing is kept");
+        let rules: Vec<_> = said.iter().map(|finding| finding.title.as_str()).collect();
+        assert_eq!(rules, ["suppression_list", "frequency/mails@3"]);
+        let decisive = said.iter().find(|finding| finding.ruling == Ruling::Suppress);
+        assert_eq!(decisive.is_none(), open, "{said:?}");
+        let id = fallen(&mut fixture, 9, falling(), &[Some(ANN)]);
+        let word = pass_on(&mut fixture, id);
+        match decisive {
+            Some(Finding { title, detail, .. }) => {
+                assert_eq!(word, LegWord::Barred { rule: title.clone(), detail: detail.clone() });
+            }
+            None => assert!(matches!(word, LegWord::Open { .. }), "{word:?}"),
+        }
+    }
 }
 
 #[test]
