@@ -11,7 +11,7 @@ use tidings_contract::{DeliveryId, PartitionId, Time, planted};
 use tidings_machine::partition::{Answer, Closing, Command, Delivery, Hint, Owner, Sheet};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::breakers::BreakersMsg;
 use crate::desk::Desk;
@@ -28,6 +28,9 @@ use crate::work::Work;
 
 /// How long to wait before asking again to own the partition.
 const OWN_AGAIN: Duration = Duration::from_millis(50);
+/// How long a new owner waits for the newest of control before it attempts anything. Control that has no leader must not stop
+/// deliveries for ever: what was in force when it had one is better than nothing.
+const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 /// Most hints gathered into one message.
 const HINTS: usize = 1_024;
 
@@ -140,6 +143,21 @@ fn listen(board: &Switchboard, desk: &Desk, myself: ActorRef<DispatcherMsg>) -> 
     listening
 }
 
+/// Returns once this node knows which accounts, limits and routes are in force. A replica of control that comes back, or that
+/// was cut off, does not know what was committed meanwhile until its leader is asked.
+async fn catch_up(board: &Switchboard) {
+    let ledger = &board.parts.ledger;
+    let asked = async {
+        while let Err(error) = ledger.fresh_control().await {
+            tracing::debug!(%error, "control could not be asked what is in force");
+            sleep(OWN_AGAIN).await;
+        }
+    };
+    if timeout(CONTROL_WITHIN, asked).await.is_err() {
+        tracing::warn!("control cannot be asked: attempts go by what this node knows of it");
+    }
+}
+
 /// Where a delivery waits.
 fn place(board: &Switchboard, delivery: &Delivery, sheet: &Sheet) -> Place {
     let pool = board.pools.id(sheet.leg(delivery.leg()).channel, sheet.message_type);
@@ -147,9 +165,15 @@ fn place(board: &Switchboard, delivery: &Delivery, sheet: &Sheet) -> Place {
 }
 
 impl Dispatching {
-    /// Makes this process the owner, and the local replica as new as the log was at this moment. Ends when the supervisor
-    /// kills the actor because the node no longer leads.
+    /// Makes this process the owner, and the local replicas, that of control too, as new as their logs were at this moment.
+    /// Nothing is attempted before. Ends when the supervisor kills the actor because the node no longer leads.
     async fn own(&mut self) {
+        let board = Arc::clone(&self.board);
+        tokio::join!(self.take_over(), catch_up(&board));
+        tracing::info!(partition = %self.desk.partition, epoch = self.epoch, "owns the partition");
+    }
+
+    async fn take_over(&mut self) {
         let parts = &self.board.parts;
         let owner = Owner { node: parts.ledger.node(), boot: parts.boot };
         while !self.owns {
@@ -168,7 +192,6 @@ impl Dispatching {
                 self.desk.since.store(since, Ordering::Release);
             }
         });
-        tracing::info!(partition = %self.desk.partition, epoch = self.epoch, "owns the partition");
     }
 
     fn leads(&self) -> bool {
@@ -285,22 +308,26 @@ impl Dispatching {
             return;
         }
         let board = Arc::clone(&self.board);
+        let now = board.now();
         let mut boarded = Vec::with_capacity(deliveries.len());
         board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
             for id in &deliveries {
                 let Some((delivery, sheet)) = partition.delivery(id) else { continue };
-                let ticket = Ticket::board(&self.desk, *id, self.epoch, place(&board, &delivery, &sheet));
-                boarded.extend(ticket.map(|ticket| Work { ticket, delivery, sheet }));
+                let Some(ticket) = Ticket::board(&self.desk, *id, self.epoch, place(&board, &delivery, &sheet)) else {
+                    continue;
+                };
+                let listed = if delivery.due <= now { partition.closed_by_list(&delivery, &sheet, now) } else { None };
+                boarded.push((Work { ticket, delivery, sheet, looked: now }, listed));
             }
         });
-        self.decide(boarded);
+        self.decide(boarded, now);
     }
 
-    fn decide(&mut self, boarded: Vec<Work>) {
-        let now = self.board.now();
+    /// What is to be done about each, and how the suppression list closes it, if it does.
+    fn decide(&mut self, boarded: Vec<(Work, Option<Closing>)>, now: Time) {
         let mut works = Vec::with_capacity(boarded.len());
         let mut closings = Vec::new();
-        for Work { ticket, delivery, sheet } in boarded {
+        for (Work { ticket, delivery, sheet, looked }, listed) in boarded {
             self.queue.forget(delivery.id, ticket.place(), delivery.due, sheet.expires_at);
             let closing = if delivery.begun.is_some() {
                 // Nobody else in this process holds it, so the end of the attempt is lost.
@@ -310,11 +337,11 @@ impl Dispatching {
             } else if sheet.expires_at.is_some_and(|expires_at| expires_at <= now) {
                 Some(Closing::Expired)
             } else {
-                None
+                listed
             };
             if let Some(closing) = closing {
                 closings.push(Entry::Close { ticket, closing });
-            } else if delivery.due <= now && sheet.rules.is_quiet(delivery.zone, now) {
+            } else if delivery.due <= now && delivery.is_hushed(&sheet, now) {
                 closings.push(Entry::Defer { ticket });
             } else if delivery.due > now || self.board.is_stopping() || self.desk.is_paused() {
                 self.wait_for(&delivery, &sheet);
@@ -323,7 +350,7 @@ impl Dispatching {
                 closings.push(Entry::Leave { ticket });
             } else {
                 self.lag.record(now.since(delivery.due).as_secs_f64());
-                works.push(Work { ticket, delivery, sheet });
+                works.push(Work { ticket, delivery, sheet, looked });
             }
         }
         if !closings.is_empty() {

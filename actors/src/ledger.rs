@@ -33,6 +33,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// Shows `look` the local replica of control. `look` must be quick.
     fn with_control(&self, look: &mut dyn FnMut(&Control));
 
+    /// Returns once the local replica of control has everything that was committed before the call.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; control has no leader that could be asked, or this node is too far behind.
+    async fn fresh_control(&self) -> Result<(), LedgerError>;
+
     /// The partitions this node leads, with the term in which it does.
     fn leading(&self) -> watch::Receiver<BTreeMap<PartitionId, u64>>;
 

@@ -4,6 +4,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{Outcome, planted};
@@ -25,7 +26,10 @@ use crate::slot::Slots;
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::tokens::TokensMsg;
-use crate::work::Letter;
+use crate::work::{Letter, Work};
+
+/// After so long the suppression list is looked up again for a letter that is about to go: most were looked up a moment ago.
+const LOOKED_UP_FOR: Duration = Duration::from_millis(200);
 
 /// What a sender is told.
 #[derive(Debug)]
@@ -134,7 +138,11 @@ impl Sending {
             if letter.is_held() || (self.board.is_stopping() && !letter.begun) {
                 // Its ticket goes back; whoever may, takes it up again.
                 drop(letter);
-            } else if letter.is_stale(now) || self.not_ours(&letter) || self.has_tripped(&letter, now) {
+            } else if letter.is_stale(now)
+                || self.not_ours(&letter)
+                || self.has_tripped(&letter, now)
+                || is_listed(&self.board, &letter, now)
+            {
                 letter.work.ticket.look_again();
             } else if !letter.may_go(now) {
                 let calling = letter.calling.filter(|_| letter.begun);
@@ -238,7 +246,10 @@ impl Sending {
         while letters.len() < most {
             let first = &letters[0];
             let joins = |next: &mut Letter| {
-                next.may_go(now) && fits(first, next, now) && lacking(&self.board, account, next, now).is_none()
+                next.may_go(now)
+                    && fits(first, next, now)
+                    && lacking(&self.board, account, next, now).is_none()
+                    && !is_listed(&self.board, next, now)
             };
             let next = match begun {
                 true => self.begun.pop_front_if(joins),
@@ -253,6 +264,20 @@ impl Sending {
         }
         letters
     }
+}
+
+/// Whether its address came on the suppression list while the letter waited, for a permit, a token or a place. An attempt
+/// that stands in the log already is made nevertheless.
+fn is_listed(board: &Switchboard, letter: &Letter, now: tidings_contract::Time) -> bool {
+    let Work { ticket, delivery, sheet, looked } = &letter.work;
+    if letter.begun || now.since(*looked) < LOOKED_UP_FOR {
+        return false;
+    }
+    let mut listed = false;
+    board.parts.ledger.with_partition(ticket.desk().partition, &mut |partition| {
+        listed = partition.closed_by_list(delivery, sheet, now).is_some();
+    });
+    listed
 }
 
 /// Uses the permits of a call that are by request, and takes out those it does not need because one is enough.

@@ -20,6 +20,8 @@ pub(crate) struct Work {
     pub(crate) ticket: Ticket,
     pub(crate) delivery: Arc<Delivery>,
     pub(crate) sheet: Arc<Sheet>,
+    /// When the suppression list was looked up for it.
+    pub(crate) looked: Time,
 }
 
 /// A delivery ready to be sent: rendered, with its account.
@@ -64,7 +66,7 @@ impl Letter {
     pub(crate) fn is_stale(&self, now: Time) -> bool {
         let Work { sheet, delivery, .. } = &self.work;
         let expired = sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
-        !self.begun && (expired || sheet.rules.is_quiet(delivery.zone, now) || self.work.ticket.is_called_back())
+        !self.begun && (expired || delivery.is_hushed(sheet, now) || self.work.ticket.is_called_back())
     }
 
     /// Whether its attempt must not begin here and now: its partition pauses, or is led by somebody else or anew. One that

@@ -48,6 +48,16 @@ impl From<ProposeError> for Setback {
     }
 }
 
+impl From<Setback> for LedgerError {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::NotKept(why) | Setback::Full(why) => Self::Refused(why),
+            Setback::Unknown(why) => Self::Unknown(why),
+            Setback::Closed => Self::Closed,
+        }
+    }
+}
+
 impl From<Setback> for Problem {
     fn from(setback: Setback) -> Self {
         match setback {
@@ -260,26 +270,22 @@ impl Ledger for NodeLedger {
     }
 
     async fn propose(&self, partition: PartitionId, commands: Vec<Command>) -> Result<Vec<Answer>, LedgerError> {
-        Self::propose(self, partition, commands).await.map_err(|setback| match setback {
-            Setback::NotKept(why) | Setback::Full(why) => LedgerError::Refused(why),
-            Setback::Unknown(why) => LedgerError::Unknown(why),
-            Setback::Closed => LedgerError::Closed,
-        })
+        Self::propose(self, partition, commands).await.map_err(LedgerError::from)
     }
 
     async fn change(&self, action: control::Action) -> Result<control::Answer, LedgerError> {
         let command = control::Command { by: "cluster".to_owned(), action };
         let answers = self.ledgers.propose_control(vec![command]).await;
-        let answers = answers.map_err(|error| match Setback::from(error) {
-            Setback::NotKept(why) | Setback::Full(why) => LedgerError::Refused(why),
-            Setback::Unknown(why) => LedgerError::Unknown(why),
-            Setback::Closed => LedgerError::Closed,
-        })?;
+        let answers = answers.map_err(|error| LedgerError::from(Setback::from(error)))?;
         // Whoever asks about a breaker acts on what control says next.
         if let Err(setback) = self.fresh_control().await {
             tracing::debug!(?setback, "control changed, but this node does not know of it yet");
         }
         answers.into_iter().next().ok_or_else(|| LedgerError::Unknown("control gave no answer".to_owned()))
+    }
+
+    async fn fresh_control(&self) -> Result<(), LedgerError> {
+        Self::fresh_control(self).await.map_err(LedgerError::from)
     }
 
     fn with_partition(&self, partition: PartitionId, look: &mut dyn FnMut(&Partition)) -> bool {

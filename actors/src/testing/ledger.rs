@@ -36,6 +36,8 @@ pub struct FakeLedger {
     version: watch::Sender<u64>,
 }
 
+type Change = Box<dyn FnOnce(&mut Control) + Send>;
+
 #[derive(Default)]
 struct State {
     control: Control,
@@ -45,6 +47,9 @@ struct State {
     ended: BTreeMap<DeliveryId, Ended>,
     deaf: bool,
     silent: bool,
+    headless: bool,
+    /// A change of control that this node has not heard of.
+    unheard: Option<Change>,
     proposals: u64,
     commands: u64,
     waits: u64,
@@ -65,6 +70,16 @@ impl FakeLedger {
     pub fn change_control(&self, change: impl FnOnce(&mut Control)) {
         change(&mut self.state.lock().control);
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Changes control, but this node hears of it only when it asks.
+    pub fn change_unheard(&self, change: impl FnOnce(&mut Control) + Send + 'static) {
+        self.state.lock().unheard = Some(Box::new(change));
+    }
+
+    /// Control has no leader from now on, or has one again.
+    pub fn without_control(&self, headless: bool) {
+        self.state.lock().headless = headless;
     }
 
     /// The next proposals go wrong in these ways, one each.
@@ -196,6 +211,20 @@ impl Ledger for FakeLedger {
         let answer = self.state.lock().control.apply(self.clock.now(), command, &mut Output::default());
         self.version.send_modify(|version| *version += 1);
         Ok(answer)
+    }
+
+    async fn fresh_control(&self) -> Result<(), LedgerError> {
+        if self.latency > Duration::ZERO {
+            sleep(self.latency).await;
+        }
+        if self.state.lock().headless {
+            return Err(LedgerError::Refused("nobody leads control".to_owned()));
+        }
+        let unheard = self.state.lock().unheard.take();
+        if let Some(change) = unheard {
+            self.change_control(change);
+        }
+        Ok(())
     }
 
     fn with_partition(&self, partition: PartitionId, look: &mut dyn FnMut(&Partition)) -> bool {

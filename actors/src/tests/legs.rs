@@ -84,7 +84,7 @@ async fn the_suppression_list_of_the_address_is_asked_at_its_home() {
 async fn a_cap_of_the_mail_channel_holds_for_fallbacks_from_every_partition() {
     let windows = vec![Window { window_ms: 3_600_000, most: 3 }];
     let cap = Cap { title: "frequency/mails@1".to_owned(), kind: CapKind::Frequency, windows };
-    let capped = LegRules { caps: vec![cap], words: Vec::new() };
+    let capped = LegRules { caps: vec![cap], ..LegRules::default() };
     let world = falling().await;
     let sent = world.send(&spec(ANN, capped.clone()), 30);
     assert_eq!(world.until_ended(30, LONG).await, 30);
@@ -119,7 +119,7 @@ async fn the_words_of_a_leg_look_through_what_the_leg_sends() {
     let world = falling().await;
     world.words("mails", 1, &["dear"], 20);
     let rule = WordRule { policy: "mails".to_owned(), version: 1, reject: false };
-    let sent = world.send(&spec(ANN, LegRules { caps: Vec::new(), words: vec![rule] }), 1)[0];
+    let sent = world.send(&spec(ANN, LegRules { words: vec![rule], ..LegRules::default() }), 1)[0];
     assert_eq!(world.until_ended(1, LONG).await, 1);
     let texts: Vec<_> = world.channel.seen().iter().map(|seen| seen.content["text"].clone()).collect();
     assert_eq!(texts, ["Hi Ann", "**** Ann"]);

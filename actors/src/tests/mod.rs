@@ -17,6 +17,8 @@ mod policies;
 mod pools;
 mod quiet;
 mod routes;
+mod suppressed;
+mod takeovers;
 mod tokens;
 mod waits;
 mod words;

@@ -17,7 +17,7 @@ use super::cancel::{Cancelled, cancel};
 use super::shapes::{Paging, limit};
 use crate::app::{App, Shared};
 use crate::auth::{Caller, Sender, Viewer};
-use crate::intake::{self, Batch, Rehearsed, Taken};
+use crate::intake::{self, Batch, Rehearsed, RehearsedLeg, Taken};
 use crate::look::{HeaderOf, OfMessage, Summary, Unreachable};
 use crate::problem::{Code, Problem, Rejected};
 use crate::strict::{Raw, decode};
@@ -127,6 +127,32 @@ pub(crate) struct JudgedShape {
     due: Option<Time>,
     /// What each rule says, in the order in which they decide; the first that suppresses or expires it does.
     rules: Vec<FindingShape>,
+    /// The channels it may fall back to, in that order, with what their rules would say. Nothing of it changes `state`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    legs: Vec<LegShape>,
+}
+
+/// What the rules of a channel would say about one recipient, if the delivery fell back to it at the time at which it would
+/// leave first. Each recipient is looked at for itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LegShape {
+    channel: String,
+    /// The fallback template.
+    template: String,
+    /// The recipient's address there.
+    to: String,
+    /// What each rule says, in the order in which they decide: the list that bars it, `quiet_hours`, `suppression_list`,
+    /// `frequency`, `words`; `limits` never decide. A leg that a rule says no to is passed over.
+    rules: Vec<FindingShape>,
+    /// Set where some of its rules could not be asked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
+}
+
+impl From<RehearsedLeg> for LegShape {
+    fn from(RehearsedLeg { channel, template, to, findings, incomplete }: RehearsedLeg) -> Self {
+        Self { channel, template, to, rules: findings.into_iter().map(FindingShape::from).collect(), incomplete }
+    }
 }
 
 /// What one rule says.
@@ -159,15 +185,17 @@ impl From<Finding> for FindingShape {
 }
 
 impl From<Rehearsed> for RehearsedShape {
-    fn from(Rehearsed { version, deliveries, rejected }: Rehearsed) -> Self {
-        let judged = |(recipient, judgement): (Recipient, Judgement)| JudgedShape {
+    fn from(Rehearsed { version, deliveries, legs, rejected }: Rehearsed) -> Self {
+        let judged = |((recipient, judgement), legs): ((Recipient, Judgement), Vec<RehearsedLeg>)| JudgedShape {
             index: recipient.index,
             to: recipient.to,
             state: judgement.state,
             due: (judgement.state == Standing::Pending).then_some(judgement.due),
             rules: judgement.findings.into_iter().map(FindingShape::from).collect(),
+            legs: legs.into_iter().map(LegShape::from).collect(),
         };
-        Self { dry_run: true, version, deliveries: deliveries.into_iter().map(judged).collect(), rejected }
+        let deliveries = deliveries.into_iter().zip(legs).map(judged).collect();
+        Self { dry_run: true, version, deliveries, rejected }
     }
 }
 

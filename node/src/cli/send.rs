@@ -199,6 +199,11 @@ fn rehearsed(out: &Out, value: &Value) -> String {
         for rule in if rules.is_empty() { &none[..] } else { rules } {
             lines.push(json!({"delivery": delivery, "rule": rule}));
         }
+        for leg in rows(delivery, "legs") {
+            let state = format!("if by {}", leg["channel"].as_str().unwrap_or_default());
+            let there = json!({"to": leg["to"], "state": state});
+            lines.extend(rows(leg, "rules").iter().map(|rule| json!({"delivery": there, "rule": rule})));
+        }
     }
     let table = out.table(&lines, JUDGED, "No deliveries.");
     format!("nothing was sent\n{table}{}", refused(out, value))

@@ -1,11 +1,12 @@
 //! The rules of a message's further legs: each leg is under the policies of its own channel and template.
 //!
-//! Lists are looked up here, like those of the first leg; caps and dictionaries travel with the message and decide when the
-//! delivery comes to the leg.
+//! Lists are looked up here, like those of the first leg; caps, dictionaries and quiet hours travel with the message and
+//! decide when the delivery comes to the leg.
 
-use tidings_machine::partition::{LegBarred, LegRules, Recipient, Sheet, WordRule};
+use tidings_machine::partition::{LegBarred, LegHours, LegRules, Recipient, Sheet, WordRule};
 
 use super::rules::{Place, Selected, select, words};
+use super::zones::Hours;
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -26,10 +27,24 @@ impl Further {
             let compiled = app.template_version(&leg.template, leg.version).ok();
             let place = Place { channel: &leg.channel, template: &leg.template, compiled: compiled.as_deref() };
             let selected = select(app, place, sheet)?.unwrap_or_default();
-            further.rules.push(LegRules { caps: selected.frequency_caps(), words: words(app, place, sheet)? });
+            let (caps, words) = (selected.frequency_caps(), words(app, place, sheet)?);
+            further.rules.push(LegRules { caps, words, hours: None });
             further.lists.push(selected);
         }
         Ok(further)
+    }
+
+    /// Whether any leg has quiet hours.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.lists.iter().any(|selected| !selected.quiet.is_empty())
+    }
+
+    /// The quiet hours of the legs that do not have those of the first one, with the leg's place: most have the same, and they
+    /// are the largest part of a sheet.
+    pub(super) fn other_hours(&self, first: &[Hours]) -> Vec<(usize, &[Hours])> {
+        let titles = |hours: &[Hours]| hours.iter().map(|(policy, _)| policy.title.clone()).collect::<Vec<_>>();
+        let legs = self.lists.iter().map(|selected| &selected.quiet[..]).enumerate();
+        legs.filter(|(_, hours)| titles(hours) != titles(first)).collect()
     }
 
     /// Leaves out the legs whose address a list says no to; the trace will tell.
@@ -46,8 +61,14 @@ impl Further {
         }
     }
 
-    /// The rules to be carried; nothing where no rule is for any leg, nor for the first one's words.
-    pub(super) fn carried(self, words: &[WordRule]) -> Vec<LegRules> {
+    /// The rules to be carried, with the quiet hours of the legs that have others than the first one; nothing where no rule is
+    /// for any leg, nor for the first one's words.
+    pub(super) fn carried(mut self, words: &[WordRule], hours: Vec<(usize, LegHours)>) -> Vec<LegRules> {
+        for (leg, hours) in hours {
+            if let Some(rules) = self.rules.get_mut(leg) {
+                rules.hours = Some(hours);
+            }
+        }
         let plain = words.is_empty() && self.rules.iter().all(|rules| *rules == LegRules::default());
         if plain { Vec::new() } else { self.rules }
     }

@@ -7,12 +7,14 @@ mod fingerprints;
 mod keep;
 mod leg_rules;
 mod rehearse;
+mod rehearse_legs;
 mod request;
 mod rules;
 mod split;
 mod tally;
 mod templates;
 mod ways;
+mod zones;
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ use fingerprints::fingerprint;
 pub(crate) use fingerprints::fingerprint_of;
 use keep::{End, keep};
 pub(crate) use rehearse::{Rehearsed, rehearse};
+pub(crate) use rehearse_legs::RehearsedLeg;
 pub(crate) use request::{Batch, Submission};
 use rules::rule;
 pub(crate) use rules::{check_own, rule_again, words_of_preview};

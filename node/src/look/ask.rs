@@ -12,7 +12,7 @@ use tidings_contract::PartitionId;
 
 use super::{
     ChunkOf, Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent,
-    Rehearse, Sendings, Standing, Standings, Suppressed, SuppressedAddress, Totals,
+    Rehearse, RehearseLegs, Sendings, Standing, Standings, Suppressed, SuppressedAddress, Totals,
 };
 use crate::app::{App, Shared};
 
@@ -148,6 +148,7 @@ async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, Str
         Leaderless::KIND => reply::<Leaderless>(app, question).await,
         ChunkOf::KIND => reply::<ChunkOf>(app, question).await,
         Rehearse::KIND => reply::<Rehearse>(app, question).await,
+        RehearseLegs::KIND => reply::<RehearseLegs>(app, question).await,
         Suppressed::KIND => reply::<Suppressed>(app, question).await,
         SuppressedAddress::KIND => reply::<SuppressedAddress>(app, question).await,
         _ => Err(format!("unknown question {kind}; this node may be older than the one that asks")),

@@ -27,5 +27,5 @@ pub(crate) use message::OfMessage;
 pub(crate) use node::{GroupView, HandOver, Inbox, Seen, Standing, StandingView};
 pub(crate) use page::{Filter, Place, Recent, cursor, merge, read_cursor};
 pub(crate) use recall::{Now, Sendings, Standings};
-pub(crate) use rules::{Rehearse, Suppressed, SuppressedAddress};
+pub(crate) use rules::{Rehearse, RehearseLegs, Suppressed, SuppressedAddress};
 pub(crate) use summary::Summary;

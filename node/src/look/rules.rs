@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidings_contract::{MessageId, PartitionId, Time};
-use tidings_machine::partition::{Judgement, Recipient, Sheet, Suppression, SuppressionKey};
+use tidings_machine::partition::{Finding, Judgement, Recipient, Sheet, Suppression, SuppressionKey};
 
 use super::Question;
 use crate::app::Shared;
@@ -30,6 +30,28 @@ impl Question for Rehearse {
         let Self { partition, at, message, sheet, recipients } = self;
         let judged = app.ledger.partition(partition, |p| p.rehearse(at, message, partition, &sheet, &recipients));
         judged.ok_or_else(|| "no replica here".to_owned())
+    }
+}
+
+/// Asks the home of addresses of further legs what its list and caps would say of deliveries that came there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RehearseLegs {
+    pub partition: PartitionId,
+    pub at: Time,
+    pub sheet: Arc<Sheet>,
+    /// Which leg, from 1, and the address there.
+    pub comers: Vec<(u8, String)>,
+}
+
+impl Question for RehearseLegs {
+    const KIND: u16 = 43;
+    type Answer = Vec<Vec<Finding>>;
+
+    async fn answer(self, app: Shared) -> Result<Self::Answer, String> {
+        let said = app.ledger.partition(self.partition, |p| {
+            self.comers.iter().map(|(leg, to)| p.rehearse_leg(self.at, &self.sheet, *leg, to)).collect()
+        });
+        said.ok_or_else(|| "no replica here".to_owned())
     }
 }
 

@@ -150,6 +150,81 @@ async fn compare(node: &Lone, said: &Value, sent: &Value, body: &Value) {
     }
 }
 
+/// What a leg's rules say, by kind.
+fn by_kind(leg: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let kind = |rule: &Value| text(rule).split('/').next().unwrap_or_default().to_owned();
+    let rules = leg["rules"].as_array().expect("rules").iter();
+    rules.map(|rule| (kind(&rule["rule"]), text(&rule["ruling"]))).collect()
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_the_rules_of_further_channels_would_say() {
+    let node = Lone::ready_to_send().await;
+    let mail = json!({"channel": "email", "account": "demo", "content": {"subject": "s", "text": "Dear {{ name }}"}});
+    node.template("mail", mail).await;
+    let text = json!({"channel": "sms", "account": "demo", "content": {"text": "{{ name }}"},
+        "fallback": {"template": "mail"}});
+    node.template("text", text).await;
+    let mails = |kind: &str, spec: Value| json!({"kind": kind, "selector": {"channels": ["email"]}, "spec": spec});
+    let always = json!({"windows": [{"from": "00:00", "to": "24:00"}], "time_zone": "UTC", "then": "drop"});
+    let once = json!({"windows": [{"window_ms": 3_600_000, "most": 1}]});
+    for (name, policy) in [
+        ("gone", mails("discard", json!({"recipients": ["old@example.com"]}))),
+        ("mails", mails("frequency", once)),
+        ("fruit", mails("words", json!({"mode": "reject", "words": ["pear"]}))),
+        ("slow", mails("limits", json!({"of": "recipient", "windows": [{"permits": 9, "window_ms": 1_000}]}))),
+    ] {
+        node.put(&format!("/v1/policies/{name}"), policy).await.expect(200);
+    }
+    node.send(json!({"template": "mail", "to": ["bob@example.com"], "variables": {"name": "n"}})).await;
+    let entry = json!({"channel": "email", "address": "cat@example.com", "reason": "manual"});
+    node.post("/v1/suppressions", entry).await.expect(200);
+    // The mail address and the name, and what the rules of the mail say.
+    let cases = [
+        (
+            "ann",
+            "Ann",
+            vec![("suppression_list", "pass"), ("frequency", "pass"), ("words", "pass"), ("limits", "pass")],
+        ),
+        (
+            "bob",
+            "Bob",
+            vec![("suppression_list", "pass"), ("frequency", "suppress"), ("words", "pass"), ("limits", "pass")],
+        ),
+        (
+            "cat",
+            "pear",
+            vec![("suppression_list", "suppress"), ("frequency", "pass"), ("words", "suppress"), ("limits", "pass")],
+        ),
+        ("old", "Old", vec![("discard", "suppress")]),
+    ];
+    let to: Vec<Value> = cases.iter().zip(PEOPLE).map(|((mail, name, _), sms)| {
+        json!({"to": sms, "variables": {"name": name}, "fallback": {"email": format!("{mail}@example.com")}})
+    }).collect();
+    let body = json!({"template": "text", "to": to});
+    let said = node.post("/v1/messages?dry_run=true", body.clone()).await.expect(200);
+    for (n, (mail, _, rules)) in cases.iter().enumerate() {
+        let delivery = &said["deliveries"][n];
+        assert_eq!(delivery["state"], "pending", "what a further channel says does not change it: {delivery}");
+        assert!(delivery["rules"].as_array().expect("rules").iter().all(|rule| rule["ruling"] == "pass"), "{delivery}");
+        let leg = &delivery["legs"][0];
+        assert_eq!((&leg["channel"], &leg["template"]), (&json!("email"), &json!("mail")));
+        assert_eq!((&leg["to"], leg.get("incomplete")), (&json!(format!("{mail}@example.com")), None));
+        let wanted: Vec<_> = rules.iter().map(|(kind, ruling)| ((*kind).to_owned(), (*ruling).to_owned())).collect();
+        assert_eq!(by_kind(leg), wanted, "{leg}");
+    }
+    node.put("/v1/policies/night?confirm=true", mails("quiet_hours", always)).await.expect(200);
+    let said = node.post("/v1/messages?dry_run=true", body).await.expect(200);
+    let first = &by_kind(&said["deliveries"][0]["legs"][0])[0];
+    assert_eq!((first.0.as_str(), first.1.as_str()), ("quiet_hours", "suppress"), "{said}");
+    let plain = json!({"template": "text", "to": [PEOPLE[0]], "variables": {"name": "n"}});
+    let said = node.post("/v1/messages?dry_run=true", plain).await.expect(200);
+    assert_eq!(said["deliveries"][0].get("legs"), None, "there is no address to fall back to");
+    assert_eq!(node.accepted().await, 1, "nothing was kept");
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn a_dry_run_and_a_preview_tell_of_sensitive_words() {
     let node = Lone::ready_to_send().await;

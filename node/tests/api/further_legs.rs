@@ -43,6 +43,30 @@ async fn the_suppression_list_of_the_second_address_is_asked() {
 }
 
 #[tokio::test]
+async fn quiet_hours_are_those_of_the_channel_that_a_delivery_falls_back_to() {
+    let node = node().await;
+    let code = json!({"channel": "sms", "account": "never", "content": {"text": "{{ name }}"}, "message_type": "auth_code",
+        "fallback": {"template": "mail"}});
+    node.template("code", code).await;
+    let always = |channel: &str| {
+        json!({"kind": "quiet_hours", "selector": {"channels": [channel]},
+            "spec": {"windows": [{"from": "00:00", "to": "24:00"}], "time_zone": "UTC", "then": "drop"}})
+    };
+    node.put("/v1/policies/robots?confirm=true", always("dingtalk_robot")).await.expect(200);
+    assert_eq!(fallen(&node, "ann@example.com", "Ann").await["state"], "delivered", "another channel's are none");
+    node.put("/v1/policies/mails?confirm=true", always("email")).await.expect(200);
+    let trace = fallen(&node, "ann@example.com", "Ann").await;
+    assert_eq!((&trace["state"], &trace["reason"]["code"]), (&json!("suppressed"), &json!("quiet_hours")));
+    assert_eq!(event(&trace, "suppressed")["rule"], "quiet_hours/mails@1");
+    assert_eq!(event(&trace, "fell_back")["channel"], "email", "the text was tried, for its channel is not quiet");
+    let to = json!({"to": ANN, "fallback": {"email": "ann@example.com"}, "variables": {"name": "7"}});
+    let sent = node.send(json!({"template": "code", "to": [to]})).await;
+    let trace = node.ended(sent["deliveries"][0]["id"].as_str().expect("an id")).await;
+    assert_eq!(trace["state"], "delivered", "codes are exempt");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn caps_words_and_lists_of_the_second_channel_hold_after_a_fallback() {
     let node = node().await;
     let mails = |kind: &str, spec: Value| json!({"kind": kind, "selector": {"channels": ["email"]}, "spec": spec});

@@ -38,6 +38,26 @@ async fn a_suppressed_address_is_not_sent_to_until_it_is_taken_off() {
 }
 
 #[tokio::test]
+async fn who_unsubscribes_while_a_message_waits_for_another_attempt_gets_no_more_of_it() {
+    let node = Lone::ready_to_send().await;
+    node.account("busy", json!({"fail": "later"})).await;
+    let retry = json!({"max_attempts": 100, "first_ms": 200, "longest_ms": 1_000});
+    let spec = json!({"channel": "sms", "account": "busy", "content": {"text": "hi"}, "retry": retry});
+    node.template("patient", spec).await;
+    let sent = node.send(json!({"template": "patient", "to": [ANN]})).await;
+    assert_eq!(sent["deliveries"][0]["state"], "pending", "the list has nothing against it when it comes");
+    let entry = json!({"channel": "sms", "address": ANN, "reason": "unsubscribed"});
+    node.post("/v1/suppressions", entry).await.expect(200);
+    let trace = node.ended(sent["deliveries"][0]["id"].as_str().expect("an id")).await;
+    assert_eq!((&trace["state"], &trace["reason"]["code"]), (&json!("suppressed"), &json!("suppression_list")));
+    let events = trace["events"].as_array().expect("events");
+    let at = |what: &str| events.iter().position(|event| event["what"] == what).unwrap_or_else(|| panic!("{trace}"));
+    assert_eq!(events[at("suppressed")]["rule"], "suppression_list");
+    assert_eq!(at("suppressed") + 2, events.len(), "the end is all that comes after: {trace}");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn the_list_is_paged_over_all_partitions_in_order_and_filtered() {
     let node = Lone::start().await;
     for n in 0..30 {

@@ -7,7 +7,7 @@ use tidings_contract::{Charge, DeliveryId, Outcome, Reason, Time, planted};
 use super::bounces::Barrable;
 use super::breakers::{Crossed, is_failure};
 use super::failover::{Next, after, alerts};
-use super::judge::hushed;
+use super::judge::{Hushed, hushed};
 use super::state::Waiting;
 use super::{
     Answer, BreakerPolicy, Delivery, Hint, Masked, Partition, Record, Refusal, Sheet, State, Via, Waited, Way, What,
@@ -153,15 +153,15 @@ impl Partition {
                 delivery.fall(&sheet, leg, why, self.now);
             }
         }
-        // A further attempt does not fall into quiet hours: it waits for their end, or there is none.
-        if let Some((what, moved)) = hushed(delivery, &sheet, delivery.due) {
-            let reason = match &what {
-                What::Suppressed { detail, .. } => Some(Reason::new("quiet_hours", detail.clone())),
-                _ => None,
+        // A further attempt does not fall into quiet hours: it waits for their end, or there is none on this leg.
+        if let Some(Hushed { rule, detail, until }) = hushed(delivery, &sheet, delivery.due) {
+            let Some(until) = until else {
+                let next = legs::bar(delivery, &sheet, (rule, detail), self.now);
+                // Legs end, so this does.
+                return self.go_on(id, String::new(), next, out);
             };
-            delivery.note(self.now, what);
-            let Some(due) = moved else { return self.finish(id, State::Suppressed, reason, out) };
-            delivery.due = due;
+            delivery.note(self.now, What::Deferred { rule, until, detail });
+            delivery.wait_until(until);
         }
         out.hints.push(Hint::Due { delivery: Arc::clone(&waiting.delivery), sheet });
         Ok(Answer::Done(State::Pending))

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use tidings_contract::{DeliveryId, Outcome, Reason};
 
-use super::judge::hushed;
+use super::judge::{Hushed, hushed};
 use super::leaving::reserves;
+use super::state::Waiting;
+use super::suppressions::SUPPRESSION_LIST;
 use super::{Answer, Closing, DeadLetter, Delivery, Ended, Hint, Partition, Record, Refusal, Sheet, State, What, legs};
 use crate::Output;
 
@@ -36,21 +38,13 @@ impl Partition {
         out: &mut Output<Hint, Record>,
     ) -> Result<Answer, Refusal> {
         self.fence(epoch)?;
-        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
-        let begun = waiting.delivery.begun;
-        let expires_at = self.sheets.get(&waiting.sheet).and_then(|sheet| sheet.expires_at);
-        let grounded = match closing {
-            Closing::Cancelled => waiting.delivery.cancel_requested,
-            Closing::Expired => expires_at.is_some_and(|expires| self.now >= expires),
-            Closing::Lost => begun.is_some(),
-            Closing::Impossible(_) | Closing::Suppressed { .. } => true,
-        };
-        if !grounded {
+        let waiting = self.pending.get(&id).ok_or(Refusal::NotPending)?;
+        if !self.is_grounded(waiting, &closing) {
             return Err(Refusal::Groundless);
         }
         self.doubt(&id);
         let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
-        if let Some(attempt) = begun {
+        if let Some(attempt) = waiting.delivery.begun {
             let delivery = Arc::make_mut(&mut waiting.delivery);
             delivery.attempts = attempt;
             delivery.unknown_attempts = delivery.unknown_attempts.saturating_add(1);
@@ -71,6 +65,21 @@ impl Partition {
         self.finish(id, state, reason, out)
     }
 
+    /// Whether the state bears a closing out.
+    fn is_grounded(&self, waiting: &Waiting, closing: &Closing) -> bool {
+        let (delivery, sheet) = (&waiting.delivery, self.sheets.get(&waiting.sheet));
+        match closing {
+            Closing::Cancelled => delivery.cancel_requested,
+            Closing::Expired => sheet.and_then(|sheet| sheet.expires_at).is_some_and(|expires| self.now >= expires),
+            Closing::Lost => delivery.begun.is_some(),
+            Closing::Suppressed { rule, .. } if rule == SUPPRESSION_LIST => {
+                let held = delivery.begun.is_some() || delivery.due > self.now;
+                !held && sheet.is_some_and(|sheet| self.closed_by_list(delivery, sheet, self.now).is_some())
+            }
+            Closing::Impossible(_) | Closing::Suppressed { .. } => true,
+        }
+    }
+
     /// The owner was about to make an attempt in quiet hours. One that was never attempted wants to leave at their end, so
     /// its slots and its patience count from there.
     pub(super) fn defer(
@@ -79,38 +88,40 @@ impl Partition {
         epoch: u64,
         out: &mut Output<Hint, Record>,
     ) -> Result<Answer, Refusal> {
-        self.fence(epoch)?;
-        let waiting = self.pending.get(&id).ok_or(Refusal::NotPending)?;
-        let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
-        let delivery = &waiting.delivery;
-        if delivery.begun.is_some() || delivery.due > self.now {
-            return Err(Refusal::Groundless);
-        }
-        let (what, due) = hushed(delivery, &sheet, self.now).ok_or(Refusal::Groundless)?;
+        let (delivery, sheet) = self.about_to_leave(id, epoch)?;
+        let Hushed { rule, detail, until } = hushed(&delivery, &sheet, self.now).ok_or(Refusal::Groundless)?;
         self.doubt(&id);
-        let mut delivery = Arc::clone(&self.pending.get(&id).ok_or(Refusal::NotPending)?.delivery);
+        let (mut delivery, _) = self.delivery(&id).ok_or(Refusal::NotPending)?;
         let changed = Arc::make_mut(&mut delivery);
-        let reason = match &what {
-            What::Suppressed { detail, .. } => Some(Reason::new("quiet_hours", detail.clone())),
-            _ => None,
-        };
-        changed.note(self.now, what);
-        if let Some(due) = due {
-            changed.due = due;
-            if changed.attempts == 0 && !changed.doubtful {
-                self.move_slots(changed, &sheet, due);
-                changed.reserved = reserves(changed, &sheet, self.now);
+        let next = match until {
+            Some(until) => {
+                changed.note(self.now, What::Deferred { rule, until, detail });
+                changed.wait_until(until);
+                if changed.attempts == 0 && !changed.doubtful {
+                    self.move_slots(changed, &sheet, until);
+                    changed.reserved = reserves(changed, &sheet, self.now);
+                }
+                None
             }
-        }
+            None => Some(legs::bar(changed, &sheet, (rule, detail), self.now)),
+        };
         if let Some(waiting) = self.pending.get_mut(&id) {
             waiting.delivery = Arc::clone(&delivery);
         }
-        if due.is_none() {
+        if let Some(next) = next {
             drop(delivery);
-            return self.finish(id, State::Suppressed, reason, out);
+            return self.go_on(id, String::new(), next, out);
         }
         out.hints.push(Hint::Due { delivery, sheet });
         Ok(Answer::Done(State::Pending))
+    }
+
+    /// A delivery that its owner is about to attempt, with its sheet.
+    pub(super) fn about_to_leave(&self, id: DeliveryId, epoch: u64) -> Result<(Arc<Delivery>, Arc<Sheet>), Refusal> {
+        self.fence(epoch)?;
+        let (delivery, sheet) = self.delivery(&id).ok_or(Refusal::NotPending)?;
+        let leaves = delivery.begun.is_none() && delivery.due <= self.now;
+        if leaves { Ok((delivery, sheet)) } else { Err(Refusal::Groundless) }
     }
 
     /// Ends a delivery that is in no map any more: its last events, its slots, the counts, the dead letters, the record.

@@ -285,9 +285,10 @@ pub enum Closing {
     Lost,
     /// It cannot be sent: the account is gone, the template cannot be rendered.
     Impossible(tidings_contract::Reason),
-    /// A rule that needs the content decided against sending.
+    /// A rule decided against sending that is asked when an attempt is about to be made: one that needs the content, or the
+    /// suppression list, which may hold the address by now.
     Suppressed {
-        /// The rule: `words/<policy>@<version>`.
+        /// The rule: `words/<policy>@<version>` or `suppression_list`.
         rule: String,
         /// What the rule saw.
         detail: String,

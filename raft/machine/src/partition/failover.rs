@@ -107,7 +107,7 @@ fn action(delivery: &Delivery, sheet: &Sheet, outcome: &Outcome) -> CodeAction {
 }
 
 /// Whether another account or leg may be tried: not after an attempt that may have been taken, unless the template allows it.
-fn may_move(delivery: &Delivery, sheet: &Sheet) -> bool {
+pub(super) fn may_move(delivery: &Delivery, sheet: &Sheet) -> bool {
     delivery.unknown_attempts == 0 || sheet.failover_on_unknown || planted("failover_on_unknown")
 }
 

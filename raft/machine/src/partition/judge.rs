@@ -3,8 +3,6 @@
 //! The order is that of the design: lists (discard, then allow) → suppression list → expiry → quiet hours → content dedup →
 //! frequency caps. The first rule that says no decides.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, MessageId, PartitionId, Reason, Time, planted};
 
@@ -229,7 +227,7 @@ impl Partition {
     fn look_at_quiet_hours(&self, case: Case<'_>, _: Time, _: Option<&Beside>, judgement: &mut Judgement) {
         let Case { sheet, delivery, .. } = case;
         let wanted = judgement.due;
-        match sheet.rules.hush(delivery.zone, &case.id, wanted, sheet.expires_at) {
+        match sheet.rules.hours(delivery.leg()).hush(delivery.zone, &case.id, wanted, sheet.expires_at) {
             Hush::Drop { title } => {
                 let detail = format!("it would leave in quiet hours, at {wanted}");
                 judgement.note(title, Ruling::Suppress, "quiet_hours", detail);
@@ -385,14 +383,23 @@ fn take_slots(dedup: &mut Dedup, slots: &mut Slots, delivery: &Delivery, sheet: 
     }
 }
 
-/// A delivery that waits for quiet hours to end, or is dropped by them, when it is about to leave.
-pub(super) fn hushed(delivery: &Delivery, sheet: &Arc<Sheet>, wanted: Time) -> Option<(What, Option<Time>)> {
-    let detail = || format!("it would leave in quiet hours, at {wanted}");
-    match sheet.rules.hush(delivery.zone, &delivery.id, wanted, sheet.expires_at) {
-        Hush::Free => None,
-        Hush::Wait { title, due } => {
-            Some((What::Deferred { rule: title.to_owned(), until: due, detail: detail() }, Some(due)))
-        }
-        Hush::Drop { title } => Some((What::Suppressed { rule: title.to_owned(), detail: detail() }, None)),
-    }
+/// A delivery that is about to leave finds its leg quiet.
+pub(super) struct Hushed {
+    /// The title of the rule.
+    pub rule: String,
+    /// What the rule saw.
+    pub detail: String,
+    /// It waits until then; `None` where it does not go out by that leg.
+    pub until: Option<Time>,
+}
+
+/// Whether the leg of a delivery that wants to leave at `wanted` is quiet then.
+pub(super) fn hushed(delivery: &Delivery, sheet: &Sheet, wanted: Time) -> Option<Hushed> {
+    let (title, until) =
+        match sheet.rules.hours(delivery.leg()).hush(delivery.zone, &delivery.id, wanted, sheet.expires_at) {
+            Hush::Free => return None,
+            Hush::Wait { title, due } => (title, Some(due)),
+            Hush::Drop { title } => (title, None),
+        };
+    Some(Hushed { rule: title.to_owned(), detail: format!("it would leave in quiet hours, at {wanted}"), until })
 }

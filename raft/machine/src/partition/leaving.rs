@@ -22,13 +22,7 @@ impl Partition {
         epoch: u64,
         out: &mut Output<Hint, Record>,
     ) -> Result<Answer, Refusal> {
-        self.fence(epoch)?;
-        let waiting = self.pending.get(&id).ok_or(Refusal::NotPending)?;
-        let sheet = Arc::clone(self.sheets.get(&waiting.sheet).ok_or(Refusal::NotPending)?);
-        let mut delivery = Arc::clone(&waiting.delivery);
-        if delivery.begun.is_some() || delivery.due > self.now {
-            return Err(Refusal::Groundless);
-        }
+        let (mut delivery, sheet) = self.about_to_leave(id, epoch)?;
         if !delivery.reserved {
             // Asked twice: it was let go before.
             return Ok(Answer::Done(State::Pending));

@@ -8,9 +8,10 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, MessageType, Reason, Time};
 
-use super::failover::Next;
+use super::failover::{Next, may_move};
 use super::slots::{Look, Slots, fullest, mark};
-use super::{Answer, Cap, CapKind, Delivery, Hint, Partition, Record, Refusal, Sheet, State, What, WordRule};
+use super::suppressions::SUPPRESSION_LIST;
+use super::{Answer, Cap, CapKind, Delivery, Hint, LegHours, Partition, Record, Refusal, Sheet, State, What, WordRule};
 use crate::Output;
 
 /// How long a home holds the slots of a leg, in milliseconds. Whoever is still trying then asks again.
@@ -25,6 +26,9 @@ pub struct LegRules {
     pub caps: Vec<Cap>,
     /// The dictionaries that look through its content.
     pub words: Vec<WordRule>,
+    /// Its quiet hours; `None` where they are those of the first leg, as in sheets of older programs.
+    #[serde(default)]
+    pub hours: Option<LegHours>,
 }
 
 /// A leg that a rule keeps a delivery from.
@@ -141,12 +145,12 @@ impl Partition {
     fn ask_leg(&mut self, passage: &Passage) -> LegWord {
         let Passage { delivery, since, channel, to, caps, wished, .. } = passage;
         if let Some(entry) = self.suppressions.find(to, channel, self.now) {
-            return LegWord::Barred { rule: "suppression_list".to_owned(), detail: entry.told() };
+            return LegWord::Barred { rule: SUPPRESSION_LIST.to_owned(), detail: entry.told() };
         }
         // Its own slots of an earlier question do not count against it.
         marks(passage).for_each(|(_, mark)| self.slots.release(mark, *since, *delivery));
         for (cap, mark) in marks(passage).filter(|_| !wished) {
-            if let Some(detail) = self.full(cap, mark) {
+            if let Err(detail) = self.room(cap, mark, self.now) {
                 return LegWord::Barred { rule: cap.title.clone(), detail };
             }
         }
@@ -157,16 +161,22 @@ impl Partition {
         LegWord::Open { until }
     }
 
-    /// Which window of a cap has no room for one that leaves now.
-    fn full(&self, cap: &Cap, mark: u64) -> Option<String> {
+    /// What each window of a cap holds for one that leaves now, or else the one that has no room.
+    pub(super) fn room(&self, cap: &Cap, mark: u64, now: Time) -> Result<String, String> {
         let mut near = Vec::new();
-        let look = Look { leaves: self.now, now: self.now, leaving: None };
-        cap.windows.iter().find_map(|window| {
+        let mut seen = Vec::new();
+        let look = Look { leaves: now, now, leaving: None };
+        for window in &cap.windows {
             near.clear();
             self.slots.near(mark, look, window.window_ms, &mut near);
-            let count = fullest(&near, self.now, window.window_ms);
-            (count >= window.most).then(|| format!("{count} of {} within {} ms", window.most, window.window_ms))
-        })
+            let count = fullest(&near, now, window.window_ms);
+            let told = format!("{count} of {} within {} ms", window.most, window.window_ms);
+            if count >= window.most {
+                return Err(told);
+            }
+            seen.push(told);
+        }
+        Ok(seen.join(", "))
     }
 
     /// Where the delivery lives: it may be attempted on its leg, or goes on to the next one, or ends.
@@ -191,23 +201,30 @@ impl Partition {
             }
             LegWord::Barred { rule, detail } => (rule, detail),
         };
-        let (channel, to) = (sheet.leg(leg).channel.to_owned(), delivery.address().to_owned());
-        let next = match delivery.next_leg(sheet) {
-            Some(next) => {
-                let why = format!("{rule}: {detail}");
-                delivery.note(now, What::LegBarred(LegBarred { channel, to, rule, detail }));
-                Next::Fall(next, why)
-            }
-            None => {
-                let code = if rule.starts_with("frequency") { "frequency_cap" } else { "suppression_list" };
-                let detail = format!("{channel} to {to}: {detail}");
-                let reason = Reason::new(code, detail.clone());
-                delivery.note(now, What::Suppressed { rule, detail });
-                Next::End(State::Suppressed, Some(reason))
-            }
-        };
+        let next = bar(delivery, sheet, (rule, detail), now);
         self.go_on(id, String::new(), next, out)
     }
+}
+
+/// A rule keeps a delivery from its leg: a further one is passed over, if there is another and nothing may have been taken;
+/// else the delivery ends.
+pub(super) fn bar(delivery: &mut Delivery, sheet: &Sheet, (rule, detail): (String, String), now: Time) -> Next {
+    let leg = delivery.leg();
+    let (channel, to) = (sheet.leg(leg).channel.to_owned(), delivery.address().to_owned());
+    if let Some(next) = delivery.next_leg(sheet).filter(|_| leg > 0 && may_move(delivery, sheet)) {
+        let why = format!("{rule}: {detail}");
+        delivery.note(now, What::LegBarred(LegBarred { channel, to, rule, detail }));
+        return Next::Fall(next, why);
+    }
+    let code = match rule.split('/').next() {
+        Some("frequency") => "frequency_cap",
+        Some("quiet_hours") => "quiet_hours",
+        _ => SUPPRESSION_LIST,
+    };
+    let detail = if leg > 0 { format!("{channel} to {to}: {detail}") } else { detail };
+    let reason = Reason::new(code, detail.clone());
+    delivery.note(now, What::Suppressed { rule, detail });
+    Next::End(State::Suppressed, Some(reason))
 }
 
 /// A delivery leaves its leg for another one, or ends there. What was not taken there gives its slots back: those of the
@@ -250,11 +267,19 @@ fn settle(slots: &mut Slots, passage: &Passage, taken: bool, now: Time) {
     }
 }
 
-/// The leg's caps with what each counts its address under: the same number as for a message that goes there at once.
 fn marks(passage: &Passage) -> impl Iterator<Item = (&Cap, u64)> {
-    let group = [passage.channel.clone(), passage.message_type.name().to_owned()];
-    passage.caps.iter().map(move |cap| {
+    marks_of(&passage.caps, (&passage.channel, passage.message_type), &passage.to)
+}
+
+/// A leg's caps with what each counts its address under: the same number as for a message that goes there at once.
+pub(super) fn marks_of<'a>(
+    caps: &'a [Cap],
+    (channel, message_type): (&str, MessageType),
+    to: &'a str,
+) -> impl Iterator<Item = (&'a Cap, u64)> {
+    let group = [channel.to_owned(), message_type.name().to_owned()];
+    caps.iter().map(move |cap| {
         let lasting = cap.title.rsplit_once('@').map_or(cap.title.as_str(), |(lasting, _)| lasting);
-        (cap, mark(lasting, &passage.to, &group))
+        (cap, mark(lasting, to, &group))
     })
 }

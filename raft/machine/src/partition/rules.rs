@@ -48,6 +48,15 @@ impl Rules {
     }
 }
 
+/// The quiet hours of a further leg.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegHours {
+    /// The quiet hours.
+    pub quiet: Vec<Quiet>,
+    /// When each zone of the message's recipients is quiet, in the order of [`Rules::zones`].
+    pub zones: Vec<Vec<Span>>,
+}
+
 /// Quiet hours, without the hours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quiet {

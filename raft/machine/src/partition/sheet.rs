@@ -58,11 +58,13 @@ pub struct Sheet {
 impl Sheet {
     /// The sheet as the archive keeps it: when which zone was quiet matters no more, and may be long.
     pub(super) fn ended(self: &Arc<Self>) -> Arc<Self> {
-        if self.rules.zones.is_empty() {
+        let hours = || self.rules.legs.iter().filter_map(|leg| leg.hours.as_ref());
+        if self.rules.zones.is_empty() && hours().all(|hours| hours.zones.is_empty()) {
             return Arc::clone(self);
         }
         let mut ended = Self::clone(self);
         ended.rules.zones.clear();
+        ended.rules.legs.iter_mut().filter_map(|leg| leg.hours.as_mut()).for_each(|hours| hours.zones.clear());
         Arc::new(ended)
     }
 }

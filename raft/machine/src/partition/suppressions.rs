@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Time, planted};
 
 use super::expiring::{Expiring, NEVER};
+use super::{Closing, Delivery, Partition, Sheet};
 
 /// Most entries a partition holds.
 pub(super) const SUPPRESSIONS_KEPT: usize = 500_000;
+/// What events call the list.
+pub(super) const SUPPRESSION_LIST: &str = "suppression_list";
 /// The name that stands for every channel.
 pub const EVERY_CHANNEL: &str = "*";
 
@@ -66,6 +69,19 @@ impl Suppression {
         let until = self.until.map(|until| format!(" until {until}")).unwrap_or_default();
         let bounce = self.bounce.as_ref().map(|bounce| format!(", shown by {} ({})", bounce.delivery, bounce.code));
         format!("{} since {}{until}{}", self.reason.name(), self.at, bounce.unwrap_or_default())
+    }
+}
+
+impl Partition {
+    /// How to close a delivery whose address came on the list after it was let in; `None` where it may be attempted at `at`.
+    /// Only on its first leg: the address of a further one is at home elsewhere as a rule, and is asked for there. Callbacks
+    /// are no messages, so the list is not for them.
+    pub fn closed_by_list(&self, delivery: &Delivery, sheet: &Sheet, at: Time) -> Option<Closing> {
+        if delivery.leg() > 0 || sheet.tells() {
+            return None;
+        }
+        let entry = self.suppressions.find(&delivery.to, &sheet.channel, at.max(self.now))?;
+        Some(Closing::Suppressed { rule: SUPPRESSION_LIST.to_owned(), detail: entry.told() })
     }
 }
 

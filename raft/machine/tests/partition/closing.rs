@@ -1,9 +1,12 @@
 //! Ends that are not an attempt's: cancelled, expired, lost, impossible.
 
-use tidings_contract::{Outcome, Reason};
-use tidings_machine::partition::{Answer, Closing, Hint, Refusal, Sheet, State, What};
+use tidings_contract::{Blame, Outcome, Reason, Time};
+use tidings_machine::partition::{
+    Answer, Closing, Command, EVERY_CHANNEL, Hint, Refusal, Sheet, State, Suppress, SuppressionReason, What,
+};
 
-use super::fixture::{Fixture, delivered, done, sheet, sheet_at_most_once, story};
+use super::fixture::{Fixture, delivered, done, part, sheet, sheet_at_most_once, story};
+use super::legs::leg;
 
 fn impossible() -> Closing {
     Closing::Impossible(Reason::new("render", "no variable `code`"))
@@ -116,4 +119,80 @@ fn a_rule_that_saw_the_content_ends_a_delivery_and_is_named() {
             Some(if doubt { "timeout" } else { "words" })
         );
     }
+}
+
+fn suppress(fixture: &mut Fixture, channel: &str, address: &str, until: Option<Time>) {
+    let (channel, address, by) = (channel.to_owned(), address.to_owned(), "key_1".to_owned());
+    let wish = Suppress { channel, address, reason: SuppressionReason::Unsubscribed, until, by, bounce: None };
+    assert_eq!(fixture.ask(Command::Suppress(Box::new(wish))), done(State::Pending));
+}
+
+fn listed() -> Closing {
+    Closing::Suppressed { rule: "suppression_list".to_owned(), detail: "unsubscribed".to_owned() }
+}
+
+#[test]
+fn the_suppression_list_closes_what_was_let_in_before_and_only_while_it_holds_the_address() {
+    // The entry's channel, address and end; when the owner looks; whether the delivery may be attempted.
+    let to = "+8613800138000";
+    let cases = [
+        ("sms", to, None, 0, false),
+        (EVERY_CHANNEL, to, None, 0, false),
+        ("email", to, None, 0, true),
+        ("sms", "+8613800138001", None, 0, true),
+        ("sms", to, Some(5_000), 4_999, false),
+        ("sms", to, Some(5_000), 5_000, true),
+    ];
+    for (channel, address, until, at, open) in cases {
+        let mut fixture = Fixture::owned();
+        let id = fixture.accept_one(1, sheet());
+        let until = until.map(|ms| fixture.now.after_ms(ms));
+        suppress(&mut fixture, channel, address, until);
+        fixture.pass(at);
+        let (delivery, sheet) = fixture.machine.delivery(&id).expect("it is pending");
+        let closing = fixture.machine.closed_by_list(&delivery, &sheet, fixture.now);
+        assert_eq!(closing.is_none(), open, "{channel} {address} {at}: {closing:?}");
+        let answer = fixture.close(id, closing.unwrap_or_else(listed));
+        if open {
+            assert_eq!(answer, Answer::Refused(Refusal::Groundless), "{channel} {address} {at}");
+            continue;
+        }
+        assert_eq!(answer, done(State::Suppressed));
+        let ended = &fixture.ended(id).delivery;
+        let reason = ended.reason.as_ref().expect("it says why");
+        assert_eq!(reason.code, "suppression_list");
+        assert!(reason.words.starts_with("unsubscribed since"), "{reason}");
+        assert_eq!(story(ended), ["accepted", "suppressed", "ended"]);
+    }
+}
+
+#[test]
+fn the_suppression_list_does_not_close_what_is_not_due_or_is_claimed_or_on_a_further_leg() {
+    let mut fixture = Fixture::owned();
+    let send_at = Some(fixture.now.after_ms(5_000));
+    let later = fixture.accept_one(1, Sheet { send_at, ..sheet() });
+    let claimed = fixture.accept_one(2, sheet_at_most_once());
+    fixture.begin(claimed, 1);
+    let mut accept = part(3, fixture.now, Sheet { legs: vec![leg("otp-mail", "email")], ..sheet() });
+    accept.recipients[0].fallback = vec![Some("ann@example.com".to_owned())];
+    let fallen = fixture.accept(accept)[0].delivery;
+    fixture.report(fallen, 1, Outcome::never(Blame::Recipient, "no_such", ""));
+    suppress(&mut fixture, "sms", "+8613800138000", None);
+    let before = fixture.bytes();
+    for id in [later, claimed, fallen] {
+        assert_eq!(fixture.close(id, listed()), Answer::Refused(Refusal::Groundless));
+    }
+    assert_eq!(fixture.bytes(), before);
+    assert_eq!(fixture.report(claimed, 1, delivered()), done(State::Delivered));
+    assert_eq!(fixture.pass(5_000).close(later, listed()), done(State::Suppressed));
+}
+
+#[test]
+fn what_may_have_been_taken_before_its_address_was_suppressed_ends_unknown() {
+    let mut fixture = Fixture::owned();
+    let id = fixture.accept_one(1, sheet());
+    fixture.report(id, 1, Outcome::unknown("timeout", "no answer"));
+    suppress(&mut fixture, "sms", "+8613800138000", None);
+    fixture.now = fixture.pending(id).due;
+    assert_eq!(fixture.close(id, listed()), done(State::Unknown));
 }

@@ -4,40 +4,40 @@ use std::sync::Arc;
 
 use tidings_contract::{Blame, DeliveryId, Outcome, Time};
 use tidings_machine::partition::{
-    Accept, Answer, Cap, CapKind, Command, Hint, Leg, LegBarred, LegCommand, LegRules, LegWord, Passage, Recipient,
-    Refusal, RetryPolicy, Rules, Sheet, State, Suppress, SuppressionReason, Way, What, Window, mark,
+    Accept, Answer, Cap, CapKind, Command, Finding, Hint, Leg, LegBarred, LegCommand, LegRules, LegWord, Passage,
+    Recipient, Refusal, RetryPolicy, Rules, Ruling, Sheet, State, Suppress, SuppressionReason, Way, What, Window, mark,
 };
 
 use super::fixture::{Fixture, delivered, done, message, part, sheet, story};
 
 const HOUR: u64 = 3_600_000;
-const ANN: &str = "ann@example.com";
+pub(super) const ANN: &str = "ann@example.com";
 
 fn cap(title: &str, window_ms: u64, most: u32) -> Cap {
     Cap { title: title.to_owned(), kind: CapKind::Frequency, windows: vec![Window { window_ms, most }] }
 }
 
-fn leg(template: &str, channel: &str) -> Arc<Leg> {
+pub(super) fn leg(template: &str, channel: &str) -> Arc<Leg> {
     let retry = RetryPolicy { max_attempts: 2, first_ms: 1_000, longest_ms: 60_000, give_up_after_ms: 600_000 };
     let (template, channel) = (template.to_owned(), channel.to_owned());
     Arc::new(Leg { template, version: 7, channel, way: Way::default(), retry })
 }
 
 /// An SMS that falls back to a mail, whose channel has a cap of two an hour, and then to a robot.
-fn falling() -> Sheet {
-    let mail = LegRules { caps: vec![cap("frequency/mails@3", HOUR, 2)], words: Vec::new() };
+pub(super) fn falling() -> Sheet {
+    let mail = LegRules { caps: vec![cap("frequency/mails@3", HOUR, 2)], ..LegRules::default() };
     let rules = Rules { legs: vec![mail, LegRules::default()], ..Rules::default() };
     Sheet { rules, legs: vec![leg("otp-mail", "email"), leg("otp-robot", "dingtalk_robot")], ..sheet() }
 }
 
-fn with_legs(n: u64, now: Time, sheet: Sheet, further: &[Option<&str>]) -> Accept {
+pub(super) fn with_legs(n: u64, now: Time, sheet: Sheet, further: &[Option<&str>]) -> Accept {
     let mut accept = part(n, now, sheet);
     accept.recipients[0].fallback = further.iter().map(|to| to.map(str::to_owned)).collect();
     accept
 }
 
 /// Message `n`, which its first leg did not take.
-fn fallen(fixture: &mut Fixture, n: u64, sheet: Sheet, further: &[Option<&str>]) -> DeliveryId {
+pub(super) fn fallen(fixture: &mut Fixture, n: u64, sheet: Sheet, further: &[Option<&str>]) -> DeliveryId {
     let accept = with_legs(n, fixture.now, sheet, further);
     let id = fixture.accept(accept)[0].delivery;
     assert_eq!(fixture.report(id, 1, Outcome::never(Blame::Recipient, "no_such", "")), done(State::Pending));
@@ -62,7 +62,7 @@ fn enter(fixture: &mut Fixture, delivery: DeliveryId, leg: u8, word: LegWord) ->
 }
 
 /// Asks the home, which is the same partition here, and records what it says.
-fn pass_on(fixture: &mut Fixture, id: DeliveryId) -> LegWord {
+pub(super) fn pass_on(fixture: &mut Fixture, id: DeliveryId) -> LegWord {
     let passage = question(fixture, id).expect("the home is to be asked");
     let leg = fixture.pending(id).leg();
     let word = ask(fixture, passage);
@@ -70,7 +70,7 @@ fn pass_on(fixture: &mut Fixture, id: DeliveryId) -> LegWord {
     word
 }
 
-fn suppress(fixture: &mut Fixture, channel: &str, address: &str) {
+pub(super) fn suppress(fixture: &mut Fixture, channel: &str, address: &str) {
     let (channel, address, by) = (channel.to_owned(), address.to_owned(), "key_1".to_owned());
     let wish = Suppress { channel, address, reason: SuppressionReason::Unsubscribed, until: None, by, bounce: None };
     assert_eq!(fixture.ask(Command::Suppress(Box::new(wish))), done(State::Pending));
@@ -195,6 +195,36 @@ fn a_cap_of_the_new_channel_is_not_avoided_by_falling_back() {
     assert_eq!(fixture.accept(accept)[0].state, State::Suppressed, "a fallback counts against plain mails, too");
     let bob = fallen(&mut fixture, 5, falling(), &[Some("bob@example.com")]);
     assert!(matches!(pass_on(&mut fixture, bob), LegWord::Open { .. }), "another address");
+}
+
+#[test]
+fn what_a_dry_run_says_of_a_leg_is_what_its_home_says_when_it_is_asked() {
+    // Whether the address is on the list, how many mails were sent to it, and whether another one is let in.
+    for (listed, sent, open) in [(false, 0, true), (false, 1, true), (false, 2, false), (true, 0, false)] {
+        let mut fixture = Fixture::owned();
+        if listed {
+            suppress(&mut fixture, "email", ANN);
+        }
+        for n in 0..sent {
+            let accept = plain_mail(n, fixture.now);
+            fixture.accept(accept);
+        }
+        let before = fixture.bytes();
+        let said = fixture.machine.rehearse_leg(fixture.now, &falling(), 1, ANN);
+        assert_eq!(fixture.bytes(), before, "nothing is kept");
+        let rules: Vec<_> = said.iter().map(|finding| finding.title.as_str()).collect();
+        assert_eq!(rules, ["suppression_list", "frequency/mails@3"]);
+        let decisive = said.iter().find(|finding| finding.ruling == Ruling::Suppress);
+        assert_eq!(decisive.is_none(), open, "{said:?}");
+        let id = fallen(&mut fixture, 9, falling(), &[Some(ANN)]);
+        let word = pass_on(&mut fixture, id);
+        match decisive {
+            Some(Finding { title, detail, .. }) => {
+                assert_eq!(word, LegWord::Barred { rule: title.clone(), detail: detail.clone() });
+            }
+            None => assert!(matches!(word, LegWord::Open { .. }), "{word:?}"),
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod fixture;
 mod intake;
 mod leases;
 mod leaving;
+mod leg_hours;
 mod legs;
 mod own;
 mod ownership;

@@ -14,7 +14,7 @@ pub(super) const MINUTE: u64 = 60_000;
 pub(super) const HOUR: u64 = 60 * MINUTE;
 
 /// Minutes since the epoch, counted from the start of the tests.
-fn minute(n: u64) -> u32 {
+pub(super) fn minute(n: u64) -> u32 {
     u32::try_from(START / MINUTE + n).expect("it fits")
 }
 
