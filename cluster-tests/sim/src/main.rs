@@ -25,6 +25,9 @@ const USAGE: &str = "usage: sim [--seeds COUNT] [--from SEED] [--jobs COUNT]   m
        sim --day [--seeds COUNT] [--from SEED] [--seed SEED] [--bug NAME]  a day under one limit: 20 in 60 s
        sim --bugs [--seeds MOST] [--bug NAME]           how many seeds catch each planted bug";
 
+/// The exit code of a program that does not know what it is asked for.
+pub(crate) const UNASKED: i32 = 2;
+
 /// What was asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
