@@ -329,12 +329,14 @@ impl Dispatching {
         let mut closings = Vec::new();
         for (Work { ticket, delivery, sheet, looked }, listed) in boarded {
             self.queue.forget(delivery.id, ticket.place(), delivery.due, sheet.expires_at);
+            let expired = sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
+            let expired = expired && !(delivery.due <= now && planted("expiry_ignored"));
             let closing = if delivery.begun.is_some() {
                 // Nobody else in this process holds it, so the end of the attempt is lost.
                 Some(Closing::Lost)
             } else if delivery.cancel_requested {
                 Some(Closing::Cancelled)
-            } else if sheet.expires_at.is_some_and(|expires_at| expires_at <= now) {
+            } else if expired {
                 Some(Closing::Expired)
             } else {
                 listed
@@ -346,7 +348,7 @@ impl Dispatching {
             } else if delivery.due > now || self.board.is_stopping() || self.desk.is_paused() {
                 self.wait_for(&delivery, &sheet);
                 ticket.done();
-            } else if delivery.reserved {
+            } else if delivery.reserved && !planted("leave_not_asked") {
                 closings.push(Entry::Leave { ticket });
             } else {
                 self.lag.record(now.since(delivery.due).as_secs_f64());

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidings_contract::Time;
+use tidings_contract::{Time, planted};
 use tidings_machine::control::Account;
 use tidings_machine::partition::{Delivery, Masked, OnUnknown, Sheet, Via};
 
@@ -65,7 +65,7 @@ impl Letter {
     /// stands in the log already is made nevertheless: whoever reads the log must believe that it was.
     pub(crate) fn is_stale(&self, now: Time) -> bool {
         let Work { sheet, delivery, .. } = &self.work;
-        let expired = sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
+        let expired = sheet.expires_at.is_some_and(|expires_at| expires_at <= now) && !planted("expiry_ignored");
         !self.begun && (expired || delivery.is_hushed(sheet, now) || self.work.ticket.is_called_back())
     }
 

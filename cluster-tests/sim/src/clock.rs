@@ -26,6 +26,11 @@ impl Clock for SimClock {
     }
 }
 
+/// So many simulated milliseconds after the beginning that time is.
+pub(crate) fn since_start(time: Time) -> u64 {
+    time.0.saturating_sub(START)
+}
+
 /// The text form of the right time so many milliseconds from now.
 pub(crate) fn in_ms(ms: u64) -> String {
     Time(START + elapsed() + ms).to_string()

@@ -10,10 +10,10 @@ use tokio::time::sleep;
 use crate::clock::elapsed;
 use crate::host::PARTITIONS;
 use crate::http::{Got, call};
-use crate::operator::{ended, found, insist, placed};
+use crate::operator::{ended, found, insist, late, placed};
 use crate::plan::stream;
 use crate::trace;
-use crate::world::{Phase, Send, Verdict, World};
+use crate::world::{Letter, Phase, Send, Verdict, World};
 
 const PROMISE: &str = "a limit is the cluster's";
 /// The account's limit.
@@ -43,6 +43,7 @@ pub(crate) async fn operate(world: World) -> turmoil::Result {
     world.enter(Phase::Work, elapsed());
     hand_over(&world).await;
     world.reached(Phase::Settling).await;
+    late().await;
     if let Err(why) = ended(&world).await {
         world.violated("every accepted delivery ends", why);
     }
@@ -87,7 +88,8 @@ pub(crate) async fn demand(world: World) -> turmoil::Result {
                 _ => 0,
             };
             let (began, ended) = (elapsed(), elapsed());
-            let send = Send { began, ended, key: None, template: NAME, number, to, verdict };
+            let letter = Letter { template: NAME, number, to, body, ..Letter::default() };
+            let send = Send { began, ended, key: None, letter, verdict };
             world.book.borrow_mut().sends.push(send);
             (number, kept) = (number + AT_ONCE, kept + taken);
             if taken == 0 {

@@ -85,12 +85,12 @@ impl Faults {
             if !self.planned[n].begun && self.planned[n].at <= now {
                 self.planned[n].begun = true;
                 let fault = self.planned[n].fault.clone();
-                self.begin(&fault, world, sim, looks);
+                self.begin(n, &fault, world, sim, looks);
             }
             if self.planned[n].begun && !self.planned[n].healed && self.planned[n].until <= now {
                 self.planned[n].healed = true;
                 let fault = self.planned[n].fault.clone();
-                self.heal(&fault, world, sim);
+                self.heal(n, &fault, world, sim);
             }
         }
     }
@@ -101,7 +101,7 @@ impl Faults {
             self.planned[n].begun = true;
             if !std::mem::replace(&mut self.planned[n].healed, true) {
                 let fault = self.planned[n].fault.clone();
-                self.heal(&fault, world, sim);
+                self.heal(n, &fault, world, sim);
             }
         }
         for a in 1..=self.nodes {
@@ -111,13 +111,14 @@ impl Faults {
         }
     }
 
-    fn begin(&mut self, fault: &Fault, world: &World, sim: &mut Sim<'_>, looks: &Looks) {
+    fn begin(&mut self, n: usize, fault: &Fault, world: &World, sim: &mut Sim<'_>, looks: &Looks) {
         let at = sim.elapsed().as_millis() as u64;
         trace::note(at, &format!("fault {fault:?}"));
         {
             let mut damage = world.damage.borrow_mut();
             damage.first.get_or_insert(at);
             damage.last = u64::MAX;
+            damage.spans.insert(n, (at, u64::MAX));
         }
         match fault {
             Fault::Crash { nodes, power } => {
@@ -143,9 +144,12 @@ impl Faults {
         }
     }
 
-    fn heal(&mut self, fault: &Fault, world: &World, sim: &mut Sim<'_>) {
+    fn heal(&mut self, n: usize, fault: &Fault, world: &World, sim: &mut Sim<'_>) {
         let at = sim.elapsed().as_millis() as u64;
         trace::note(at, &format!("heals {fault:?}"));
+        if let Some(span) = world.damage.borrow_mut().spans.get_mut(&n) {
+            span.1 = at;
+        }
         match fault {
             Fault::Crash { nodes, .. } => {
                 for node in nodes {

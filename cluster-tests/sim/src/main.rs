@@ -8,12 +8,14 @@ mod faults;
 mod host;
 mod http;
 mod invariants;
+mod lists;
 mod many;
 mod operator;
 mod plan;
 mod planted;
 mod provider;
 mod run;
+mod stock;
 mod trace;
 mod workload;
 mod world;
@@ -24,6 +26,9 @@ const USAGE: &str = "usage: sim [--seeds COUNT] [--from SEED] [--jobs COUNT]   m
        sim --seed SEED [--trace] [--bug NAME]           one seed again; --trace prints what happened
        sim --day [--seeds COUNT] [--from SEED] [--seed SEED] [--bug NAME]  a day under one limit: 20 in 60 s
        sim --bugs [--seeds MOST] [--bug NAME]           how many seeds catch each planted bug";
+
+/// The exit code of a program that does not know what it is asked for.
+pub(crate) const UNASKED: i32 = 2;
 
 /// What was asked for.
 #[derive(Debug, Default)]

@@ -8,19 +8,46 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::Asked;
 use crate::planted::BUGS;
+use crate::{Asked, UNASKED};
 
 /// Seeds that are run unless another number is asked for.
 const SEEDS: u64 = 1_000;
 /// Days that are run unless another number is asked for.
 const DAYS: u64 = 2;
 
+/// How a seed ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Held,
+    Broke,
+    /// Nothing is known of it: its process could not be started, or is another program by now.
+    NotRun,
+}
+
+impl End {
+    /// What an exit code says; there is none where a signal ended the process.
+    fn of(code: Option<i32>) -> Self {
+        match code {
+            Some(0) => Self::Held,
+            // It does not understand what it is asked, because another program stands in its place.
+            Some(UNASKED) => Self::NotRun,
+            _ => Self::Broke,
+        }
+    }
+}
+
 /// What a seed came to.
 struct Ended {
     seed: u64,
-    held: bool,
+    end: End,
     words: String,
+}
+
+impl Ended {
+    fn not_run(seed: u64, why: impl std::fmt::Display) -> Self {
+        Self { seed, end: End::NotRun, words: format!("seed {seed} could not be run: {why}") }
+    }
 }
 
 /// Runs seeds until the last or until `enough` says so; gives what they came to, in no order.
@@ -53,13 +80,15 @@ fn one(seed: u64, more: &[&str]) -> Ended {
         command.args(["--seed", &seed.to_string()]).args(more).stderr(Stdio::null());
         command.output()
     };
-    match run() {
-        Ok(output) => {
-            let words = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
-            let words = if words.is_empty() { format!("seed {seed}: {}", output.status) } else { words };
-            Ended { seed, held: output.status.success(), words }
-        }
-        Err(error) => Ended { seed, held: false, words: format!("seed {seed} could not be run: {error}") },
+    let output = match run() {
+        Ok(output) => output,
+        Err(error) => return Ended::not_run(seed, error),
+    };
+    let words = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    match End::of(output.status.code()) {
+        End::NotRun => Ended::not_run(seed, output.status),
+        end if words.is_empty() => Ended { seed, end, words: format!("seed {seed}: {}", output.status) },
+        end => Ended { seed, end, words },
     }
 }
 
@@ -73,7 +102,9 @@ pub(crate) fn seeds(asked: &Asked) -> ExitCode {
     let (count, start) = (asked.seeds.unwrap_or(usual), Instant::now());
     let tell = |ended: &Ended| {
         let mut out = std::io::stdout().lock();
-        if !ended.held {
+        if ended.end == End::NotRun {
+            let _ = writeln!(out, "{}", ended.words);
+        } else if ended.end == End::Broke {
             let again = if asked.day { "sim --day --seed" } else { "just sim-seed" };
             let _ = writeln!(out, "{}\n  again: {again} {}", ended.words, ended.seed);
         } else if asked.day {
@@ -84,16 +115,16 @@ pub(crate) fn seeds(asked: &Asked) -> ExitCode {
     let bug = asked.bug.iter().flat_map(|bug| ["--bug", bug]);
     let more: Vec<&str> = bug.chain(asked.day.then_some("--day")).collect();
     let ended = run(asked.from..asked.from + count, jobs(asked), &more, tell);
-    let mut broken: Vec<u64> = ended.iter().filter(|ended| !ended.held).map(|ended| ended.seed).collect();
-    broken.sort_unstable();
+    let count = |end: End| ended.iter().filter(|one| one.end == end).count();
+    let (broken, missing) = (count(End::Broke), count(End::NotRun));
+    let not_run = if missing > 0 { format!(", {missing} could not be run") } else { String::new() };
     println!(
-        "{} seeds from {}, {} broke a promise, {:.0} s",
-        ended.len(),
+        "{} seeds from {}, {broken} broke a promise{not_run}, {:.0} s",
+        ended.len() - missing,
         asked.from,
-        broken.len(),
         start.elapsed().as_secs_f64()
     );
-    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if broken + missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Prints how many seeds catch each planted bug; fails if one is not caught within its number.
@@ -103,8 +134,14 @@ pub(crate) fn bugs(asked: &Asked) -> ExitCode {
     let mut missed = 0;
     for bug in BUGS.iter().filter(|bug| asked.bug.as_deref().is_none_or(|name| name == bug.name)) {
         let most = asked.seeds.unwrap_or(bug.within);
-        let ended = run(asked.from..asked.from + most, jobs(asked), &["--bug", bug.name], |ended| !ended.held);
-        let caught = ended.iter().filter(|ended| !ended.held).min_by_key(|ended| ended.seed);
+        let ended =
+            run(asked.from..asked.from + most, jobs(asked), &["--bug", bug.name], |ended| ended.end != End::Held);
+        // What could not be run has noticed nothing.
+        if let Some(one) = ended.iter().find(|ended| ended.end == End::NotRun) {
+            println!("{}", one.words);
+            return ExitCode::FAILURE;
+        }
+        let caught = ended.iter().filter(|ended| ended.end == End::Broke).min_by_key(|ended| ended.seed);
         match caught {
             Some(Ended { seed, words, .. }) => {
                 let first = words.lines().next().unwrap_or_default();
@@ -119,4 +156,22 @@ pub(crate) fn bugs(asked: &Asked) -> ExitCode {
         }
     }
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_know_what_it_is_asked_has_broken_nothing() {
+        for (code, end) in [
+            (Some(0), End::Held),
+            (Some(1), End::Broke),
+            (Some(101), End::Broke),
+            (None, End::Broke),
+            (Some(2), End::NotRun),
+        ] {
+            assert_eq!(End::of(code), end, "{code:?}");
+        }
+    }
 }

@@ -1,19 +1,28 @@
-//! The operator: founds and fills the cluster, and at the end waits until nothing is pending and reads everything.
+//! The operator: founds and fills the cluster, changes a list while callers call, and at the end waits until nothing is
+//! pending and reads everything.
 
 use std::time::Duration;
 
+use rand::Rng;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::elapsed;
 use crate::host::{PARTITIONS, SECRET, name};
 use crate::http::{Got, call};
-use crate::invariants::frequency::{MOST, WINDOW_MS};
-use crate::world::{Phase, Verdict, World};
+use crate::lists::{COMES, Edition, FREE, GOES, STAYS};
+use crate::plan::stream;
+use crate::world::{Letter, Phase, Send, Verdict, World};
+use crate::{stock, trace};
 
 const PAUSE: Duration = Duration::from_millis(200);
 /// The deadline of a request and the grace of its parts, in simulated time.
 const LATE: Duration = Duration::from_secs(6);
+/// So long before that every node must know what the operator changed, whatever was broken.
+const KNOWN: Duration = Duration::from_millis(700);
+/// Most traces that are read at once.
+const READS: usize = 8;
 
 /// When the quiet hours of the policy `night` end, in simulated milliseconds: two minutes after noon, where time begins.
 pub(crate) const QUIET_UNTIL: u64 = 120_000;
@@ -21,8 +30,10 @@ pub(crate) const QUIET_UNTIL: u64 = 120_000;
 /// The whole of the operator's work.
 pub(crate) async fn operate(world: World) -> turmoil::Result {
     found(&world).await?;
-    fill(&world).await?;
+    stock::fill(&world).await?;
+    placed(&world).await?;
     world.enter(Phase::Work, elapsed());
+    change(&world).await?;
     world.reached(Phase::Settling).await;
     if let Err(why) = settle(&world).await {
         world.violated("every accepted delivery ends", why.to_string());
@@ -84,42 +95,6 @@ pub(crate) async fn found(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-async fn fill(world: &World) -> Result<(), String> {
-    let limit = json!([{"permits": 4, "window_ms": 1_500}, {"permits": 10, "window_ms": 6_000}]);
-    let none = || Value::Null;
-    // Short enough that what waits for an account that breaks all the time ends while somebody looks.
-    let delivery = json!({"breaker": {"min_calls": 6, "open_ms": 200, "longest_open_ms": 500}});
-    for (account, limit) in [("good", none()), ("shaky", none()), ("bad", none()), ("left", none()), ("capped", limit)]
-    {
-        let body = json!({"provider": "simulated", "limit": limit, "delivery": delivery});
-        insist(world, "PUT", &format!("/v1/accounts/{account}"), Some(&body), 200).await?;
-    }
-    let route = json!({"channel": "sms", "accounts": [{"account": "left"}, {"account": "good"}]});
-    insist(world, "PUT", "/v1/routes/both", Some(&route), 200).await?;
-    let retry = json!({"max_attempts": 8, "first_ms": 200, "longest_ms": 1_000});
-    let few = json!({"max_attempts": 2, "first_ms": 100, "longest_ms": 500});
-    for (template, account, retry, more) in [
-        ("plain", "good", &retry, json!({})),
-        ("routed", "", &retry, json!({"route": "both"})),
-        ("once", "shaky", &retry, json!({"on_unknown": "stop"})),
-        ("unique", "good", &retry, json!({"dedup": {"window_ms": 3_600_000}})),
-        ("capped", "capped", &retry, json!({})),
-        ("bad", "bad", &few, json!({})),
-        ("often", "good", &retry, json!({})),
-        ("night", "good", &retry, json!({})),
-    ] {
-        let content = json!({"text": "number {{ n }}"});
-        let mut body = json!({"channel": "sms", "account": account, "content": content, "retry": retry});
-        if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
-            body.extend(more.clone());
-            body.retain(|field, value| field != "account" || value != "");
-        }
-        insist(world, "PUT", &format!("/v1/templates/{template}"), Some(&body), 200).await?;
-    }
-    rule(world).await?;
-    placed(world).await
-}
-
 /// Waits until every group has its replicas, and its leader where control wants it.
 pub(crate) async fn placed(world: &World) -> Result<(), String> {
     let until = Instant::now() + world.plan.patience();
@@ -142,20 +117,37 @@ pub(crate) async fn placed(world: &World) -> Result<(), String> {
     }
 }
 
-/// The policies, each for one template.
-async fn rule(world: &World) -> Result<(), String> {
-    let often = json!({"windows": [{"window_ms": WINDOW_MS, "most": MOST}]});
-    let windows = json!([{"from": "11:00", "to": "12:02"}]);
-    let night = json!({"windows": windows, "time_zone": "UTC", "then": "defer"});
-    for (name, kind, spec) in [("often", "frequency", often), ("night", "quiet_hours", night)] {
-        let body = json!({"kind": kind, "spec": spec, "selector": {"templates": [name]}});
-        insist(world, "PUT", &format!("/v1/policies/{name}"), Some(&body), 200).await?;
-    }
+/// Puts the second edition of the discard list while callers call.
+async fn change(world: &World) -> Result<(), String> {
+    let wait = stream(world.plan.seed, "change").random_range(500..3_000);
+    sleep(Duration::from_millis(wait)).await;
+    let began = elapsed();
+    world.book.borrow_mut().change = Some((began, None));
+    stock::discard(world, Edition::Second).await?;
+    world.book.borrow_mut().change = Some((began, Some(elapsed())));
+    trace::note(elapsed(), "the second edition of the discard list is kept");
     Ok(())
+}
+
+/// When all is healed every node must know the newest lists: sends at each to who stands on them, stood on them and never did.
+async fn last_words(world: &World) {
+    let bearer = world.book.borrow().key.clone();
+    for node in 1..=world.plan.nodes {
+        let number = node as u64;
+        let to: Vec<String> = [STAYS, GOES, COMES, FREE].iter().map(|start| format!("{start}{node:05}")).collect();
+        let (letter, began) = (Letter::new("plain", number, to), elapsed());
+        let verdict = Verdict::of_send(call(node, &bearer, "POST", "/v1/messages", None, Some(&letter.body)).await);
+        trace::note(elapsed(), &format!("last words at n{node}: {verdict:?}"));
+        let send = Send { began, ended: elapsed(), key: None, letter, verdict };
+        world.book.borrow_mut().sends.push(send);
+    }
 }
 
 /// Waits until nothing is pending, then reads everything.
 async fn settle(world: &World) -> Result<(), String> {
+    sleep(LATE - KNOWN).await;
+    last_words(world).await;
+    sleep(KNOWN).await;
     ended(world).await?;
     let mut cursor = String::new();
     loop {
@@ -172,19 +164,30 @@ async fn settle(world: &World) -> Result<(), String> {
     ids.extend(accepted(world));
     ids.sort_unstable();
     ids.dedup();
-    for id in ids {
-        if let Some(trace) = read(world, &id).await? {
+    // Several at once: every simulated second costs a real moment.
+    let mut reading = JoinSet::new();
+    let mut ids = ids.into_iter();
+    loop {
+        for id in ids.by_ref().take(READS - reading.len()) {
+            let world = world.clone();
+            reading.spawn_local(async move { read(&world, &id).await.map(|trace| (id, trace)) });
+        }
+        let Some(read) = reading.join_next().await else { break };
+        if let (id, Some(trace)) = read.map_err(|error| error.to_string())?? {
             world.book.borrow_mut().traces.insert(id, trace);
         }
     }
     Ok(())
 }
 
+/// Waits until whatever was asked for is kept or never will be: a request that ran into its deadline may be kept so much later.
+pub(crate) async fn late() {
+    sleep(LATE).await;
+}
+
 /// Waits until every node says the same counts, and that nothing is pending: a node may answer from a replica that has not
 /// heard yet of what the leader did.
 pub(crate) async fn ended(world: &World) -> Result<(), String> {
-    // A request that ran into its deadline may still be kept so much later.
-    sleep(LATE).await;
     let until = Instant::now() + world.plan.patience();
     let bearer = world.book.borrow().key.clone();
     loop {
@@ -224,10 +227,6 @@ async fn read(world: &World, id: &str) -> Result<Option<Value>, String> {
 /// The ids of all deliveries that a caller was told are kept.
 pub(crate) fn accepted(world: &World) -> Vec<String> {
     let book = world.book.borrow();
-    let answers = book.sends.iter().filter_map(|send| match &send.verdict {
-        Verdict::Accepted(answer) => answer["deliveries"].as_array(),
-        _ => None,
-    });
-    let ids = answers.flatten().filter_map(|delivery| delivery["id"].as_str().map(str::to_owned));
+    let ids = book.sends.iter().flat_map(Send::deliveries).map(|(id, _)| id.to_owned());
     ids.chain(book.redrives.iter().map(|(_, new)| new.clone())).collect()
 }

@@ -159,6 +159,15 @@ fn deed(account: &str, percent: u64) -> Deed {
             (90, Deed::BreakOff),
             (100, Deed::Never),
         ],
+        "tardy" => &[(40, Deed::Take), (85, Deed::Later), (95, Deed::TakeAndBreakOff), (100, Deed::BreakOff)],
+        "picky" => &[
+            (15, Deed::Take),
+            (40, Deed::Later),
+            (48, Deed::TakeAndBreakOff),
+            (60, Deed::BreakOff),
+            (100, Deed::Never),
+        ],
+        "second" => &[(70, Deed::Take), (85, Deed::Later), (93, Deed::TakeAndBreakOff), (100, Deed::BreakOff)],
         "bad" => &[(20, Deed::Take), (60, Deed::Later), (100, Deed::Never)],
         _ => &[(100, Deed::Take)],
     };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::http::Got;
 use crate::plan::Plan;
 use crate::provider::Arrival;
 use crate::trace;
@@ -36,17 +37,55 @@ pub(crate) enum Verdict {
     Unknown(String),
 }
 
+impl Verdict {
+    /// What a caller makes of the answer to a request that is to be kept.
+    pub(crate) fn of_send(got: Got) -> Self {
+        match got {
+            Got::Answer(200 | 202, answer) => Self::Accepted(answer),
+            Got::Answer(status, problem) => {
+                let code = problem["code"].as_str().unwrap_or("none").to_owned();
+                // A request that ran into its deadline may have been kept, wholly or in part.
+                if code == "timeout" || status == 500 { Self::Unknown(code) } else { Self::Refused(status, code) }
+            }
+            Got::NotSent => Self::Refused(0, "not_sent".to_owned()),
+            Got::NoAnswer(why) => Self::Unknown(why),
+        }
+    }
+}
+
+/// What a send is about.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Letter {
+    pub(crate) template: &'static str,
+    /// The number that stands in the content: what is sent.
+    pub(crate) number: u64,
+    pub(crate) to: Vec<String>,
+    /// The address on the fallback channel.
+    pub(crate) mail: Option<String>,
+    /// What the provider is to get to see.
+    pub(crate) text: String,
+    /// When it is worth nothing any more, in simulated milliseconds.
+    pub(crate) expires: Option<u64>,
+    pub(crate) body: Value,
+}
+
 /// One send.
 #[derive(Clone, Debug)]
 pub(crate) struct Send {
     pub(crate) began: u64,
     pub(crate) ended: u64,
     pub(crate) key: Option<String>,
-    pub(crate) template: &'static str,
-    /// The number that stands in the content: what is sent.
-    pub(crate) number: u64,
-    pub(crate) to: Vec<String>,
+    pub(crate) letter: Letter,
     pub(crate) verdict: Verdict,
+}
+
+impl Send {
+    /// The deliveries that it made, as far as its caller was told: the id of each, and to whom.
+    pub(crate) fn deliveries(&self) -> impl Iterator<Item = (&str, &str)> {
+        let answer = if let Verdict::Accepted(answer) = &self.verdict { Some(answer) } else { None };
+        let all = answer.and_then(|answer| answer["deliveries"].as_array()).into_iter().flatten();
+        all.filter_map(|delivery| Some((delivery["id"].as_str()?, delivery["to"].as_str()?)))
+    }
 }
 
 /// A time in which something was broken, and which nodes died when.
@@ -57,8 +96,17 @@ pub(crate) struct Damage {
     /// From the first fault on, until the end of the last.
     pub(crate) first: Option<u64>,
     pub(crate) last: u64,
+    /// When each thing that broke did, and when it was healed.
+    pub(crate) spans: BTreeMap<usize, (u64, u64)>,
     /// How many things broke.
     pub(crate) broke: usize,
+}
+
+impl Damage {
+    /// Whether nothing was broken at any time between the two.
+    pub(crate) fn was_whole(&self, from: u64, until: u64) -> bool {
+        self.spans.values().all(|(broke, healed)| *healed < from || until < *broke)
+    }
 }
 
 /// What callers did and saw.
@@ -83,6 +131,12 @@ pub(crate) struct Book {
     pub(crate) listed_out: Vec<String>,
     /// Deliveries that were sent when their address had been taken off it.
     pub(crate) listed_in: Vec<String>,
+    /// Deliveries whose address on the fallback channel stood on the suppression list from before they were sent to the end.
+    pub(crate) legs_out: Vec<String>,
+    /// Deliveries whose address on the fallback channel had been taken off it before, for good.
+    pub(crate) legs_in: Vec<String>,
+    /// When the operator asked for the second edition of the discard list, and when it was told that it is kept.
+    pub(crate) change: Option<(u64, Option<u64>)>,
 }
 
 /// All of it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::world::{Verdict, World};
+use crate::world::World;
 
 const PROMISE: &str = "content dedup";
 
@@ -10,11 +10,8 @@ pub(super) fn judge(world: &World) {
     let book = world.book.borrow();
     let mut twins: BTreeMap<(String, u64), Vec<(&str, &str)>> = BTreeMap::new();
     let mut of_number: BTreeMap<&str, u64> = BTreeMap::new();
-    for send in book.sends.iter().filter(|send| send.template == "unique") {
-        if let Verdict::Accepted(answer) = &send.verdict {
-            let ids = answer["deliveries"].as_array().into_iter().flatten().filter_map(|d| d["id"].as_str());
-            of_number.extend(ids.map(|id| (id, send.number)));
-        }
+    for send in book.sends.iter().filter(|send| send.letter.template == "unique") {
+        of_number.extend(send.deliveries().map(|(id, _)| (id, send.letter.number)));
     }
     for (id, number) in of_number {
         let Some(trace) = book.traces.get(id) else { continue };

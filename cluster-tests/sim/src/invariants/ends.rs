@@ -1,7 +1,9 @@
 //! Every accepted delivery ends in one final state, which the provider does not contradict. Unknown is never failed.
 
-use super::{arrivals, attempts, class, troubled};
-use crate::provider::Deed;
+use serde_json::Value;
+
+use super::{arrivals, attempts, class, events, troubled};
+use crate::provider::{Arrival, Deed};
 use crate::world::World;
 
 const PROMISE: &str = "every accepted delivery ends";
@@ -17,7 +19,7 @@ pub(super) fn judge(world: &World) {
             "delivered" if !here.iter().any(|a| a.deed == Deed::Take && a.answered.is_some()) => {
                 world.violated(PROMISE, format!("{id} is delivered and no provider took it"));
             }
-            "suppressed" if !here.is_empty() => {
+            "suppressed" if !here.is_empty() && !left_its_leg(world, trace, here) => {
                 world.violated(PROMISE, format!("{id} is suppressed and was attempted"));
             }
             "failed" | "expired" | "cancelled" if doubtful => {
@@ -29,4 +31,14 @@ pub(super) fn judge(world: &World) {
             _ => {}
         }
     }
+}
+
+/// Whether a rule could still say no to what was attempted: it had gone on by another leg, nothing was attempted there, and
+/// nobody took it before.
+fn left_its_leg(world: &World, trace: &Value, here: &[Arrival]) -> bool {
+    let what: Vec<&str> = events(trace).filter_map(|event| event["what"].as_str()).collect();
+    let Some(fell) = what.iter().rposition(|what| *what == "fell_back") else { return false };
+    let untouched = !what[fell..].iter().any(|what| matches!(*what, "attempted" | "begun"));
+    let not_taken = |one: &Arrival| one.deed.tells() && !one.deed.takes() || troubled(world, one);
+    untouched && here.iter().all(not_taken)
 }

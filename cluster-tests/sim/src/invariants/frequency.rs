@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::{Verdict, World};
+use crate::provider::Arrival;
+use crate::world::{Send, World};
 
 const PROMISE: &str = "frequency caps";
-/// As the operator set them in the policy `often`.
+/// As the operator set them in the policies `often` and `further`.
 pub(crate) const MOST: usize = 2;
 pub(crate) const WINDOW_MS: u64 = 2_500;
 
@@ -15,32 +16,32 @@ pub(super) fn judge(world: &World) {
     if world.plan.skew {
         return;
     }
-    let capped = capped(world);
-    let mut taken: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
-    for arrival in world.arrivals.lock().iter() {
-        if arrival.deed.takes() && capped.contains(&arrival.delivery) {
-            taken.entry(arrival.to.clone()).or_default().push((arrival.at, arrival.delivery.clone()));
-        }
+    let book = world.book.borrow();
+    let often = book.sends.iter().filter(|send| send.letter.template == "often");
+    // What was redriven is not capped: somebody wished for it.
+    let capped: BTreeSet<&str> = often.flat_map(Send::deliveries).map(|(id, _)| id).collect();
+    let counts = |arrival: &Arrival| capped.contains(arrival.delivery.as_str());
+    for what in crowded(&world.arrivals.lock(), counts) {
+        world.violated(PROMISE, what);
     }
+}
+
+/// Every window of those arrivals that count that holds more deliveries to one recipient than the policy allows.
+pub(super) fn crowded(arrivals: &[Arrival], counts: impl Fn(&Arrival) -> bool) -> Vec<String> {
+    let mut taken: BTreeMap<&str, Vec<(u64, &str)>> = BTreeMap::new();
+    for arrival in arrivals.iter().filter(|arrival| arrival.deed.takes() && counts(arrival)) {
+        taken.entry(&arrival.to).or_default().push((arrival.at, &arrival.delivery));
+    }
+    let mut crowded = Vec::new();
     for (to, mut all) in taken {
         all.sort_unstable();
         for (n, (first, _)) in all.iter().enumerate() {
             let window = all[n..].iter().take_while(|(at, _)| at - first < WINDOW_MS);
-            let distinct: BTreeSet<&String> = window.map(|(_, delivery)| delivery).collect();
+            let distinct: BTreeSet<&str> = window.map(|(_, delivery)| *delivery).collect();
             if distinct.len() > MOST {
-                world.violated(PROMISE, format!("{to} got {} within {WINDOW_MS} ms from {first}", distinct.len()));
+                crowded.push(format!("{to} got {} within {WINDOW_MS} ms from {first}", distinct.len()));
             }
         }
     }
-}
-
-/// The deliveries that the cap is for. What was redriven is not: somebody wished for it.
-fn capped(world: &World) -> BTreeSet<String> {
-    let book = world.book.borrow();
-    let of = book.sends.iter().filter(|send| send.template == "often");
-    let answers = of.filter_map(|send| match &send.verdict {
-        Verdict::Accepted(answer) => answer["deliveries"].as_array(),
-        _ => None,
-    });
-    answers.flatten().filter_map(|delivery| delivery["id"].as_str().map(str::to_owned)).collect()
+    crowded
 }

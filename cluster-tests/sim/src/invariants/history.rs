@@ -33,7 +33,7 @@ fn broken(history: &[&Send]) -> Option<String> {
     });
     let shown: BTreeSet<(u64, &str)> = accepted
         .clone()
-        .map(|(send, answer)| (send.number, answer["message_id"].as_str().unwrap_or_default()))
+        .map(|(send, answer)| (send.letter.number, answer["message_id"].as_str().unwrap_or_default()))
         .collect();
     if shown.len() > 1 {
         return Some(format!("one key made several messages: {shown:?}"));
@@ -51,11 +51,12 @@ fn broken(history: &[&Send]) -> Option<String> {
     let mismatched =
         |send: &&&Send| matches!(&send.verdict, Verdict::Refused(422, code) if code == "idempotency_mismatch");
     for refused in history.iter().filter(mismatched) {
-        let others = history.iter().filter(|send| send.number != refused.number && send.began < refused.ended);
+        let others =
+            history.iter().filter(|send| send.letter.number != refused.letter.number && send.began < refused.ended);
         if others.count() == 0 {
             return Some("a body was refused before another was sent".to_owned());
         }
-        if shown.iter().any(|(number, _)| *number == refused.number) {
+        if shown.iter().any(|(number, _)| *number == refused.letter.number) {
             return Some("the body that was accepted was refused as another".to_owned());
         }
     }
@@ -67,9 +68,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::world::Letter;
 
     fn send(began: u64, ended: u64, number: u64, verdict: Verdict) -> Send {
-        Send { began, ended, key: Some("k".to_owned()), template: "plain", number, to: Vec::new(), verdict }
+        let letter = Letter { template: "plain", number, ..Letter::default() };
+        Send { began, ended, key: Some("k".to_owned()), letter, verdict }
     }
 
     fn accepted(message: &str, delivery: &str) -> Verdict {

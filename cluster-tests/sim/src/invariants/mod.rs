@@ -3,23 +3,27 @@
 mod counts;
 mod dedup;
 mod ends;
+mod expiry;
 mod failover;
+mod fallback;
 pub(crate) mod frequency;
 mod history;
 mod kept;
 mod limits;
+mod lists;
 mod owner;
 mod quiet;
 pub(crate) mod replicas;
 mod suppressions;
 mod told;
+mod words;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::provider::Arrival;
-use crate::world::World;
+use crate::world::{Book, Send, World};
 
 /// How long after the last fault its effects may still be seen, in milliseconds: outcomes that nobody took meanwhile.
 const AFTERMATH: u64 = 5_000;
@@ -30,6 +34,8 @@ const RECORDING: u64 = 2_500;
 /// Judges everything, once all is settled.
 pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, tidings_node::sim::Look>>) {
     replicas::compare(world, looks);
+    lists::judge(world);
+    words::judge(world);
     kept::judge(world);
     ends::judge(world);
     counts::judge(world);
@@ -37,7 +43,9 @@ pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, ti
     history::judge(world);
     dedup::judge(world);
     limits::judge(world);
+    fallback::judge(world);
     failover::judge(world);
+    expiry::judge(world);
     frequency::judge(world);
     suppressions::judge(world);
     quiet::judge(world);
@@ -58,6 +66,11 @@ fn troubled(world: &World, arrival: &Arrival) -> bool {
     let damage = world.damage.borrow();
     let end = arrival.answered.unwrap_or(arrival.at) + RECORDING;
     damage.first.is_some_and(|first| first <= end && arrival.at <= damage.last.saturating_add(AFTERMATH))
+}
+
+/// What was sent and kept: by delivery, to whom, with the send that made it. Redrives make others.
+fn sent(book: &Book) -> BTreeMap<&str, (&str, &Send)> {
+    book.sends.iter().flat_map(|send| send.deliveries().map(move |(id, to)| (id, (to, send)))).collect()
 }
 
 /// The events of a trace.

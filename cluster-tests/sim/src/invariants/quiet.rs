@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::operator::QUIET_UNTIL;
-use crate::world::{Verdict, World};
+use crate::world::{Send, World};
 
 const PROMISE: &str = "quiet hours";
 
@@ -13,11 +13,8 @@ pub(super) fn judge(world: &World) {
         return;
     }
     let book = world.book.borrow();
-    let answers = book.sends.iter().filter(|send| send.template == "night").filter_map(|send| match &send.verdict {
-        Verdict::Accepted(answer) => answer["deliveries"].as_array(),
-        _ => None,
-    });
-    let night: BTreeSet<&str> = answers.flatten().filter_map(|delivery| delivery["id"].as_str()).collect();
+    let sends = book.sends.iter().filter(|send| send.letter.template == "night");
+    let night: BTreeSet<&str> = sends.flat_map(Send::deliveries).map(|(id, _)| id).collect();
     for arrival in world.arrivals.lock().iter().filter(|arrival| night.contains(arrival.delivery.as_str())) {
         if arrival.at < QUIET_UNTIL {
             world.violated(PROMISE, format!("{} left in quiet hours: {arrival:?}", arrival.delivery));

@@ -3,13 +3,18 @@
 use rand::Rng;
 use serde_json::json;
 
-use super::{Caller, Letter};
+use super::Caller;
 use crate::clock::elapsed;
-use crate::world::Verdict;
+use crate::world::{Letter, Verdict};
 
 pub(super) async fn batch(caller: &mut Caller) {
     let count = caller.chance.random_range(2..5);
     let letters: Vec<Letter> = (0..count).map(|_| caller.letter()).collect();
+    submit(caller, &letters).await;
+}
+
+/// Sends letters in one request, and keeps what became of each.
+pub(super) async fn submit(caller: &mut Caller, letters: &[Letter]) {
     let bodies: Vec<_> = letters.iter().map(|letter| letter.body.clone()).collect();
     let (node, began) = (caller.node(), elapsed());
     let verdict = caller.ask(node, "/v1/messages/batch", None, &json!({"messages": bodies})).await;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::{Caller, Letter};
+use super::Caller;
 use crate::clock::elapsed;
-use crate::world::Verdict;
+use crate::world::{Letter, Verdict};
 
 /// Most repeats of a request that was not accepted.
 const REPEATS: usize = 4;
@@ -42,7 +42,8 @@ pub(super) async fn repeat(caller: &mut Caller) {
         let number = letter.number ^ 1;
         let mut body = letter.body.clone();
         body["variables"]["n"] = number.to_string().into();
-        let other = Letter { template: letter.template, number, to: letter.to.clone(), body };
+        let text = letter.text.replace(&letter.number.to_string(), &number.to_string());
+        let other = Letter { number, text, body, ..letter.clone() };
         let (node, began) = (caller.node(), elapsed());
         let verdict = caller.ask(node, "/v1/messages", Some(&key), &other.body).await;
         caller.keep(began, Some(key), &other, verdict);

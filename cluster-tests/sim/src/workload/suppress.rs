@@ -4,12 +4,14 @@
 use rand::Rng;
 use serde_json::json;
 
-use super::{Caller, Letter};
-use crate::clock::elapsed;
+use super::Caller;
 use crate::http::{Got, call};
-use crate::world::Verdict;
+use crate::world::{Letter, Verdict};
 
 pub(super) async fn suppress(caller: &mut Caller) {
+    if caller.chance.random_ratio(1, 3) {
+        return leg(caller).await;
+    }
     let address = format!("+861390{:02}{:05}", caller.number, caller.chance.random_range(0..8));
     if caller.doubtful.contains(&address) {
         return;
@@ -41,19 +43,31 @@ pub(super) async fn suppress(caller: &mut Caller) {
 
 /// Sends to the address, and gives the ids of what was kept.
 async fn send(caller: &mut Caller, address: &str) -> Vec<String> {
-    let number = caller.chance.random_range(1_000..u64::MAX >> 12);
-    let to = vec![address.to_owned()];
-    let body = json!({"template": "plain", "to": to, "variables": {"n": number.to_string()}});
-    let letter = Letter { template: "plain", number, to, body };
-    let (node, began) = (caller.node(), elapsed());
-    let verdict = caller.ask(node, "/v1/messages", None, &letter.body).await;
-    let ids = match &verdict {
-        Verdict::Accepted(answer) => {
-            let deliveries = answer["deliveries"].as_array().into_iter().flatten();
-            deliveries.filter_map(|delivery| delivery["id"].as_str().map(str::to_owned)).collect()
+    let letter = Letter::new("plain", caller.fresh(), vec![address.to_owned()]);
+    caller.send(&letter).await
+}
+
+/// The address on the fallback channel stands on the list, or did. It is asked for when the delivery comes there, which may be
+/// any time: so each address is used once, and either stays on the list or comes off it before anything is sent.
+async fn leg(caller: &mut Caller) {
+    caller.mails += 1;
+    let address = format!("c{}n{}@legs.example", caller.number, caller.mails);
+    let entry = json!({"channel": "email", "address": address, "reason": "manual"});
+    let node = caller.node();
+    if !matches!(caller.ask(node, "/v1/suppressions", None, &entry).await, Verdict::Accepted(_)) {
+        return;
+    }
+    let comes_off = caller.chance.random_ratio(1, 3);
+    if comes_off {
+        let (node, bearer) = (caller.node(), caller.world.book.borrow().key.clone());
+        let path = format!("/v1/suppressions?channel=email&address={}", address.replace('@', "%40"));
+        if !matches!(call(node, &bearer, "DELETE", &path, None, None).await, Got::Answer(204, _)) {
+            return;
         }
-        _ => Vec::new(),
-    };
-    caller.keep(began, None, &letter, verdict);
-    ids
+    }
+    let to = format!("+86138002{:05}", caller.chance.random_range(0..1_000));
+    let letter = Letter::new("fall", caller.fresh(), vec![to]).or_by(address);
+    let sent = caller.send(&letter).await;
+    let mut book = caller.world.book.borrow_mut();
+    if comes_off { book.legs_in.extend(sent) } else { book.legs_out.extend(sent) }
 }

@@ -86,7 +86,7 @@ pub(super) fn after(delivery: &mut Delivery, sheet: &Sheet, account: &str, now: 
     if let Some(due) = retry::next_due(delivery, sheet, now, wish) {
         return Next::Retry(due);
     }
-    match delivery.next_leg(sheet).filter(|_| may_move(delivery, sheet)) {
+    match delivery.next_leg(sheet).filter(|_| may_move(delivery, sheet) || planted("leg_on_unknown")) {
         Some(leg) => Next::Fall(leg, format!("no further attempt is allowed; {}", why())),
         None => Next::End(State::Failed, reason),
     }

@@ -6,7 +6,7 @@
 //! an hour, a slot too many that is taken, never one too few.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{DeliveryId, MessageType, Reason, Time};
+use tidings_contract::{DeliveryId, MessageType, Reason, Time, planted};
 
 use super::failover::{Next, may_move};
 use super::slots::{Look, Slots, fullest, mark};
@@ -109,7 +109,7 @@ impl Delivery {
     /// What the home of the present leg's address is to be asked before an attempt at `now`; `None` where it was asked, and
     /// on the first leg.
     pub fn to_ask(&self, sheet: &Sheet, now: Time) -> Option<Passage> {
-        let course = self.course.as_ref().filter(|course| course.leg > 0)?;
+        let course = self.course.as_ref().filter(|course| course.leg > 0 && !planted("leg_not_asked"))?;
         let passage = self.passage(sheet)?;
         let held = |until: Time| passage.caps.is_empty() || now.after_ms(AGAIN_MS) < until;
         course.open_until.is_none_or(|until| !held(until)).then_some(passage)
