@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
-use tidings_contract::{DeliveryId, PartitionId, Receipt, Sent, Token, Unsupported};
+use tidings_contract::{DeliveryId, PartitionId, Receipt, ReceiptMark, Sent, Token, Unsupported};
 use tidings_machine::partition::{Ask, Command, Owner, Partition, ReceiptCommand};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -24,6 +24,9 @@ const AT_ONCE: usize = 8;
 const LOOKED_AT: usize = 1_000;
 /// Most ids of a supplier's in one question.
 const IDS: usize = 10;
+/// After how many questions, the last of them an hour after it was sent, a delivery is given up that the supplier has not
+/// said a word about: it does not tell of everything it took.
+const SILENT: u16 = 7;
 /// Longest time of one question.
 const QUESTION: Duration = Duration::from_secs(30);
 
@@ -63,15 +66,13 @@ impl Questions {
             let board = Arc::clone(board);
             asking.spawn(async move {
                 let _busy = busy;
-                let more = match ready {
+                let next = match ready {
                     Some(Ok(ready)) => ask(&board, &name, &ready, &due).await,
                     // Somebody may mend it.
-                    Some(Err(_)) => Some(true),
-                    None => Some(false),
+                    Some(Err(_)) => Next::Again,
+                    None => Next::Never,
                 };
-                if let Some(more) = more {
-                    note(&board, &due, more).await;
-                }
+                note(&board, &due, &next).await;
             });
         }
     }
@@ -107,32 +108,48 @@ fn all_due(board: &Switchboard) -> BTreeMap<Arc<str>, Vec<Due>> {
     all.into_iter().map(|(account, (_, due))| (account, due)).collect()
 }
 
-/// Asks the supplier and has what it says marked. Gives whether to ask again later; nothing, if it could not be asked or
-/// nobody heard the answer: then it is asked again at once.
-async fn ask(board: &Switchboard, name: &Arc<str>, ready: &Ready, due: &[Due]) -> Option<bool> {
+/// What comes after a question.
+enum Next {
+    /// It could not be asked, or nobody heard the answer: it is asked again at once, and nothing is noted.
+    AtOnce,
+    /// The same question again, later.
+    Again,
+    /// No such question again.
+    Never,
+    /// The supplier answered, and these are the deliveries that it has ever said anything about.
+    Said(BTreeSet<DeliveryId>),
+}
+
+/// Asks the supplier and has what it says marked.
+async fn ask(board: &Switchboard, name: &Arc<str>, ready: &Ready, due: &[Due]) -> Next {
     let channel = &ready.opened.channel;
     let mut token = None;
     if ready.wants_token {
         match obtain(board, &Wanting::of(name, ready)).await {
             Ok(good) => token = Some(good),
-            Err(NoToken::Failing { .. }) => return Some(true),
-            Err(NoToken::NotYet) => return None,
+            Err(NoToken::Failing { .. }) => return Next::Again,
+            Err(NoToken::NotYet) => return Next::AtOnce,
         }
     }
     let sent: Vec<Sent> = due.iter().map(Due::sent).collect();
     let asking = channel.ask_receipts(&sent, token.as_ref().map(|token| &token.secret));
     match timeout(QUESTION, AssertUnwindSafe(asking).catch_unwind()).await {
-        Ok(Ok(Err(Unsupported(_)))) => Some(false),
+        Ok(Ok(Err(Unsupported(_)))) => Next::Never,
         Ok(Ok(Ok(Ok(mut receipts)))) => {
+            let told = |due: &&Due| {
+                receipts.iter().any(|receipt| due.is_meant(receipt)) || due.is_marked(board, ReceiptMark::Received)
+            };
+            let said = due.iter().filter(told);
+            let said = said.map(|due| due.delivery).collect();
             receipts.retain(|receipt| !due.iter().any(|due| due.has(board, receipt)));
             if receipts.is_empty() {
-                return Some(true);
+                return Next::Said(said);
             }
             match report(board, name, receipts, OFFER_FOR).await {
-                Ok(_) => Some(true),
+                Ok(_) => Next::Said(said),
                 Err(error) => {
                     tracing::warn!(account = name.as_ref(), %error, "receipts could not be kept; they are asked for again");
-                    None
+                    Next::AtOnce
                 }
             }
         }
@@ -145,10 +162,10 @@ async fn ask(board: &Switchboard, name: &Arc<str>, ready: &Ready, due: &[Due]) -
                 code = reason.code,
                 "the supplier did not say what became of deliveries"
             );
-            Some(true)
+            Next::Again
         }
         // A provider that panics or hangs is asked again at the next turn.
-        Ok(Err(_)) | Err(_) => Some(true),
+        Ok(Err(_)) | Err(_) => Next::Again,
     }
 }
 
@@ -158,25 +175,37 @@ impl Due {
         Sent { delivery: self.delivery, to: to.clone(), provider_id: provider_id.clone() }
     }
 
+    /// Whether the receipt is for this delivery.
+    fn is_meant(&self, receipt: &Receipt) -> bool {
+        self.ask.provider_id == receipt.provider_id && receipt.to.as_ref() == Some(&self.ask.to)
+    }
+
     /// Whether the receipt is for this delivery and its mark is set already: it is not proposed over and over.
     fn has(&self, board: &Switchboard, receipt: &Receipt) -> bool {
-        let Ask { account, provider_id, to, .. } = &self.ask;
-        let ours = *provider_id == receipt.provider_id && receipt.to.as_ref() == Some(to);
+        self.is_meant(receipt) && self.is_marked(board, receipt.mark)
+    }
+
+    fn is_marked(&self, board: &Switchboard, mark: ReceiptMark) -> bool {
+        let Ask { account, provider_id, .. } = &self.ask;
         let mut marked = false;
-        if ours {
-            board.parts.ledger.with_partition(self.partition, &mut |state| {
-                marked = state.is_marked(&self.delivery, account, provider_id, receipt.mark);
-            });
-        }
+        board.parts.ledger.with_partition(self.partition, &mut |state| {
+            marked = state.is_marked(&self.delivery, account, provider_id, mark);
+        });
         marked
     }
 }
 
-/// Has it noted that the supplier was asked. If that cannot be done, it is asked once more.
-async fn note(board: &Switchboard, due: &[Due], more: bool) {
+/// Has it noted that the supplier was asked, and whether to ask again. If that cannot be done, it is asked once more.
+async fn note(board: &Switchboard, due: &[Due], next: &Next) {
     let mut by_partition: BTreeMap<PartitionId, Vec<Command>> = BTreeMap::new();
     for one in due {
         let (delivery, tries) = (one.delivery, one.ask.tries);
+        let more = match next {
+            Next::AtOnce => return,
+            Next::Again => true,
+            Next::Never => false,
+            Next::Said(about) => tries + 1 < SILENT || about.contains(&delivery),
+        };
         let command = Command::Receipt(ReceiptCommand::Asked { delivery, tries, more });
         by_partition.entry(one.partition).or_default().push(command);
     }

@@ -44,17 +44,24 @@ pub(crate) fn lacking(board: &Switchboard, ready: &Ready, letter: &Letter, now: 
     let contents = std::iter::once(&letter.content).chain(letter.further.iter());
     contents.flat_map(|content| places(ready.opened.channel.as_ref(), content)).find_map(|place| {
         let name = key(account, &place);
-        let known = board.media.get(&name, revision, now).is_some();
+        let known = is_there(board, &place.material) && board.media.get(&name, revision, now).is_some();
         let MediaPlace { material, kind, .. } = place;
         let media = Media { account: Arc::clone(account), material, kind, wants_token: ready.wants_token };
         (!known).then(|| Wanting { media: Some(media), ..Wanting::of(&name, ready) })
     })
 }
 
+/// Whether there is such a material, as far as this node knows. The supplier may well have a file longer than we do: what was
+/// deleted is not to go out any more.
+pub(crate) fn is_there(board: &Switchboard, material: &str) -> bool {
+    board.parts.accounts.materials().is_none_or(|materials| materials.is_known(material))
+}
+
 /// The ids that a letter goes out with.
 pub(crate) type Used = Vec<(Arc<str>, Good)>;
 
-/// Puts the supplier's ids, as the account of that revision has them, into a letter's contents; `None` if one of them ended a moment ago.
+/// Puts the supplier's ids, as the account of that revision has them, into a letter's contents; `None` if one of them ended a moment
+/// ago, or its material was deleted.
 pub(crate) fn fill(
     board: &Switchboard,
     channel: &dyn Channel,
@@ -66,7 +73,7 @@ pub(crate) fn fill(
     let mut one = |content: &mut Arc<Value>| {
         for place in places(channel, content) {
             let name = key(&account, &place);
-            let good = board.media.get(&name, revision, now)?;
+            let good = board.media.get(&name, revision, now).filter(|_| is_there(board, &place.material))?;
             place.put(Arc::make_mut(content), good.secret.expose());
             used.push((name, good));
         }

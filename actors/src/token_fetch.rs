@@ -17,7 +17,7 @@ use crate::meters;
 use crate::opened::Ready;
 use crate::switchboard::Switchboard;
 use crate::token_cache::{Good, Known, TokenCache};
-use crate::upload::upload;
+use crate::upload::{present, upload};
 
 /// Longest time of one fetch; shorter than the lease of an account's home.
 const FETCH: Duration = Duration::from_secs(10);
@@ -142,6 +142,7 @@ async fn find(board: &Switchboard, wanting: &Wanting) -> Result<Good, NoToken> {
 pub(crate) async fn obtain_id(board: &Switchboard, wanting: &Wanting, media: &Media) -> Result<Good, NoToken> {
     let turn = board.media.turn(&wanting.name);
     let _turn = turn.lock().await;
+    present(board, media).await?;
     let mut search = Search::begin(board, wanting).await;
     loop {
         match search.next().await? {

@@ -9,13 +9,15 @@ use tidings_contract::{Blame, Material, Outcome, PartitionId, Reason, Secret, To
 use tidings_machine::partition::{HeldToken, TokenAnswer};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::media::Media;
+use crate::media::{Media, is_there};
 use crate::meters;
 use crate::switchboard::Switchboard;
 use crate::token_fetch::{Lease, NoToken, Refused, Wanting, ask, claim, obtain, put};
 
 /// Longest time of one upload, with everything that it needs.
 const UPLOAD: Duration = Duration::from_secs(90);
+/// How long nobody is asked again for a material that cannot be asked for now, in milliseconds.
+const UNASKED_MS: u64 = 1_000;
 /// How often the lease is taken anew meanwhile: well before it ends.
 const KEEP_EVERY: Duration = Duration::from_secs(6);
 
@@ -47,6 +49,23 @@ pub(crate) async fn upload(
     meters::uploaded(wanting.provider, given.is_ok());
     let given = given.map(|Uploaded { id, good_for }| Token { secret: Secret::new(id), expires_in: good_for });
     put(board, home, wanting, lease, given).await
+}
+
+/// Whether the material is there, as the whole cluster knows it: said of one whose id the supplier may still have.
+pub(crate) async fn present(board: &Switchboard, media: &Media) -> Result<(), NoToken> {
+    if is_there(board, &media.material) {
+        return Ok(());
+    }
+    let found = match board.parts.accounts.materials() {
+        Some(materials) => materials.get(&media.material).await.map(drop),
+        None => Ok(()),
+    };
+    found.map_err(|outcome| {
+        let Refused { reason, blame, after_ms } = Refused::of(outcome);
+        // It may be put again at any moment.
+        let after_ms = if blame.is_some() { 0 } else { after_ms.max(UNASKED_MS) };
+        NoToken::Failing { reason, again: board.now().after_ms(after_ms), blame }
+    })
 }
 
 /// The supplier's id of the material. A token that turns out to be no good any more is had anew, once.

@@ -81,7 +81,7 @@ pub static CHANNELS: &[ChannelInfo] = &[
 ];
 
 /// The fields of a channel's message.
-enum Shape {
+pub(crate) enum Shape {
     /// By type of message.
     Kinds(&'static [Kind]),
     /// The same for all.
@@ -94,7 +94,7 @@ enum Shape {
     Open,
 }
 
-fn shape(channel: &str) -> Shape {
+pub(crate) fn shape(channel: &str) -> Shape {
     match channel {
         "alipay_mini" => Shape::Fields(wechat::ALIPAY_FIELDS),
         "dingtalk_robot" => Shape::Kinds(dingtalk::ROBOT_KINDS),

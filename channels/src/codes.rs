@@ -88,11 +88,17 @@ pub(crate) const DINGTALK: Codes<i64> = Codes {
     other: Later,
 };
 
-/// Whether Feishu says that a key of a picture or a file is none of this application's (Sending messages): it has one code for
-/// all wrong parameters, and one for what another application uploaded.
+/// Whether Feishu says that a key of a picture or a file is none of this application's (Sending messages; its subcodes of
+/// 230099): it has one code for all wrong parameters, one for what another application uploaded, and one for all that can be
+/// wrong with a card, in whose words stands a finer one.
 pub(crate) fn is_invalid_key(reason: &Reason) -> bool {
-    let names_key = ["image_key", "file_key", "img_key"].iter().any(|name| reason.words.contains(name));
-    reason.code == "code_230017" || (reason.code == "code_230001" && names_key)
+    let names = |words: &[&str]| words.iter().any(|word| reason.words.contains(word));
+    match reason.code.as_str() {
+        "code_230017" => true,
+        "code_230001" => names(&["image_key", "file_key", "img_key"]),
+        "code_230099" => names(&["ErrCode: 200570", "ErrCode: 300240"]),
+        _ => false,
+    }
 }
 
 /// Feishu (Common error codes; Sending messages; Recalling messages; Custom bot usage guide; Uploading images; Uploading files).
@@ -163,6 +169,26 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn a_key_that_feishu_does_not_know_is_told_from_everything_else() {
+        let cases = [
+            ("code_230017", "Bot is NOT the owner of the resource.", true),
+            ("code_230001", "Your request contains an invalid request parameter, ext=invalid image_key", true),
+            ("code_230001", "Your request contains an invalid request parameter, ext=invalid receive_id", false),
+            (
+                "code_230099",
+                "ext=ErrCode: 200570; ErrMsg: card contains invalid image keys; ErrorValue: image key i",
+                true,
+            ),
+            ("code_230099", "ext=ErrCode: 300240; ErrMsg: This application cannot retrieve audio information.", true),
+            ("code_230099", "ext=ErrCode: 200621; ErrMsg: parse card json err", false),
+            ("code_99992402", "image_key", false),
+        ];
+        for (code, words, expected) in cases {
+            assert_eq!(is_invalid_key(&Reason::new(code, words)), expected, "{code} {words}");
+        }
+    }
 
     #[test]
     fn no_code_has_two_classes() {

@@ -45,6 +45,7 @@ mod golden_keys;
 pub use catalog::{CHANNELS, check_content};
 pub use declared::Described;
 pub use inbox::{InboxEntry, SandboxInbox};
+pub use media::{materials_of, may_name_materials};
 pub use recipient::check_recipient;
 pub use registry::Registry;
 pub use show::{Preview, ShownRequest, preview};

@@ -4,6 +4,8 @@
 use serde_json::Value;
 use tidings_contract::{MediaPlace, material_in};
 
+use crate::attachments::{From, wanted};
+use crate::catalog::{Shape, shape};
 use crate::message::{Field, Form, Kind};
 
 /// The places of materials in a content. One that cannot be a material is left where it is, and refused when the message is
@@ -15,6 +17,31 @@ pub(crate) fn places(kinds: &'static [Kind], content: &Value) -> Vec<MediaPlace>
         in_fields(kind.fields, content, "", &mut places);
     }
     places
+}
+
+/// Whether contents of a channel can name materials.
+pub fn may_name_materials(channel: &str) -> bool {
+    matches!(shape(channel), Shape::Kinds(_) | Shape::Mail)
+}
+
+/// The ids of all materials that a content of a channel names: in the places of the supplier's ids, in those whose files the
+/// provider fetches itself, and among the files of a mail. A host asks whether there are such materials before it takes a
+/// message.
+pub fn materials_of(channel: &str, content: &Value) -> Vec<String> {
+    let named = |value: &Value| value.as_str().and_then(material_in).and_then(Result::ok);
+    match shape(channel) {
+        Shape::Kinds(kinds) => {
+            let found = places(kinds, content).into_iter().map(|place| place.material);
+            // A WeCom robot's picture goes out in the message itself.
+            let picture = (channel == "wecom_robot").then(|| content.get("base64").and_then(named)).flatten();
+            found.chain(picture).collect()
+        }
+        Shape::Mail => {
+            let files = wanted(content).into_iter().flatten();
+            files.filter_map(|file| if let From::Material(id) = file.from { Some(id) } else { None }).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn in_fields(fields: &[Field], content: &Value, within: &str, places: &mut Vec<MediaPlace>) {
@@ -91,6 +118,29 @@ mod tests {
             json!({"type": "post", "paragraphs": [[{"tag": "text", "text": id}, {"tag": "img", "image_key": id}]]});
         assert_eq!(found(feishu::APP_KINDS, &post), at("/paragraphs/0/1/image_key", "image"));
         assert_eq!(found(feishu::ROBOT_KINDS, &json!({"type": "image", "image_key": id})), []);
+    }
+
+    #[test]
+    fn every_material_that_a_content_names_is_told_whoever_fetches_it() {
+        let (hash, other) = ("0a".repeat(32), "0b".repeat(32));
+        let id = format!("material:{}", hash.to_ascii_uppercase());
+        let cases = [
+            ("wecom_app", json!({"type": "file", "media_id": id}), vec![&hash]),
+            ("wecom_robot", json!({"type": "image", "base64": id}), vec![&hash]),
+            ("wecom_robot", json!({"type": "voice", "media_id": id}), vec![&hash]),
+            (
+                "email",
+                json!({"attachments": [{"material": hash}, {"url": "https://a.example/"}, {"material": other}]}),
+                vec![&hash, &other],
+            ),
+            ("dingtalk_work", json!({"type": "text", "text": id}), vec![]),
+            ("feishu_robot", json!({"type": "image", "image_key": id}), vec![]),
+            ("sms", json!({"text": id}), vec![]),
+            ("webhook", json!({"media_id": id}), vec![]),
+        ];
+        for (channel, content, expected) in cases {
+            assert_eq!(materials_of(channel, &content).iter().collect::<Vec<_>>(), expected, "{channel} {content}");
+        }
     }
 
     #[test]

@@ -10,10 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tidings_contract::{Blame, Material, Materials, Outcome, PartitionId};
-use tidings_machine::control::Material as Known;
+use tidings_machine::control::{self, Action, Material as Known, Refusal};
 use tidings_machine::partition::{Chunk, Command};
 use tokio::sync::Semaphore;
 
+use crate::api::refused;
 use crate::app::{App, Shared};
 use crate::look::ChunkOf;
 use crate::problem::{Code, Problem};
@@ -22,6 +23,8 @@ use crate::problem::{Code, Problem};
 const REMEMBERED: usize = 64 * 1024 * 1024;
 /// Most materials that come in at once: each is held in memory until it is kept.
 const COMING_IN: usize = 4;
+/// How often a material is put that somebody deletes meanwhile.
+const PUT_AGAIN: usize = 5;
 
 /// The materials, as this node hands them out.
 pub(crate) struct Shelf {
@@ -53,6 +56,12 @@ impl Materials for Shelf {
             Ok(None) => Err(Outcome::never(Blame::Content, "unknown_material", format!("there is no material {id}"))),
             Err(problem) => Err(Outcome::later("material", problem.code().title())),
         }
+    }
+
+    fn is_known(&self, id: &str) -> bool {
+        let app = self.app.get().and_then(Weak::upgrade);
+        // Before the node has started nobody sends; `get` says so if anybody does.
+        app.is_some_and(|app| app.ledger.control(|control| control.materials.contains_key(id)))
     }
 }
 
@@ -128,7 +137,7 @@ impl App {
         let home = self.material_home(id);
         let mut bytes = Vec::with_capacity(usize::try_from(known.bytes).unwrap_or(0));
         for index in 0..known.chunks {
-            let question = ChunkOf { home, material: id.to_owned(), index };
+            let question = ChunkOf { home, material: Known::place(id, known.kept_as), index };
             let piece = self.ask(home, question).await;
             let piece = piece.map_err(|_| Problem::new(Code::NoLeader, format!("{home} cannot be asked")))?;
             bytes.extend(STANDARD.decode(piece).map_err(|e| Problem::new(Code::Internal, e.to_string()))?);
@@ -142,18 +151,56 @@ impl App {
         Ok(Some(material))
     }
 
-    /// Has the pieces of a material kept by a majority of its home; gives the number of pieces.
+    /// Has a material kept: first its bytes, by a majority of its home, and then what it is. If it is deleted between the two,
+    /// its bytes are kept anew, where the deletion does not reach them.
     ///
     /// # Errors
-    /// `no_leader`, `full` or `timeout`. Doing it again does no harm.
-    pub(crate) async fn keep_bytes(&self, id: &str, pieces: Vec<Vec<u8>>) -> Result<u32, Problem> {
+    /// What control refuses, `no_leader`, `full` or `timeout`. Doing it again does no harm.
+    pub(crate) async fn keep_material(
+        &self,
+        by: &str,
+        id: &str,
+        pieces: Vec<Vec<u8>>,
+        material: Known,
+    ) -> Result<(), Problem> {
+        let pieces: Vec<Arc<[u8]>> = pieces.into_iter().map(Arc::from).collect();
+        for _ in 0..PUT_AGAIN {
+            let (known, kept_as) = self.ledger.control(|c| (c.materials.get(id).cloned(), c.material_place(id)));
+            let chunks = self.keep_bytes(id, &Known::place(id, kept_as), &pieces).await?;
+            let material = Box::new(Known { chunks, kept_as, ..material.clone() });
+            match self.ledger.change(by, Action::PutMaterial { id: id.to_owned(), material }).await? {
+                control::Answer::Refused(Refusal::Stale) => self.fresh_control().await?,
+                control::Answer::Refused(refusal) => return Err(refused(refusal)),
+                _ => {
+                    // Bytes of before there were numbers have moved to one.
+                    if let Some(known) = known.filter(|known| known.kept_as != kept_as) {
+                        self.drop_bytes(id, known.kept_as).await;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        Err(Problem::new(Code::Conflict, format!("the material {id} is being deleted over and over")))
+    }
+
+    /// Has the pieces of a material kept by a majority of its home; gives the number of pieces.
+    async fn keep_bytes(&self, id: &str, place: &str, pieces: &[Arc<[u8]>]) -> Result<u32, Problem> {
         let home = self.material_home(id);
         let mut count = 0;
         for piece in pieces {
-            let chunk = Chunk { material: id.to_owned(), index: count, bytes: piece.into() };
+            let chunk = Chunk { material: place.to_owned(), index: count, bytes: Arc::clone(piece) };
             self.ledger.propose(home, vec![Command::KeepChunk(Box::new(chunk))]).await?;
             count += 1;
         }
         Ok(count)
+    }
+
+    /// Has the bytes dropped that stand under that number. Nobody finds them any more; if their home cannot be asked now, they
+    /// only take room.
+    pub(crate) async fn drop_bytes(&self, id: &str, kept_as: u64) {
+        let drop_bytes = vec![Command::DropMaterial { material: Known::place(id, kept_as) }];
+        if let Err(why) = self.ledger.propose(self.material_home(id), drop_bytes).await {
+            tracing::warn!(id, ?why, "the bytes of a removed material are left behind");
+        }
     }
 }

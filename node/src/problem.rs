@@ -117,8 +117,8 @@ pub(crate) struct Rejected {
     pub index: u16,
     /// The recipient as given.
     pub to: String,
-    /// `invalid_recipient`, `missing_variable`, `unknown_account`, `duplicate_recipient`, `no_leader`, `full`,
-    /// `key_full`, `disk_full`, `unknown`.
+    /// `invalid_recipient`, `missing_variable`, `unknown_account`, `duplicate_recipient`,
+    /// `unknown_time_zone`, `unknown_material`, `no_leader`, `full`, `key_full`, `disk_full`, `unknown`.
     pub code: &'static str,
     /// What is wrong.
     pub detail: String,

@@ -258,6 +258,7 @@ fn providers_are_listed_declared_shown_as_put_takes_them_and_removed() {
     assert_eq!(stdout(&node.run(&["providers", "list"])), plain);
     let one = stdout(&node.run(&["providers", "declared/acme"]));
     assert!(one.contains("\"provider\": \"declared/acme\"") && one.contains("https://acme.example"), "{one}");
+    assert!(one.contains("A call: at most 1 recipients, 1ms."), "{one}");
     (0..3).for_each(|_| assert_eq!(node.next().line, "GET /v1/providers"));
 
     let shown = stdout(&node.run(&["providers", "get", "declared/acme", "--at", "2"]));

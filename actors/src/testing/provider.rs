@@ -90,6 +90,8 @@ pub struct FakeChannel {
     broken: Mutex<HashMap<String, Outcome>>,
     abilities: Mutex<Option<Arc<dyn Abilities>>>,
     tokens: Mutex<Vec<(DeliveryId, Option<String>)>>,
+    /// The materials that there are not any more, by id.
+    deleted: Mutex<HashSet<String>>,
     quiet: bool,
 }
 
@@ -104,6 +106,7 @@ impl FakeChannel {
             broken: Mutex::default(),
             abilities: Mutex::default(),
             tokens: Mutex::default(),
+            deleted: Mutex::default(),
             quiet: false,
         }
     }
@@ -124,6 +127,16 @@ impl FakeChannel {
         match outcome {
             Some(outcome) => broken.insert(account.to_owned(), outcome),
             None => broken.remove(account),
+        };
+    }
+
+    /// Whether there is that material from now on; there is every one that was not deleted.
+    pub fn delete_material(&self, id: &str, deleted: bool) {
+        let mut all = self.deleted.lock();
+        if deleted {
+            all.insert(id.to_owned())
+        } else {
+            all.remove(id)
         };
     }
 
@@ -358,16 +371,20 @@ pub trait Abilities: Send + Sync + std::fmt::Debug {
 
 /// Has every material but the one whose id is all zeros.
 #[derive(Debug)]
-struct FakeMaterials;
+struct FakeMaterials(Arc<FakeChannel>);
 
 #[async_trait]
 impl Materials for FakeMaterials {
     async fn get(&self, id: &str) -> Result<Arc<Material>, Outcome> {
-        if id.bytes().all(|byte| byte == b'0') {
+        if id.bytes().all(|byte| byte == b'0') || !self.is_known(id) {
             return Err(Outcome::never(Blame::Content, "unknown_material", "there is no such material"));
         }
         let (name, media_type) = (id.to_owned(), "text/plain".to_owned());
         Ok(Arc::new(Material { name, media_type, bytes: Arc::from(id.as_bytes()) }))
+    }
+
+    fn is_known(&self, id: &str) -> bool {
+        !self.0.deleted.lock().contains(id)
     }
 }
 
@@ -390,7 +407,7 @@ impl Accounts for FakeAccounts {
     }
 
     fn materials(&self) -> Option<Arc<dyn Materials>> {
-        Some(Arc::new(FakeMaterials))
+        Some(Arc::new(FakeMaterials(Arc::clone(&self.0))))
     }
 
     fn unseal_token(&self, name: &str, sealed: &Sealed) -> Result<Secret, Reason> {

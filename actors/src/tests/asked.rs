@@ -105,6 +105,26 @@ async fn many_deliveries_are_asked_about_in_few_questions_and_given_up_after_a_d
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_supplier_never_says_a_word_about_is_given_up_after_an_hour() {
+    let supplier = Arc::new(Supplier::default());
+    let world = world(&supplier).await;
+    let to = ["+8613800138000", "+8613800138001"].map(str::to_owned);
+    let received = Receipt { to: Some(to[0].clone()), ..Receipt::new(&to[0], ReceiptMark::Received) };
+    // It says of one that it arrived, once, and of the other nothing.
+    supplier.says.lock().push_back(Ok(vec![received.clone()]));
+    supplier.says.lock().push_back(Ok(vec![received]));
+    let sent = world.send_to(&Spec::default(), &to);
+    world.until_ended(2, LONG).await;
+    sleep(Duration::from_secs(4 * 3_600)).await;
+    let asked = |id: &str| supplier.asked.lock().iter().filter(|ids| ids.iter().any(|asked| asked == id)).count();
+    assert_eq!(asked(&to[1]), 7, "questions about what it does not tell of");
+    assert!(asked(&to[0]) > 7, "what arrived may still be read");
+    assert_eq!(marks(&world, sent[0]), [(ReceiptMark::Received, None)]);
+    sleep(Duration::from_secs(26 * 3_600)).await;
+    assert_eq!(asked(&to[1]), 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_being_asked_when_the_actor_died_is_asked_again() {
     let supplier = Arc::new(Supplier::default());
     let world = world(&supplier).await;

@@ -216,6 +216,29 @@ async fn a_file_the_supplier_never_takes_and_one_that_is_not_there_fail_their_me
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_that_was_deleted_is_not_sent_although_the_supplier_still_has_it() {
+    let supplier = Arc::new(Supplier::new());
+    let world = world(&supplier).await;
+    world.send(&spec("ab"), 4);
+    assert_eq!(world.until_ended(4, LONG).await, 4);
+    let (id, sent) = ("ab".repeat(32), world.channel.seen().len());
+    world.channel.delete_material(&id, true);
+    world.send(&spec("ab"), 4);
+    world.send(&spec("cd"), 4);
+    assert_eq!(world.until_ended(12, LONG).await, 12);
+    assert_eq!(states(&world), [(State::Delivered, 8), (State::Failed, 4)].into());
+    assert_eq!((supplier.uploads(), world.channel.seen().len()), (2, sent + 4), "the kept id was not used");
+    let ended = world.ledger.ended();
+    let failed = ended.values().filter(|ended| ended.delivery.state == State::Failed);
+    failed.for_each(|ended| assert_eq!(attempts(ended), [(1, "never", "unknown_material".to_owned())]));
+    // Put again it is the same file, and the supplier has it.
+    world.channel.delete_material(&id, false);
+    world.send(&spec("ab"), 4);
+    assert_eq!(world.until_ended(16, LONG).await, 16);
+    assert_eq!((supplier.uploads(), states(&world)[&State::Delivered]), (2, 12));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_may_take_longer_than_a_lease() {
     let supplier = Arc::new(Supplier::new());
     let world = world(&supplier).await;

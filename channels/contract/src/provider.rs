@@ -97,6 +97,12 @@ pub trait Materials: Send + Sync + fmt::Debug {
     /// # Errors
     /// `Later` when it cannot be read now, `Never` when there is none.
     async fn get(&self, id: &str) -> Result<Arc<Material>, Outcome>;
+
+    /// Whether there is such a file as far as is known here and now, without asking anybody. A no may be late: then
+    /// [`Materials::get`] tells, and the next answer is right.
+    fn is_known(&self, _id: &str) -> bool {
+        true
+    }
 }
 
 /// An account, opened: what can be asked of a supplier.

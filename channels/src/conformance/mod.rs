@@ -1,5 +1,6 @@
 //! What every provider must keep to, shown against scripted servers.
 
+mod cases;
 mod golden;
 mod http;
 mod mail;
@@ -10,6 +11,7 @@ mod subject;
 mod uploads;
 mod verdicts;
 
+pub(crate) use cases::every;
 pub(crate) use subject::{Golden, MATERIAL, Partial, Subject, TokenCase, UploadCase};
 use tidings_contract::{Blame, Outcome};
 

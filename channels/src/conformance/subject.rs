@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidings_contract::{Call, Channel, Secret};
 
 use crate::Registry;
@@ -68,6 +68,33 @@ pub(crate) struct UploadCase {
     pub(crate) too_large: HttpReply,
     /// The answer to a message whose id the supplier does not know.
     pub(crate) gone: HttpReply,
+}
+
+impl UploadCase {
+    /// A file at WeCom, which answers robots and applications alike. Its pages say that it keeps files for three days.
+    pub(crate) fn wecom(
+        name: &'static str,
+        page: &'static str,
+        kind: &'static str,
+        file: (&'static str, &'static str),
+    ) -> Self {
+        Self {
+            name,
+            page,
+            kind,
+            file,
+            content: json!({"type": kind, "media_id": format!("material:{MATERIAL}")}),
+            taken: HttpReply::json(
+                200,
+                &json!({"errcode": 0, "errmsg": "ok", "type": kind, "media_id": "1G6nrLmr5EC3M",
+                    "created_at": "1380000000"}),
+            ),
+            id: "1G6nrLmr5EC3M",
+            good_for: Duration::from_secs(3 * 86_400),
+            too_large: HttpReply::json(200, &json!({"errcode": 40_006, "errmsg": "invalid file size"})),
+            gone: HttpReply::json(200, &json!({"errcode": 40_007, "errmsg": "invalid media_id"})),
+        }
+    }
 }
 
 /// One call with many recipients, and what comes of each.

@@ -1,7 +1,7 @@
 //! What is sent to Alipay, and what comes of their answers.
 
 use super::*;
-use crate::conformance::{Golden, Subject};
+use crate::conformance::{Golden, Subject, every};
 use crate::golden::{AT, Trial, brief};
 use crate::golden_keys::{RSA_PKCS8, RSA_PUBLIC};
 use crate::testing::{HttpReply, HttpServer, open};
@@ -22,6 +22,11 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
                 200,
                 &json!({"error_response": {"code": "40002", "msg": words, "sub_code": "isv.invalid-app-id"}}),
             )
+        },
+        answers: || {
+            every(&CODES, "NEW_ERROR", |code| {
+                signed(SEND, &json!({"code": "40004", "msg": "m", "sub_code": code}).to_string())
+            })
         },
         golden: || {
             vec![Golden {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::conformance::{Golden, MATERIAL, Partial, Subject, TokenCase, UploadCase};
+use crate::conformance::{Golden, MATERIAL, Partial, Subject, TokenCase, UploadCase, every};
 use crate::golden::{Trial, coded};
 use crate::testing::{HttpReply, HttpServer};
 
@@ -15,6 +15,9 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
         taken: fine,
         blame: "Account",
         complains: |words| HttpReply::json(200, &json!({"errcode": 33_012, "errmsg": words})),
+        answers: || {
+            every(&DINGTALK, 999_999, |code| HttpReply::json(200, &json!({"errcode": code, "errmsg": "the words"})))
+        },
         partial: || {
             vec![Partial {
                 to: vec!["ann", "bob"],
@@ -250,6 +253,38 @@ async fn what_became_of_a_notice_is_told_for_each_person_asked_about() {
     assert_eq!(requests.len(), 1, "one notice is asked about once");
     assert_eq!(requests[0]["request"], format!("POST {RESULT}?access_token=***"));
     assert_eq!(requests[0]["body"], json!({"agent_id": 836_390_886, "task_id": 42}));
+}
+
+// DingTalk: Getting the result of work notices: send_result, whose invalid_dept_id_list holds numbers.
+#[tokio::test]
+async fn of_a_department_is_told_whether_anybody_got_the_notice() {
+    let cases = [
+        ("dept:7", json!({"invalid_dept_id_list": [7]}), Some((ReceiptMark::Bounced, "invalid_dept"))),
+        ("dept:7", json!({"invalid_dept_id_list": ["7"]}), Some((ReceiptMark::Bounced, "invalid_dept"))),
+        ("dept:7", json!({"unread_user_id_list": ["ann"]}), Some((ReceiptMark::Received, ""))),
+        (
+            "dept:7",
+            json!({"unread_user_id_list": ["ann"], "read_user_id_list": ["bob"]}),
+            Some((ReceiptMark::Read, "")),
+        ),
+        ("dept:7", json!({"failed_user_id_list": ["ann"]}), Some((ReceiptMark::Bounced, "nobody"))),
+        ("dept:7", json!({"invalid_dept_id_list": [77]}), None),
+        ("@all", json!({"read_user_id_list": ["bob"]}), Some((ReceiptMark::Read, ""))),
+        ("@all", json!({}), None),
+    ];
+    for (to, result, expected) in cases {
+        let said = json!({"errcode": 0, "send_result": result});
+        let server = HttpServer::start(HttpReply::json(200, &said)).await.expect("a free port");
+        let delivery = crate::testing::call(&["ann"], json!({})).targets[0].delivery;
+        let sent = [Sent { delivery, to: to.into(), provider_id: "42".into() }];
+        let receipts = trial().account(&server).ask_receipts(&sent, Some(&Secret::new("t0ken"))).await;
+        let receipts = receipts.expect("it can be asked").expect("it answered");
+        let told = receipts.first().map(|receipt| {
+            assert_eq!((receipt.to.as_deref(), receipts.len()), (Some(to), 1), "{said}");
+            (receipt.mark, receipt.reason.as_ref().map_or("", |reason| reason.code.as_str()))
+        });
+        assert_eq!(told, expected, "{to} {said}");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::conformance::{Golden, MATERIAL, Subject, TokenCase, UploadCase};
+use crate::conformance::{Golden, MATERIAL, Subject, TokenCase, UploadCase, every};
 use crate::golden::{Trial, coded};
 use crate::testing::{HttpReply, HttpServer};
 
@@ -15,6 +15,7 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
         taken: fine,
         blame: "Account",
         complains: |words| HttpReply::json(400, &json!({"code": 230_002, "msg": words})),
+        answers: || every(&FEISHU, 777, |code| HttpReply::json(400, &json!({"code": code, "msg": "the words"}))),
         token: Some(|| TokenCase {
             fetched: HttpReply::json(
                 200,

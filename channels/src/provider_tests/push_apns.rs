@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 use super::*;
-use crate::conformance::{Golden, Subject};
+use crate::conformance::{Golden, Subject, every};
 use crate::golden::{AT, Trial, brief};
 use crate::golden_keys::{EC_PKCS8, EC_PUBLIC};
 use crate::testing::{HttpReply, HttpServer, open};
@@ -24,6 +24,7 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
         taken: fine,
         blame: "Account",
         complains: |words| HttpReply::json(400, &json!({"reason": "BadTopic", "more": words})),
+        answers: || every(&CODES, "NewReason", |code| HttpReply::json(400, &json!({"reason": code}))),
         golden: || {
             vec![Golden {
                 name: "notice",

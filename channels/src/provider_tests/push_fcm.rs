@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::*;
-use crate::conformance::{Golden, Subject, TokenCase};
+use crate::conformance::{Golden, Subject, TokenCase, every};
 use crate::golden::{AT, Trial};
 use crate::golden_keys::{RSA_PKCS8, RSA_PUBLIC};
 use crate::keypairs::RsaPublicKey;
@@ -28,6 +28,7 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
         complains: |words| {
             HttpReply::json(400, &json!({"error": {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}}))
         },
+        answers: || every(&CODES, "NEW_CODE", |code| error(400, "UNKNOWN", Some(*code))),
         token: Some(|| TokenCase {
             fetched: HttpReply::json(
                 200,

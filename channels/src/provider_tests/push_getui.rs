@@ -1,7 +1,7 @@
 //! What is sent to GeTui, and what comes of their answers.
 
 use super::*;
-use crate::conformance::{Golden, Partial, Subject, TokenCase};
+use crate::conformance::{Golden, Partial, Subject, TokenCase, every};
 use crate::golden::{AT, Trial, brief};
 use crate::testing::{HttpReply, HttpServer};
 
@@ -17,6 +17,7 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
         taken: fine,
         blame: "Account",
         complains: |words| HttpReply::json(400, &json!({"code": 20_001, "msg": words})),
+        answers: || every(&CODES, 999_999, |code| HttpReply::json(200, &json!({"code": code, "msg": "the words"}))),
         partial: || {
             let said = json!({"code": 0, "msg": "", "data": {"t1": {"cid1": "successed_online"},
                 "t2": {"cid2": "successed_ignore"}}});

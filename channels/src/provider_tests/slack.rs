@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::conformance::{Golden, Subject};
+use crate::conformance::{Golden, Subject, every};
 use crate::golden::Trial;
 use crate::testing::{HttpReply, HttpServer, open};
 
@@ -15,6 +15,7 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
         taken: fine,
         blame: "Account",
         complains: |words| HttpReply::json(200, &json!({"ok": false, "error": "invalid_auth", "needed": words})),
+        answers: || every(&CODES, "new_error", |code| HttpReply::json(200, &json!({"ok": false, "error": code}))),
         golden: || {
             let blocks = json!([{"type": "section", "text": {"type": "mrkdwn", "text": "*hi*"}}]);
             Golden::each(

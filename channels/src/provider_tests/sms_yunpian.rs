@@ -124,6 +124,9 @@ async fn approved_templates_are_listed() {
     let seen: Vec<_> = listed.iter().map(|one| (one.id.as_str(), one.content.as_str())).collect();
     assert_eq!(seen, [("1", "#code#")]);
     assert_eq!(server.requests()[0].target, "/v2/tpl/get.json");
+    server.set(HttpReply::json(200, &row(4, "SUCCESS")));
+    let one = account.list_templates(Time(0), None).await.expect("it can").expect("it did");
+    assert_eq!(one.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["4"], "a single one needs no list");
     server.set(refused(-2, "9b11127a9701975c734b8aee81ee3526 may not"));
     let reason = account.list_templates(Time(0), None).await.expect("it can").expect_err("it may not");
     assert_eq!(reason, Reason::new("code_-2", "no *** may not"));

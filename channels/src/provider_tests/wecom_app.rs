@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::conformance::{Golden, MATERIAL, Partial, Subject, TokenCase, UploadCase};
+use crate::conformance::{Golden, Partial, Subject, TokenCase, UploadCase, every};
 use crate::golden::{Trial, brief, coded};
 use crate::testing::{HttpReply, HttpServer, open};
 
@@ -15,6 +15,9 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
         taken: fine,
         blame: "Account",
         complains: |words| HttpReply::json(200, &json!({"errcode": 81_013, "errmsg": words})),
+        answers: || {
+            every(&WECOM, 999_999, |code| HttpReply::json(200, &json!({"errcode": code, "errmsg": "the words"})))
+        },
         partial: || {
             let said =
                 json!({"errcode": 0, "errmsg": "ok", "invaliduser": "bob|x", "unlicenseduser": "cid", "msgid": "m1"});
@@ -76,23 +79,8 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
 
 /// The files of every kind that it takes.
 fn uploads() -> Vec<UploadCase> {
-    let case = |name, kind, file| UploadCase {
-        name,
-        page: "WeCom developer centre: Uploading temporary media (document 90253)",
-        kind,
-        file,
-        content: json!({"type": kind, "media_id": format!("material:{MATERIAL}")}),
-        taken: HttpReply::json(
-            200,
-            &json!({"errcode": 0, "errmsg": "ok", "type": kind, "media_id": "1G6nrLmr5EC3M",
-            "created_at": "1380000000"}),
-        ),
-        id: "1G6nrLmr5EC3M",
-        // The page says: three days.
-        good_for: Duration::from_secs(3 * 86_400),
-        too_large: HttpReply::json(200, &json!({"errcode": 40_006, "errmsg": "invalid file size"})),
-        gone: HttpReply::json(200, &json!({"errcode": 40_007, "errmsg": "invalid media_id"})),
-    };
+    let page = "WeCom developer centre: Uploading temporary media (document 90253)";
+    let case = |name, kind, file| UploadCase::wecom(name, page, kind, file);
     vec![
         case("upload_image", "image", ("a.png", "image/png")),
         case("upload_voice", "voice", ("a.amr", "audio/amr")),

@@ -23,6 +23,9 @@ use crate::multipart::form;
 
 /// Most users of one call; the result of a call with more cannot be asked for.
 const MOST_USERS: usize = 100;
+/// Recipients that are many people.
+const EVERYONE: &str = "@all";
+const DEPARTMENT: &str = "dept:";
 const SEND: &str = "/topapi/message/corpconversation/asyncsend_v2";
 const RESULT: &str = "/topapi/message/corpconversation/getsendresult";
 const RECALL: &str = "/topapi/message/corpconversation/recall";
@@ -71,7 +74,7 @@ impl Provider for DingtalkWork {
 impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
         let Some(token) = &call.token else { return vec![no_token(); call.targets.len()] };
-        let alone = |target: &Target| target.to == "@all" || target.to.starts_with("dept:");
+        let alone = |target: &Target| is_group(&target.to);
         let groups = groups(call, MOST_USERS, alone);
         batch::send(groups, self.0.api.timeout(), DEADLINE, |group| self.group(call.at, token, group)).await
     }
@@ -126,7 +129,11 @@ impl Channel for Account {
         let mut receipts = Vec::new();
         for id in ids {
             match self.result(id, token).await {
-                Ok(result) => receipts.extend(result.receipts(id)),
+                Ok(result) => {
+                    let of_groups = sent.iter().filter(|sent| sent.provider_id == id && is_group(&sent.to));
+                    receipts.extend(of_groups.filter_map(|sent| result.of_group(sent)));
+                    receipts.extend(result.receipts(id));
+                }
                 Err(reason) => return Ok(Err(reason)),
             }
         }
@@ -136,6 +143,10 @@ impl Channel for Account {
         receipts.retain(asked);
         Ok(Ok(receipts))
     }
+}
+
+fn is_group(to: &str) -> bool {
+    to == EVERYONE || to.starts_with(DEPARTMENT)
 }
 
 /// What the answer to a notice holds.
@@ -158,6 +169,7 @@ struct SendResult {
     failed_user_id_list: Vec<String>,
     read_user_id_list: Vec<String>,
     unread_user_id_list: Vec<String>,
+    invalid_dept_id_list: Vec<Value>,
     forbidden_list: Vec<Forbidden>,
 }
 
@@ -169,6 +181,23 @@ struct Forbidden {
 }
 
 impl SendResult {
+    /// What can be known of a notice to many people under one name: that nobody got it, that somebody did, or that somebody
+    /// read it. Of more people than a call may name, the vendor lists none.
+    fn of_group(&self, sent: &Sent) -> Option<Receipt> {
+        let dept = sent.to.strip_prefix(DEPARTMENT).unwrap_or_default();
+        let is_it = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned) == dept;
+        let nobody = [&self.invalid_user_id_list, &self.forbidden_user_id_list, &self.failed_user_id_list];
+        let (mark, code) = match self {
+            _ if self.invalid_dept_id_list.iter().any(is_it) => (ReceiptMark::Bounced, Some("invalid_dept")),
+            _ if !self.read_user_id_list.is_empty() => (ReceiptMark::Read, None),
+            _ if !self.unread_user_id_list.is_empty() => (ReceiptMark::Received, None),
+            _ if nobody.iter().any(|people| !people.is_empty()) => (ReceiptMark::Bounced, Some("nobody")),
+            _ => return None,
+        };
+        let reason = code.map(|code| Reason::new(code, ""));
+        Some(Receipt { to: Some(sent.to.clone()), reason, ..Receipt::new(&sent.provider_id, mark) })
+    }
+
     fn receipts(self, id: &str) -> Vec<Receipt> {
         let why = |to: &str| {
             let found = self.forbidden_list.iter().find(|forbidden| forbidden.userid == to);
@@ -239,8 +268,8 @@ impl Account {
         }
         let mut body = json!({"agent_id": self.0.agent_id, "msg": {"msgtype": kind.vendors, kind.vendors: part}});
         match targets[0].to.as_str() {
-            "@all" => body["to_all_user"] = true.into(),
-            to => match to.strip_prefix("dept:") {
+            EVERYONE => body["to_all_user"] = true.into(),
+            to => match to.strip_prefix(DEPARTMENT) {
                 Some(dept) => body["dept_id_list"] = dept.into(),
                 None => {
                     let users: Vec<_> = targets.iter().map(|target| target.to.as_str()).collect();

@@ -177,7 +177,7 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::conformance::{Golden, Subject};
+    use crate::conformance::{Golden, Subject, every};
     use crate::golden::{Trial, coded};
     use crate::testing::{HttpReply, HttpServer};
 
@@ -189,6 +189,9 @@ pub(super) mod tests {
             taken: fine,
             blame: "Account",
             complains: |words| HttpReply::json(401, &json!({"code": 50_027, "message": words})),
+            answers: || {
+                every(&CODES, 999_999, |code| HttpReply::json(400, &json!({"code": code, "message": "the words"})))
+            },
             golden: || {
                 let whole = json!({"text": "hi", "embeds": [{"title": "T"}], "username": "Tidings",
                     "avatar_url": "https://a", "allowed_mentions": {"parse": []}, "tts": false, "thread_name": "n",

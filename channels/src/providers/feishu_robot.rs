@@ -137,7 +137,7 @@ fn body(content: &Value) -> Result<Map<String, Value>, String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::conformance::{Golden, Subject};
+    use crate::conformance::{Golden, Subject, every};
     use crate::golden::{Trial, coded};
     use crate::testing::HttpReply;
 
@@ -149,6 +149,7 @@ pub(super) mod tests {
             taken: fine,
             blame: "Account",
             complains: |words| HttpReply::json(200, &json!({"code": 19_001, "msg": words})),
+            answers: || every(&FEISHU, 777, |code| HttpReply::json(200, &json!({"code": code, "msg": "the words"}))),
             golden: || {
                 let line =
                     json!([{"tag": "text", "text": "a"}, {"tag": "a", "text": "look", "href": "https://a.example"}]);

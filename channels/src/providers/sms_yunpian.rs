@@ -85,8 +85,8 @@ const CODES: &[(i64, Verdict)] = &[
     (25, Verdict::Content),
     (26, Verdict::Account),
     (27, Verdict::Account),
-    // The number's network failed or is not served.
-    (28, Verdict::Later),
+    // The number's network is not served.
+    (28, Verdict::Recipient),
     // Wrong key; no right to the interface; address not allowed.
     (-1, Verdict::Account),
     (-2, Verdict::Account),
@@ -330,6 +330,10 @@ impl Account {
         let answer = answer.map_err(|failure| Reason::new("connection", failure.to_string()))?;
         if let Ok(rows) = answer.json::<Vec<T>>() {
             return Ok(rows);
+        }
+        // The vendor's own SDK takes one row without a list around it, too.
+        if let Ok(row) = answer.json::<T>() {
+            return Ok(vec![row]);
         }
         match answer.json::<Status>() {
             Ok(fault) => Err(Reason::new(

@@ -118,7 +118,7 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::conformance::{Golden, Subject, TokenCase};
+    use crate::conformance::{Golden, Subject, TokenCase, every};
     use crate::golden::{Trial, coded};
     use crate::testing::{HttpReply, HttpServer};
 
@@ -130,6 +130,9 @@ pub(super) mod tests {
             taken: fine,
             blame: "Account",
             complains: |words| HttpReply::json(200, &json!({"errcode": 40_037, "errmsg": words})),
+            answers: || {
+                every(&WECHAT, 999_999, |code| HttpReply::json(200, &json!({"errcode": code, "errmsg": "the words"})))
+            },
             token: Some(|| TokenCase {
                 fetched: HttpReply::json(200, &json!({"access_token": "ACCESS_TOKEN-1", "expires_in": 7_200})),
                 token: "ACCESS_TOKEN-1",

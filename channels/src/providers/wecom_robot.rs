@@ -153,12 +153,12 @@ fn image(base64: String, bytes: &[u8]) -> Value {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::conformance::{Golden, MATERIAL, Subject, UploadCase};
+    use crate::conformance::{Golden, MATERIAL, Subject, UploadCase, every};
     use crate::golden::{Trial, coded};
     use crate::testing::{HttpReply, HttpServer};
+
+    const PAGE: &str = "WeCom developer centre: Group robots (document 91770)";
 
     pub(in crate::providers) fn subject() -> Option<Subject> {
         Some(Subject {
@@ -168,11 +168,14 @@ pub(super) mod tests {
             taken: fine,
             blame: "Account",
             complains: |words| HttpReply::json(200, &json!({"errcode": 93_000, "errmsg": words})),
+            answers: || {
+                every(&WECOM, 999_999, |code| HttpReply::json(200, &json!({"errcode": code, "errmsg": "the words"})))
+            },
             golden: || {
                 let card = json!({"card_type": "text_notice", "main_title": {"title": "T", "desc": "D"},
                     "card_action": {"type": 1, "url": "https://work.weixin.qq.com"}});
                 Golden::each(
-                    "WeCom developer centre: Group robots (document 91770)",
+                    PAGE,
                     &["ops"],
                     [
                         (
@@ -196,23 +199,7 @@ pub(super) mod tests {
                 )
             },
             uploads: || {
-                let case = |name, kind, file| UploadCase {
-                    name,
-                    page: "WeCom developer centre: Group robots (document 91770)",
-                    kind,
-                    file,
-                    content: json!({"type": kind, "media_id": format!("material:{MATERIAL}")}),
-                    taken: HttpReply::json(
-                        200,
-                        &json!({"errcode": 0, "errmsg": "ok", "type": kind, "media_id": "1G6nrLmr5EC3M",
-                        "created_at": "1380000000"}),
-                    ),
-                    id: "1G6nrLmr5EC3M",
-                    // The page says: three days.
-                    good_for: Duration::from_secs(3 * 86_400),
-                    too_large: HttpReply::json(200, &json!({"errcode": 40_006, "errmsg": "invalid file size"})),
-                    gone: HttpReply::json(200, &json!({"errcode": 40_007, "errmsg": "invalid media_id"})),
-                };
+                let case = |name, kind, file| UploadCase::wecom(name, PAGE, kind, file);
                 vec![
                     case("upload_file", "file", ("terms.pdf", "application/pdf")),
                     case("upload_voice", "voice", ("a.amr", "audio/amr")),

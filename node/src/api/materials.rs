@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 use tidings_machine::control::{self, Action, Material, Refusal};
-use tidings_machine::partition::Command;
 use utoipa::{IntoParams, ToSchema};
 
 use super::asked::Asked;
@@ -105,14 +104,10 @@ pub(crate) async fn post_material(
         Some(given) => given,
         None => name(&in_form.unwrap_or_default())?,
     };
-    let chunks = app.keep_bytes(&id, pieces).await?;
-    let bytes = bytes as u64;
-    let material = Material { name, media_type, bytes, chunks, created_at: Time(0), created_by: String::new() };
-    let action = Action::PutMaterial { id: id.clone(), material: Box::new(material) };
-    match app.ledger.change(&caller.key_id, action).await? {
-        control::Answer::Refused(refusal) => Err(refused(refusal)),
-        _ => known(&app, &id).await.map(|shape| (StatusCode::CREATED, Answer(shape))),
-    }
+    let (bytes, created_by) = (bytes as u64, String::new());
+    let material = Material { name, media_type, bytes, chunks: 0, created_at: Time(0), created_by, kept_as: 0 };
+    app.keep_material(&caller.key_id, &id, pieces, material).await?;
+    known(&app, &id).await.map(|shape| (StatusCode::CREATED, Answer(shape)))
 }
 
 fn name(given: &str) -> Result<String, Problem> {
@@ -176,16 +171,13 @@ pub(crate) async fn delete_material(
     Admin(caller): Admin,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    let kept_as = app.known_material(&id).await?.ok_or_else(|| unknown(&id))?.kept_as;
     match app.ledger.change(&caller.key_id, Action::DeleteMaterial { id: id.clone() }).await? {
         control::Answer::Refused(Refusal::NotFound) => return Err(unknown(&id)),
         control::Answer::Refused(refusal) => return Err(refused(refusal)),
         _ => {}
     }
     app.shelf.forget(&id);
-    // Nobody finds the bytes any more; if their home cannot be asked now, they only take room.
-    let drop_bytes = vec![Command::DropMaterial { material: id.clone() }];
-    if let Err(why) = app.ledger.propose(app.material_home(&id), drop_bytes).await {
-        tracing::warn!(id, ?why, "the bytes of a removed material are left behind");
-    }
+    app.drop_bytes(&id, kept_as).await;
     Ok(StatusCode::NO_CONTENT)
 }

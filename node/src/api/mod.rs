@@ -160,7 +160,7 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 /// The problem of a change that control refused.
-fn refused(refusal: Refusal) -> Problem {
+pub(crate) fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Founded(id) => Problem::new(Code::Conflict, format!("the cluster {id} was founded before")),
         Refusal::NotFounded => not_founded(),

@@ -1,6 +1,7 @@
 //! `tidings providers`: what is built in, with examples, and what operators declare.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -126,8 +127,11 @@ fn example_as_text(channel: &Value) -> Value {
 fn one(out: &Out, provider: &Value) -> String {
     let settings = out.table(rows(provider, "settings"), SETTINGS, "It has no settings.");
     let account = json!({"name": "my-account", "provider": provider["name"], "settings": provider["example"]});
+    let most = provider["max_recipients"].as_u64().unwrap_or(1);
+    let deadline = Duration::from_millis(provider["deadline_ms"].as_u64().unwrap_or(0));
     format!(
-        "{}: {}\nChannel {}. After: {}\n\n{settings}\n\nAn account, for `tidings account put -f FILE`:\n{}",
+        "{}: {}\nChannel {}. A call: at most {most} recipients, {deadline:?}. After: {}\n\n{settings}\n\n\
+         An account, for `tidings account put -f FILE`:\n{}",
         out.bold(&flat(&provider["name"])),
         flat(&provider["doc"]),
         flat(&provider["channel"]),

@@ -259,22 +259,28 @@ impl Checked {
             };
             self.recipients.iter().map(|recipient| serves(&recipient.to)).collect()
         });
-        let all = std::mem::take(&mut self.recipients);
-        for (recipient, known) in all.into_iter().zip(known) {
-            if known {
-                self.recipients.push(recipient);
-                continue;
-            }
-            let detail = format!("there is no account {} that serves {channel}", recipient.to);
-            let rejected = Rejected {
+        let mut known = known.into_iter();
+        self.set_aside(|recipient| {
+            (!known.next().unwrap_or(true)).then(|| Rejected {
                 index: recipient.index,
                 to: recipient.to.clone(),
                 code: "unknown_account",
-                detail,
+                detail: format!("there is no account {} that serves {channel}", recipient.to),
                 retryable: false,
-            };
-            self.absent.push(recipient);
-            self.rejected.push(rejected);
+            })
+        });
+    }
+
+    /// Rejects those of whom `why` says something: what they lack may be there when the message is repeated.
+    pub(super) fn set_aside(&mut self, mut why: impl FnMut(&Recipient) -> Option<Rejected>) {
+        for recipient in std::mem::take(&mut self.recipients) {
+            match why(&recipient) {
+                None => self.recipients.push(recipient),
+                Some(rejected) => {
+                    self.absent.push(recipient);
+                    self.rejected.push(rejected);
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ mod dictionaries;
 mod fingerprints;
 mod keep;
 mod leg_rules;
+mod materials;
 mod rehearse;
 mod rehearse_legs;
 mod request;
@@ -32,6 +33,7 @@ pub(crate) use dictionaries::{Dictionaries, look_through};
 use fingerprints::fingerprint;
 pub(crate) use fingerprints::fingerprint_of;
 use keep::{End, keep};
+use materials::have_materials;
 pub(crate) use rehearse::{Rehearsed, rehearse};
 pub(crate) use rehearse_legs::RehearsedLeg;
 pub(crate) use request::{Batch, Submission};
@@ -88,6 +90,7 @@ async fn take(app: &App, caller: &Caller, body: &[u8], key: Option<&str>) -> Res
     let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
     let compiled = app.current_template(&submission.template).await?;
     let mut checked = check(app, &submission, &compiled, &caller.key_id, now)?;
+    have_materials(app, &compiled, &mut checked).await?;
     fingerprint(app, &compiled, &mut checked).await?;
     rule(app, &compiled, &mut checked, now).await?;
     if checked.recipients.is_empty() {

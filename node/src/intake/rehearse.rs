@@ -11,6 +11,7 @@ use super::Compiled;
 use super::check::{Checked, check, check_shape};
 use super::dictionaries::look_through;
 use super::fingerprints::fingerprint;
+use super::materials::have_materials;
 use super::rehearse_legs::{RehearsedLeg, rehearse_legs};
 use super::request::Submission;
 use super::rules::rule;
@@ -48,6 +49,7 @@ pub(crate) async fn rehearse(app: &Shared, caller: &Caller, body: &[u8]) -> Resu
     let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
     let compiled = app.current_template(&submission.template).await?;
     let mut checked = check(app, &submission, &compiled, &caller.key_id, now)?;
+    have_materials(app, &compiled, &mut checked).await?;
     fingerprint(app, &compiled, &mut checked).await?;
     rule(app, &compiled, &mut checked, now).await?;
     if checked.recipients.is_empty() {

@@ -1,6 +1,9 @@
 //! Templates, accounts, and what is built in.
 
+use std::process::Command;
+
 use serde_json::json;
+use tidings_channels::Registry;
 
 use crate::lone::Lone;
 
@@ -70,6 +73,41 @@ async fn every_provider_and_channel_is_listed_with_an_example() {
     for list in ["providers", "channels"] {
         let list = built_in[list].as_array().expect("a list");
         assert!(list.len() >= 4 && list.iter().all(|entry| entry["example"].is_object()), "{list:?}");
+    }
+    node.stop().await;
+}
+
+/// What the program says to these words.
+async fn told(node: &Lone, words: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    let url = format!("http://{}", node.running.api_addr);
+    command.args(words).env("TIDINGS_URL", url).env("TIDINGS_KEY", &node.key).env("NO_COLOR", "1");
+    let said = tokio::task::spawn_blocking(move || command.output()).await.expect("it was asked");
+    let said = said.expect("the binary runs");
+    assert!(said.status.success(), "{words:?}: {}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8_lossy(&said.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn the_program_shows_every_provider_with_settings_limits_and_an_account_that_it_takes_as_it_stands() {
+    let node = Lone::start().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let listed = told(&node, &["providers"]).await;
+    let names: Vec<_> = Registry::new().providers().map(|provider| provider.info().name).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(listed.contains(name), "{name} is not listed: {listed}");
+        let shown = told(&node, &["providers", name]).await;
+        let info = Registry::new().get(name).expect("it is registered").info();
+        for setting in info.settings {
+            assert!(shown.contains(setting.name), "{name}: {} is not shown: {shown}", setting.name);
+        }
+        assert!(shown.contains(&format!("at most {} recipients, {:?}", info.max_recipients, info.deadline)), "{shown}");
+        let (_, account) = shown.split_once("FILE`:\n").expect("an account is shown");
+        let file = dir.path().join("account.json");
+        std::fs::write(&file, account.replace("my-account", &name.replace(['/', '_'], "-"))).expect("a file");
+        let taken = told(&node, &["account", "apply", "-f", file.to_str().expect("a path")]).await;
+        assert!(taken.contains("account "), "{name}: {taken}");
     }
     node.stop().await;
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidings_channels::http::{HeaderValue, Url};
 use tidings_channels::testing::{HttpReply, HttpRequest, HttpServer, SmtpScript, SmtpServer};
-use tidings_contract::Secret;
+use tidings_contract::{Secret, Time};
 
 use crate::lone::{Lone, client};
 
@@ -86,12 +86,12 @@ async fn a_material_goes_with_a_mail_and_stays_while_a_template_names_it() {
         "content": {"subject": "s", "text": "t", "attachments": [{"material": id}, {"material": "{{ other }}", "name": "b.bin"}]}});
     node.template("terms", spec).await;
     let (_, other) = put(&node, "x", "application/octet-stream", b"other").await;
-    for (other, state) in [(other["id"].clone(), "delivered"), (json!("0".repeat(64)), "failed")] {
-        let body = json!({"template": "terms", "to": ["ann@example.com"], "variables": {"other": other}});
-        let trace = node.ended(node.send(body).await["deliveries"][0]["id"].as_str().expect("an id")).await;
-        assert_eq!(trace["state"], state, "{trace}");
-        assert_eq!(state == "failed", trace.to_string().contains("unknown_material"), "{trace}");
-    }
+    let body = |other: &Value| json!({"template": "terms", "to": ["ann@example.com"], "variables": {"other": other}});
+    let trace = node.ended(node.send(body(&other["id"])).await["deliveries"][0]["id"].as_str().expect("an id")).await;
+    assert_eq!(trace["state"], "delivered", "{trace}");
+    let refused = node.post("/v1/messages", body(&json!("0".repeat(64)))).await;
+    assert_eq!(refused.problem(422), "no_valid_recipient");
+    assert_eq!(refused.body["rejected"][0]["code"], "unknown_material", "{}", refused.body);
     let mail = &server.mails()[0].data;
     assert!(mail.contains("filename=\"terms.pdf\"") && mail.contains("JVBERi0xLjc="), "{mail}");
     assert!(mail.contains("filename=\"b.bin\"") && mail.contains("b3RoZXI="), "{mail}");
@@ -216,5 +216,46 @@ async fn a_supplier_gets_a_file_once_and_again_when_it_does_not_know_it() {
     assert_eq!(trace["state"], "delivered", "{trace}");
     assert!(trace.to_string().contains("media_gone"), "{trace}");
     assert_eq!(seen()[4..], ["m1", "upload", "m2"]);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_refused_and_what_waited_for_it_fails_though_the_supplier_still_has_it() {
+    let node = Lone::start().await;
+    let fine = HttpReply::json(200, &json!({"errcode": 0, "errmsg": "ok", "media_id": "m1"}));
+    let server = HttpServer::start(fine).await.expect("a free port");
+    let settings = json!({"key": "693a91f6-7aoc", "endpoint": server.url("").trim_end_matches('/')});
+    node.put("/v1/accounts/ops", json!({"provider": "wecom_robot", "settings": settings})).await.expect(200);
+    let spec = json!({"channel": "wecom_robot", "content": {"type": "file", "media_id": "material:{{ file }}"}});
+    node.template("terms", spec).await;
+    let (_, material) = put(&node, "terms.pdf", "application/pdf", b"%PDF-1.7").await;
+    let id = material["id"].as_str().expect("an id");
+    let body = json!({"template": "terms", "to": ["ops"], "variables": {"file": id}});
+    let delivery = |sent: Value| sent["deliveries"][0]["id"].as_str().expect("an id").to_owned();
+    let sent = delivery(node.send(body.clone()).await);
+    assert_eq!(node.ended(&sent).await["state"], "delivered");
+    assert_eq!(server.count(), 2, "an upload and a message");
+
+    // One is taken before the deletion and goes out after it.
+    let taken = node.get(&format!("/v1/deliveries/{sent}")).await.expect(200);
+    let taken = Time::parse(taken["accepted_at"].as_str().expect("a time")).expect("a time");
+    let mut waiting = body.clone();
+    waiting["send_at"] = json!(taken.after_ms(3_000).to_string());
+    let waiting = delivery(node.send(waiting).await);
+    assert_eq!(node.delete(&format!("/v1/materials/{id}")).await.status, 204);
+    let refused = node.post("/v1/messages", body.clone()).await;
+    assert_eq!(refused.problem(422), "no_valid_recipient");
+    assert_eq!(refused.body["rejected"][0]["code"], "unknown_material", "{}", refused.body);
+    let tried = node.post("/v1/messages?dry_run=true", body.clone()).await;
+    assert_eq!(tried.problem(422), "no_valid_recipient", "a dry run says the same");
+    let trace = node.ended(&waiting).await;
+    assert_eq!(trace["state"], "failed", "{trace}");
+    assert!(trace.to_string().contains("unknown_material"), "{trace}");
+    assert_eq!(server.count(), 2, "nothing more reached the supplier");
+
+    // Put again it is there again, with its bytes.
+    assert_eq!(put(&node, "terms.pdf", "application/pdf", b"%PDF-1.7").await.0, 201);
+    assert_eq!(content(&node, id).await.1, b"%PDF-1.7");
+    assert_eq!(node.ended(&delivery(node.send(body).await)).await["state"], "delivered");
     node.stop().await;
 }

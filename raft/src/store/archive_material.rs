@@ -53,6 +53,7 @@ mod tests {
 
     use tempfile::TempDir;
     use tidings_contract::{PartitionId, Time};
+    use tidings_machine::control::Material;
     use tidings_machine::partition::Record;
 
     use super::super::archive::RecordSink;
@@ -89,6 +90,21 @@ mod tests {
         // A replay of what is below the watermark brings nothing back.
         archive.record(1, Time(1), vec![chunk("aa", 0, 1)]).expect("passed over");
         assert_eq!(first("aa", 0), None);
+    }
+
+    #[tokio::test]
+    async fn a_late_drop_leaves_what_was_kept_again_under_another_number() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let archive = archive(&dir).await;
+        let id = "ab".repeat(32);
+        let places = [0, 1, 2, 12].map(|number| Material::place(&id, number));
+        archive.record(1, Time(1), places.iter().map(|place| chunk(place, 0, 7)).collect()).expect("kept");
+        archive.record(2, Time(2), vec![Record::Dropped(places[1].clone())]).expect("kept");
+        let there = places.map(|place| archive.chunk(&place, 0).expect("readable").is_some());
+        assert_eq!(there, [true, false, true, true]);
+        archive.record(3, Time(3), vec![Record::Dropped(id.clone())]).expect("kept");
+        assert_eq!(archive.chunk(&id, 0).expect("readable"), None);
+        assert!(archive.chunk(&Material::place(&id, 2), 0).expect("readable").is_some());
     }
 
     #[tokio::test]

@@ -253,7 +253,7 @@ pub enum Refusal {
     Removed(u64),
     /// Something in use names it; which, in words.
     UsedBy(String),
-    /// The breaker is in another epoch by now, or its probe is somebody else's.
+    /// The breaker is in another epoch by now, or its probe is somebody else's; the bytes of a material may be gone by now.
     Stale,
     /// A field makes no sense: which, and why.
     Field(String, String),

@@ -24,6 +24,9 @@ pub struct Material {
     pub created_at: Time,
     /// By which API key.
     pub created_by: String,
+    /// Which number its bytes stand under at its home, see [`Material::place`]. 0 is what there was before numbers.
+    #[serde(default)]
+    pub kept_as: u64,
 }
 
 impl Material {
@@ -34,20 +37,47 @@ impl Material {
     pub fn home(id: &str, partitions: u16) -> PartitionId {
         partition_of(id, partitions)
     }
+
+    /// The name under which the home of the material `id` keeps its bytes.
+    pub fn place(id: &str, kept_as: u64) -> String {
+        match kept_as {
+            0 => id.to_owned(),
+            number => format!("{id}.{number}"),
+        }
+    }
 }
 
 impl Control {
-    /// Makes a material known whose bytes are kept. The same bytes are the same material: its name may change.
+    /// The number under which the bytes of the material `id` are to be kept by whoever puts it now. Of one that is known it is
+    /// the number that it has. Every deletion makes another number of it: bytes that are dropped late are never those of a
+    /// material that was put again meanwhile.
+    pub fn material_place(&self, id: &str) -> u64 {
+        match self.materials.get(id) {
+            Some(known) if known.kept_as != 0 => known.kept_as,
+            _ => self.materials_deleted + 1,
+        }
+    }
+
+    /// Makes a material known whose bytes are kept. The same bytes are the same material: its name may change. Bytes that
+    /// stand under a number of before a deletion may be gone by now, so that they must be kept anew.
     pub(super) fn put_material(&mut self, id: String, material: Material, by: &str) -> Result<Change, Refusal> {
+        // Commands of before numbers have none.
+        if material.kept_as != 0 && material.kept_as != self.material_place(&id) {
+            return Err(Refusal::Stale);
+        }
         let known = self.materials.get(&id);
         if known.is_none() && self.materials.len() >= MOST_MATERIALS {
             return Err(Refusal::TooMany(MOST_MATERIALS as u64));
         }
-        if known.is_some_and(|known| known.name == material.name && known.media_type == material.media_type) {
+        let kept_as = known.map_or(0, |known| known.kept_as).max(material.kept_as);
+        let same = |known: &Material| {
+            known.name == material.name && known.media_type == material.media_type && known.kept_as == kept_as
+        };
+        if known.is_some_and(same) {
             return Ok(Change::None(Answer::Done));
         }
         let created_at = known.map_or(self.now, |known| known.created_at);
-        self.materials.insert(id, Material { created_at, created_by: by.to_owned(), ..material });
+        self.materials.insert(id, Material { created_at, created_by: by.to_owned(), kept_as, ..material });
         Ok(Change::Made(Answer::Done))
     }
 
@@ -62,6 +92,7 @@ impl Control {
             return Err(Refusal::InUse(template.clone()));
         }
         self.materials.remove(id);
+        self.materials_deleted += 1;
         Ok(Change::Made(Answer::Done))
     }
 }

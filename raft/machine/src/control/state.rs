@@ -60,6 +60,9 @@ pub struct Control {
     /// The declared providers.
     #[serde(default)]
     pub declared: DeclaredProviders,
+    /// How many materials were deleted.
+    #[serde(default)]
+    pub materials_deleted: u64,
 }
 
 impl Control {

@@ -6,6 +6,11 @@ use tidings_machine::control::{Action, Answer, Material, Refusal};
 use super::{ask, founded, put_template};
 
 fn put(id: &str, name: &str) -> Action {
+    put_as(id, name, 1)
+}
+
+/// The bytes stand under that number.
+fn put_as(id: &str, name: &str, kept_as: u64) -> Action {
     let material = Material {
         name: name.to_owned(),
         media_type: "application/pdf".to_owned(),
@@ -13,6 +18,7 @@ fn put(id: &str, name: &str) -> Action {
         chunks: 1,
         created_at: Time(0),
         created_by: String::new(),
+        kept_as,
     };
     Action::PutMaterial { id: id.to_owned(), material: Box::new(material) }
 }
@@ -37,4 +43,35 @@ fn a_material_is_held_while_the_newest_version_of_a_template_names_it() {
     ask(&mut control, 1_008, put_template("terms", "{}", None));
     assert_eq!(ask(&mut control, 1_009, delete()), Answer::Done);
     assert!(control.materials.is_empty());
+}
+
+#[test]
+fn bytes_that_a_deletion_may_have_dropped_make_no_material() {
+    let id = "ab".repeat(32);
+    let mut control = founded();
+    assert_eq!(control.material_place(&id), 1);
+    ask(&mut control, 1_001, put_as(&id, "terms.pdf", 1));
+    assert_eq!(control.material_place(&id), 1, "the same again lies where it lies");
+    ask(&mut control, 1_002, Action::DeleteMaterial { id: id.clone() });
+    // Whoever looked before the deletion kept the bytes under the number that is being dropped.
+    assert_eq!(ask(&mut control, 1_003, put_as(&id, "terms.pdf", 1)), Answer::Refused(Refusal::Stale));
+    assert!(control.materials.is_empty());
+    assert_eq!(control.material_place(&id), 2);
+    assert_eq!(ask(&mut control, 1_004, put_as(&id, "terms.pdf", 2)), Answer::Done);
+    assert_ne!(Material::place(&id, 1), Material::place(&id, 2));
+    // Somebody who still brings the old number changes nothing.
+    assert_eq!(ask(&mut control, 1_005, put_as(&id, "AGB.pdf", 1)), Answer::Refused(Refusal::Stale));
+    assert_eq!(control.materials[&id].name, "terms.pdf");
+}
+
+#[test]
+fn a_material_of_before_numbers_gets_one_when_it_is_put_again() {
+    let id = "ab".repeat(32);
+    let mut control = founded();
+    assert_eq!(ask(&mut control, 1_001, put_as(&id, "terms.pdf", 0)), Answer::Done);
+    assert_eq!((control.materials[&id].kept_as, Material::place(&id, 0)), (0, id.clone()));
+    assert_eq!(ask(&mut control, 1_002, put_as(&id, "terms.pdf", control.material_place(&id))), Answer::Done);
+    assert_eq!(control.materials[&id].kept_as, 1);
+    assert_eq!(ask(&mut control, 1_003, put_as(&id, "AGB.pdf", 0)), Answer::Done);
+    assert_eq!(control.materials[&id].kept_as, 1, "its bytes have moved");
 }
