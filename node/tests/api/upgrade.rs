@@ -14,13 +14,8 @@ use tidings_node::{restore, serve_with};
 use crate::lone::{Lone, config};
 
 /// The directories that are kept, the oldest first.
-const KEPT: [(&str, Left); 5] = [
-    ("v1", Left::Data),
-    ("v2", Left::Data),
-    ("v2", Left::Backup),
-    ("v3", Left::Data),
-    ("v3", Left::Backup),
-];
+const KEPT: [(&str, Left); 5] =
+    [("v1", Left::Data), ("v2", Left::Data), ("v2", Left::Backup), ("v3", Left::Data), ("v3", Left::Backup)];
 
 /// Goes on where the kept directory stopped, so that nothing in it is too old.
 #[derive(Debug)]

@@ -41,7 +41,8 @@ impl Delivery {
     pub(super) fn told_doubt(&self, state: State) -> Option<Reason> {
         let silent = matches!(state, State::Cancelled | State::Expired);
         (silent && self.doubtful).then(|| {
-            let words = "its owner changed while it was due; an attempt before that may have been made without a record";
+            let words =
+                "its owner changed while it was due; an attempt before that may have been made without a record";
             Reason::new("owner_changed", words)
         })
     }
