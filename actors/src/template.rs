@@ -277,7 +277,8 @@ impl Rendering {
             self.board.record(&desk, [Entry::FallBack { ticket: work.ticket, why: held.why }]);
             return;
         }
-        work.ticket.not_before(held.until);
+        let until = work.sheet.expires_at.map_or(held.until, |expires| held.until.min(expires));
+        work.ticket.not_before(until);
     }
 
     fn fill(&mut self, work: &Work, name: &str) -> Result<(Written, Named), Stuck> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidings_contract::{AccountLimit, DeliveryId, LimitUnit};
 use tidings_machine::control::Selector;
-use tidings_machine::partition::{Waited, What};
+use tidings_machine::partition::{State, Waited, What};
 use tokio::time::sleep;
 
 use super::{LONG, after, delivered, world};
@@ -75,4 +75,16 @@ async fn who_finds_room_at_once_did_not_wait() {
     assert_eq!(world.until_ended(50, LONG).await, 50);
     assert!(sent.iter().all(|delivery| waits_of(&world, delivery).is_empty()));
     assert_eq!(world.ledger.waits(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_while_it_waits_for_a_limit_ends_then_and_not_when_there_is_room() {
+    let world = quick().await;
+    let spec = r#"{"of": "template", "windows": [{"permits": 5, "window_ms": 300000}]}"#;
+    world.policy("slow", "limits", Selector::default(), spec);
+    let expires_at = world.clock.now().after_ms(20_000);
+    let sent = world.send(&Spec { expires_at: Some(expires_at), ..Spec::default() }, 12);
+    assert_eq!(world.until_ended(12, LONG).await, 12);
+    assert!(world.clock.now() <= expires_at.after_ms(1_000), "{} is long after {expires_at}", world.clock.now());
+    assert_eq!(sent.iter().filter(|delivery| world.state(delivery) == State::Expired).count(), 7);
 }
