@@ -70,7 +70,8 @@ fn a_material_of_before_numbers_gets_one_when_it_is_put_again() {
     let mut control = founded();
     assert_eq!(ask(&mut control, 1_001, put_as(&id, "terms.pdf", 0)), Answer::Done);
     assert_eq!((control.materials[&id].kept_as, Material::place(&id, 0)), (0, id.clone()));
-    assert_eq!(ask(&mut control, 1_002, put_as(&id, "terms.pdf", control.material_place(&id))), Answer::Done);
+    let place = control.material_place(&id);
+    assert_eq!(ask(&mut control, 1_002, put_as(&id, "terms.pdf", place)), Answer::Done);
     assert_eq!(control.materials[&id].kept_as, 1);
     assert_eq!(ask(&mut control, 1_003, put_as(&id, "AGB.pdf", 0)), Answer::Done);
     assert_eq!(control.materials[&id].kept_as, 1, "its bytes have moved");
