@@ -60,8 +60,8 @@ pub(crate) fn is_there(board: &Switchboard, material: &str) -> bool {
 /// The ids that a letter goes out with.
 pub(crate) type Used = Vec<(Arc<str>, Good)>;
 
-/// Puts the supplier's ids, as the account of that revision has them, into a letter's contents; `None` if one of them ended a moment
-/// ago, or its material was deleted.
+/// Puts the supplier's ids, as the account of that revision has them, into a letter's contents; `None` if one of them ended
+/// a moment ago, or its material was deleted.
 pub(crate) fn fill(
     board: &Switchboard,
     channel: &dyn Channel,
