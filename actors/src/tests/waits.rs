@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tidings_contract::{AccountLimit, DeliveryId, LimitUnit};
+use tidings_contract::{AccountLimit, Clock, DeliveryId, LimitUnit};
 use tidings_machine::control::Selector;
 use tidings_machine::partition::{State, Waited, What};
 use tokio::time::sleep;
