@@ -16,7 +16,7 @@ use crate::token_fetch::{Lease, NoToken, Refused, Wanting, ask, claim, obtain, p
 
 /// Longest time of one upload, with everything that it needs.
 const UPLOAD: Duration = Duration::from_secs(90);
-/// How long nobody is asked again for a material that cannot be asked for now, in milliseconds.
+/// How long nobody is asked again for a material whose holders did not answer, in milliseconds.
 const UNASKED_MS: u64 = 1_000;
 /// How often the lease is taken anew meanwhile: well before it ends.
 const KEEP_EVERY: Duration = Duration::from_secs(6);
