@@ -26,6 +26,17 @@ pub(crate) enum Phase {
     Done,
 }
 
+/// A delivery that was sent when its address stood on no list.
+#[derive(Clone, Debug)]
+pub(crate) struct SentFree {
+    /// The delivery.
+    pub(crate) delivery: String,
+    /// Its address.
+    pub(crate) address: String,
+    /// When it was kept, in simulated milliseconds.
+    pub(crate) at: u64,
+}
+
 /// What a caller knows about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -130,7 +141,9 @@ pub(crate) struct Book {
     /// Deliveries that were sent while their address stood on the suppression list.
     pub(crate) listed_out: Vec<String>,
     /// Deliveries that were sent when their address had been taken off it.
-    pub(crate) listed_in: Vec<String>,
+    pub(crate) listed_in: Vec<SentFree>,
+    /// When somebody began to put an address on the suppression list: address and simulated milliseconds.
+    pub(crate) listings: Vec<(String, u64)>,
     /// Deliveries whose address on the fallback channel stood on the suppression list from before they were sent to the end.
     pub(crate) legs_out: Vec<String>,
     /// Deliveries whose address on the fallback channel had been taken off it before, for good.

@@ -19,7 +19,7 @@ pub(super) fn judge(world: &World) {
             "delivered" if !here.iter().any(|a| a.deed == Deed::Take && a.answered.is_some()) => {
                 world.violated(PROMISE, format!("{id} is delivered and no provider took it"));
             }
-            "suppressed" if !here.is_empty() && !left_its_leg(world, trace, here) => {
+            "suppressed" if !here.is_empty() && !barred_later(world, trace, here) => {
                 world.violated(PROMISE, format!("{id} is suppressed and was attempted"));
             }
             "failed" | "expired" | "cancelled" if doubtful => {
@@ -33,12 +33,15 @@ pub(super) fn judge(world: &World) {
     }
 }
 
-/// Whether a rule could still say no to what was attempted: it had gone on by another leg, nothing was attempted there, and
-/// nobody took it before.
-fn left_its_leg(world: &World, trace: &Value, here: &[Arrival]) -> bool {
+/// Whether a rule could still say no to what was attempted, and nobody took it before: its address came on the suppression list
+/// before a further attempt, or it had gone on by another leg and nothing was attempted there.
+fn barred_later(world: &World, trace: &Value, here: &[Arrival]) -> bool {
     let what: Vec<&str> = events(trace).filter_map(|event| event["what"].as_str()).collect();
-    let Some(fell) = what.iter().rposition(|what| *what == "fell_back") else { return false };
-    let untouched = !what[fell..].iter().any(|what| matches!(*what, "attempted" | "begun"));
+    let fell = what.iter().rposition(|what| *what == "fell_back");
+    let untouched = match fell {
+        Some(fell) => !what[fell..].iter().any(|what| matches!(*what, "attempted" | "begun")),
+        None => events(trace).any(|event| event["rule"] == "suppression_list"),
+    };
     let not_taken = |one: &Arrival| one.deed.tells() && !one.deed.takes() || troubled(world, one);
     untouched && here.iter().all(not_taken)
 }

@@ -1,8 +1,8 @@
 //! The suppression list: what was sent after an address was put on it does not go out, and what was sent after it was taken
-//! off does.
+//! off does, unless the address is put on again before it went out.
 
 use super::{arrivals, events};
-use crate::world::World;
+use crate::world::{SentFree, World};
 
 const PROMISE: &str = "the suppression list";
 
@@ -18,8 +18,9 @@ pub(super) fn judge(world: &World) {
             world.violated(PROMISE, format!("{id} went to an address on the list"));
         }
     }
-    for id in &book.listed_in {
-        if listed(id) == Some(true) {
+    for SentFree { delivery: id, address, at } in &book.listed_in {
+        let again = book.listings.iter().any(|(listed, since)| listed == address && since >= at);
+        if listed(id) == Some(true) && !again {
             world.violated(PROMISE, format!("{id} was suppressed after its address was taken off the list"));
         }
     }

@@ -5,8 +5,9 @@ use rand::Rng;
 use serde_json::json;
 
 use super::Caller;
+use crate::clock::elapsed;
 use crate::http::{Got, call};
-use crate::world::{Letter, Verdict};
+use crate::world::{Letter, SentFree, Verdict};
 
 pub(super) async fn suppress(caller: &mut Caller) {
     if caller.chance.random_ratio(1, 3) {
@@ -18,6 +19,7 @@ pub(super) async fn suppress(caller: &mut Caller) {
     }
     let entry = json!({"channel": "sms", "address": address, "reason": "manual"});
     let node = caller.node();
+    caller.world.book.borrow_mut().listings.push((address.clone(), elapsed()));
     match caller.ask(node, "/v1/suppressions", None, &entry).await {
         Verdict::Accepted(_) => {}
         Verdict::Refused(..) => return,
@@ -34,6 +36,8 @@ pub(super) async fn suppress(caller: &mut Caller) {
         let path = format!("/v1/suppressions?channel=sms&address=%2B{}", &address[1..]);
         if matches!(call(node, &bearer, "DELETE", &path, None, None).await, Got::Answer(204, _)) {
             let sent = send(caller, &address).await;
+            let at = elapsed();
+            let sent = sent.into_iter().map(|delivery| SentFree { delivery, address: address.clone(), at });
             caller.world.book.borrow_mut().listed_in.extend(sent);
         } else {
             caller.doubtful.insert(address);
