@@ -327,10 +327,10 @@ impl Dispatching {
     fn decide(&mut self, boarded: Vec<(Work, Option<Closing>)>, now: Time) {
         let mut works = Vec::with_capacity(boarded.len());
         let mut closings = Vec::new();
-        for (Work { ticket, delivery, sheet, looked }, listed) in boarded {
+        for (work, listed) in boarded {
+            let expired = work.is_too_late(now);
+            let Work { ticket, delivery, sheet, looked } = work;
             self.queue.forget(delivery.id, ticket.place(), delivery.due, sheet.expires_at);
-            let expired = sheet.expires_at.is_some_and(|expires_at| expires_at <= now);
-            let expired = expired && !(delivery.due <= now && planted("expiry_ignored"));
             let closing = if delivery.begun.is_some() {
                 // Nobody else in this process holds it, so the end of the attempt is lost.
                 Some(Closing::Lost)

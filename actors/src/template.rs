@@ -277,7 +277,7 @@ impl Rendering {
             self.board.record(&desk, [Entry::FallBack { ticket: work.ticket, why: held.why }]);
             return;
         }
-        let until = work.sheet.expires_at.map_or(held.until, |expires| held.until.min(expires));
+        let until = work.sheet.within_life(held.until);
         work.ticket.not_before(until);
     }
 

@@ -24,6 +24,13 @@ pub(crate) struct Work {
     pub(crate) looked: Time,
 }
 
+impl Work {
+    /// Whether it is worth nothing any more, so that no attempt is made.
+    pub(crate) fn is_too_late(&self, now: Time) -> bool {
+        self.sheet.has_expired(now) && !(self.delivery.due <= now && planted("expiry_ignored"))
+    }
+}
+
 /// A delivery ready to be sent: rendered, with its account.
 #[derive(Debug)]
 pub(crate) struct Letter {
@@ -65,8 +72,8 @@ impl Letter {
     /// stands in the log already is made nevertheless: whoever reads the log must believe that it was.
     pub(crate) fn is_stale(&self, now: Time) -> bool {
         let Work { sheet, delivery, .. } = &self.work;
-        let expired = sheet.expires_at.is_some_and(|expires_at| expires_at <= now) && !planted("expiry_ignored");
-        !self.begun && (expired || delivery.is_hushed(sheet, now) || self.work.ticket.is_called_back())
+        !self.begun
+            && (self.work.is_too_late(now) || delivery.is_hushed(sheet, now) || self.work.ticket.is_called_back())
     }
 
     /// Whether its attempt must not begin here and now: its partition pauses, or is led by somebody else or anew. One that

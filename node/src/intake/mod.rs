@@ -4,6 +4,8 @@ mod check;
 mod claim;
 mod dictionaries;
 mod fingerprints;
+#[cfg(test)]
+mod fixture;
 mod keep;
 mod leg_rules;
 mod materials;

@@ -97,32 +97,11 @@ pub(crate) fn census(parts: &[Part]) -> Vec<(PartitionId, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_contract::{Lane, MessageType};
-    use tidings_machine::partition::{OnUnknown, Policy, RetryPolicy};
-
     use super::*;
+    use crate::intake::fixture;
 
     fn sheet(variables: usize) -> Sheet {
-        Sheet {
-            template: "t".to_owned(),
-            version: 1,
-            channel: "sms".to_owned(),
-            account: None,
-            message_type: MessageType::Notice,
-            lane: Lane::Normal,
-            variables: "x".repeat(variables),
-            biz_id: None,
-            send_at: None,
-            expires_at: None,
-            key_id: "key_1".to_owned(),
-            policy: Policy { retry: RetryPolicy::default(), on_unknown: OnUnknown::Retry, dedup_window_ms: None },
-            tags: Vec::new(),
-            rules: Default::default(),
-            way: None,
-            legs: Vec::new(),
-            failover_on_unknown: false,
-            callback: None,
-        }
+        Sheet { variables: "x".repeat(variables), ..fixture::sheet() }
     }
 
     fn recipients(range: std::ops::Range<u16>, variables: usize) -> Vec<Recipient> {

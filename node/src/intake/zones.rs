@@ -108,39 +108,18 @@ impl<'a> Zoned<'a> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_contract::{Lane, MessageType};
-    use tidings_machine::partition::{CallPolicy, Leg, OnUnknown, Policy, RetryPolicy, Rules, Way};
+    use tidings_machine::partition::{CallPolicy, Leg, RetryPolicy, Way};
 
     use super::*;
+    use crate::intake::fixture;
     use crate::policies::{Rule, kind};
 
     const NOW: Time = Time(1_795_456_800_000);
 
     fn sheet(give_up_after_ms: u64) -> Sheet {
-        Sheet {
-            template: "t".to_owned(),
-            version: 1,
-            channel: "sms".to_owned(),
-            account: None,
-            message_type: MessageType::Notice,
-            lane: Lane::Normal,
-            variables: "{}".to_owned(),
-            biz_id: None,
-            send_at: None,
-            expires_at: None,
-            key_id: "key_1".to_owned(),
-            policy: Policy {
-                retry: RetryPolicy { give_up_after_ms, ..RetryPolicy::default() },
-                on_unknown: OnUnknown::Retry,
-                dedup_window_ms: None,
-            },
-            tags: Vec::new(),
-            rules: Rules::default(),
-            way: None,
-            legs: Vec::new(),
-            failover_on_unknown: false,
-            callback: None,
-        }
+        let mut sheet = fixture::sheet();
+        sheet.policy.retry.give_up_after_ms = give_up_after_ms;
+        sheet
     }
 
     fn nights(count: usize) -> Vec<Hours> {

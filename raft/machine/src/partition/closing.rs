@@ -70,7 +70,7 @@ impl Partition {
         let (delivery, sheet) = (&waiting.delivery, self.sheets.get(&waiting.sheet));
         match closing {
             Closing::Cancelled => delivery.cancel_requested,
-            Closing::Expired => sheet.and_then(|sheet| sheet.expires_at).is_some_and(|expires| self.now >= expires),
+            Closing::Expired => sheet.is_some_and(|sheet| sheet.has_expired(self.now)),
             Closing::Lost => delivery.begun.is_some(),
             Closing::Suppressed { rule, .. } if rule == SUPPRESSION_LIST => {
                 let held = delivery.begun.is_some() || delivery.due > self.now;

@@ -63,8 +63,7 @@ pub(super) fn after(delivery: &mut Delivery, sheet: &Sheet, account: &str, now: 
         return Next::End(State::Cancelled, None);
     }
     let action = action(delivery, sheet, outcome);
-    let (over, never) =
-        (sheet.expires_at.is_some_and(|expires| now >= expires), matches!(outcome, Outcome::Never { .. }));
+    let (over, never) = (sheet.has_expired(now), matches!(outcome, Outcome::Never { .. }));
     if over && !(never && action != CodeAction::Retry) {
         return Next::End(State::Expired, None);
     }

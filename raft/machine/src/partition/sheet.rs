@@ -56,6 +56,18 @@ pub struct Sheet {
 }
 
 impl Sheet {
+    /// Whether it is worth nothing any more.
+    #[must_use]
+    pub fn has_expired(&self, now: Time) -> bool {
+        self.expires_at.is_some_and(|expires| expires <= now)
+    }
+
+    /// `at`, or when it expires if that is sooner: nothing waits for longer.
+    #[must_use]
+    pub fn within_life(&self, at: Time) -> Time {
+        self.expires_at.map_or(at, |expires| at.min(expires))
+    }
+
     /// The sheet as the archive keeps it: when which zone was quiet matters no more, and may be long.
     pub(super) fn ended(self: &Arc<Self>) -> Arc<Self> {
         let hours = || self.rules.legs.iter().filter_map(|leg| leg.hours.as_ref());
