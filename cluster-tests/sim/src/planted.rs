@@ -73,3 +73,28 @@ pub(crate) fn plant(name: &str) -> bool {
 pub(crate) fn plant(_name: &str) -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_the_readme_lists_these_bugs_and_none_else() {
+        let readme = include_str!("../../README.md");
+        let (_, table) = readme.split_once("| planted bug |").expect("a table");
+        // The rest of the head, and the line below it, are no rows.
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let rows: Vec<[&str; 3]> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                let caught: u64 = cells[3].parse().expect("a number of seeds");
+                let within: u64 = cells[4].parse().expect("a number of seeds");
+                assert!(caught <= within && !cells[5].is_empty(), "{row}");
+                [cells[1], cells[2], cells[4]]
+            })
+            .collect();
+        let bugs: Vec<[String; 3]> =
+            BUGS.iter().map(|bug| [format!("`{}`", bug.name), bug.what.to_owned(), bug.within.to_string()]).collect();
+        assert_eq!(rows, bugs);
+    }
+}
