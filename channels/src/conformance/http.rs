@@ -143,8 +143,7 @@ async fn a_repeat_carries_the_same_id_and_the_next_part_of_a_text_another() {
             assert_eq!(carried, [true, true, false], "{} {id}", subject.provider);
         }
     }
-    let expected =
-        ["custom_http", "dingtalk_robot", "feishu_app", "push/apns", "push/getui", "webhook", "wechat_official"];
+    let expected = ["custom_http", "feishu_app", "push/apns", "push/getui", "webhook", "wechat_official"];
     assert_eq!(with_ids, expected, "who drops repeats by an id");
 }
 

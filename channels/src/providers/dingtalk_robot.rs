@@ -20,7 +20,6 @@ use crate::json_api::{
 };
 use crate::message::build;
 use crate::reading::Reading;
-use crate::stable_id::uuid;
 
 /// A robot that sends more than 20 messages in a minute is shut out for ten (vendor's page on custom robots).
 const SHUT_OUT_MS: u64 = 600_000;
@@ -29,8 +28,7 @@ static INFO: ProviderInfo = ProviderInfo {
     name: "dingtalk_robot",
     channel: "dingtalk_robot",
     doc: "Posts to a custom robot of a DingTalk group. Vendor's limit: 20 messages a minute for each robot.",
-    source: "DingTalk open platform: Custom robot access; Security settings of custom robots; Custom bots, group messages \
-             (msgUuid)",
+    source: "DingTalk open platform: Custom robot access; Security settings of custom robots",
     settings: &[
         needed_secret(
             "access_token",
@@ -98,12 +96,10 @@ impl Channel for Account {
 
 impl Account {
     async fn one(&self, at: Time, target: &Target) -> Outcome {
-        let mut body = match body(&target.content) {
+        let body = match body(&target.content) {
             Ok(body) => body,
             Err(detail) => return refused(detail),
         };
-        // By the id the vendor knows a repeat of the same delivery.
-        body["msgUuid"] = uuid(target).into();
         let sent = self.api.post(self.signed(at), HeaderMap::new(), &body).await;
         self.api.settle(sent, None, |answer| judge(answer, at))
     }
@@ -304,7 +300,7 @@ pub(super) mod tests {
         assert_eq!(request.target, expected);
         assert_eq!(
             request.json(),
-            json!({"msgtype": "text", "msgUuid": uuid(&call.targets[0]), "text": {"content": "hi"},
+            json!({"msgtype": "text", "text": {"content": "hi"},
                    "at": {"atMobiles": ["13800138000"], "atUserIds": [], "isAtAll": false}})
         );
     }
