@@ -88,14 +88,15 @@ pub(crate) const DINGTALK: Codes<i64> = Codes {
     other: Later,
 };
 
-/// Whether Feishu says that a key of a picture or a file is none of this application's (Sending messages; its subcodes of
-/// 230099): it has one code for all wrong parameters, one for what another application uploaded, and one for all that can be
-/// wrong with a card, in whose words stands a finer one.
+/// Whether Feishu says that a key of a picture or a file is none of this application's (Sending messages; How to resolve
+/// error 230001; the subcodes of 230099): it has one code for all wrong parameters, one for what another application
+/// uploaded, and one for all that can be wrong with a card, in whose words stands a finer one. A key that is missing is
+/// the content's fault.
 pub(crate) fn is_invalid_key(reason: &Reason) -> bool {
     let names = |words: &[&str]| words.iter().any(|word| reason.words.contains(word));
     match reason.code.as_str() {
         "code_230017" => true,
-        "code_230001" => names(&["image_key", "file_key", "img_key"]),
+        "code_230001" => names(&["invalid image_key", "invalid file_key"]),
         "code_230099" => names(&["ErrCode: 200570", "ErrCode: 300240"]),
         _ => false,
     }
@@ -175,6 +176,8 @@ mod tests {
         let cases = [
             ("code_230017", "Bot is NOT the owner of the resource.", true),
             ("code_230001", "Your request contains an invalid request parameter, ext=invalid image_key", true),
+            ("code_230001", "Your request contains an invalid request parameter, ext=invalid file_key", true),
+            ("code_230001", "ext=message_content_img_tag's image_key field can't be nil", false),
             ("code_230001", "Your request contains an invalid request parameter, ext=invalid receive_id", false),
             (
                 "code_230099",

@@ -101,23 +101,30 @@ impl Parts {
     fn boundary(&self, builder: MultiPartBuilder, kind: &str) -> MultiPartBuilder {
         builder.boundary(format!("=_{kind}_{}", self.delivery))
     }
+
+    /// What stands around a body and the files that it shows. It must say of which kind its first part is (RFC 2387 §3.1).
+    fn related(&self, first: &str) -> Result<MultiPartBuilder, String> {
+        let header = format!("multipart/related; boundary=\"=_related_{}\"; type=\"{first}\"", self.delivery);
+        Ok(MultiPart::builder().header(ContentType::parse(&header).map_err(|error| error.to_string())?))
+    }
 }
 
 /// Alternatives, with what they show, with what is attached (RFC 2046 §5.1, RFC 2387).
 fn whole(builder: MessageBuilder, parts: &Parts, content: &Value, files: &[File]) -> Result<Message, String> {
     let html = text(content, "html");
     let plain = text(content, "text").map(str::to_owned).or_else(|| html.and_then(plain_of));
-    let bodies = match (plain, html) {
+    let (bodies, kind) = match (plain, html) {
         (Some(plain), Some(html)) => {
-            let alternatives = parts.boundary(MultiPart::alternative(), "alternative");
-            Body::Multi(alternatives.singlepart(SinglePart::plain(plain)).singlepart(SinglePart::html(html.to_owned())))
+            let both = parts.boundary(MultiPart::alternative(), "alternative");
+            let both = both.singlepart(SinglePart::plain(plain)).singlepart(SinglePart::html(html.to_owned()));
+            (Body::Multi(both), "multipart/alternative")
         }
-        (Some(plain), None) => Body::Single(SinglePart::plain(plain)),
-        (None, Some(html)) => Body::Single(SinglePart::html(html.to_owned())),
+        (Some(plain), None) => (Body::Single(SinglePart::plain(plain)), "text/plain"),
+        (None, Some(html)) => (Body::Single(SinglePart::html(html.to_owned())), "text/html"),
         (None, None) => return Err("html or text is missing".to_owned()),
     };
     let (shown, attached): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.inline.is_some());
-    let bodies = with(bodies, parts.boundary(MultiPart::related(), "related"), &shown);
+    let bodies = with(bodies, parts.related(kind)?, &shown);
     let message = match with(bodies, parts.boundary(MultiPart::mixed(), "mixed"), &attached) {
         Body::Single(part) => builder.singlepart(part),
         Body::Multi(part) => builder.multipart(part),
@@ -286,6 +293,30 @@ mod tests {
         );
         assert!(mail.contains("filename*0*=utf-8''%E5%8F%91%E7%A5%A8.png"), "{mail}");
         assert!(mail.is_ascii());
+    }
+
+    #[test]
+    fn what_is_around_shown_files_says_of_which_kind_its_first_part_is() {
+        let logo = File {
+            name: "logo.png".to_owned(),
+            media_type: "image/png".to_owned(),
+            inline: Some("logo".to_owned()),
+            bytes: b"\x89PNG\r\n".as_slice().into(),
+        };
+        for (content, kind) in [
+            (json!({"subject": "s", "html": "<img src=\"cid:logo\">hi"}), "multipart/alternative"),
+            (json!({"subject": "s", "html": "<img src=\"cid:logo\">"}), "text/html"),
+            (json!({"subject": "s", "text": "hi"}), "text/plain"),
+        ] {
+            let mail = mail_with(&content, std::slice::from_ref(&logo)).expect("it is complete");
+            let head = mail.split("\r\n\r\n").next().expect("a head").replace("\r\n ", " ");
+            let starts = "Content-Type: multipart/related; boundary=\"=_related_dlv_";
+            assert!(head.contains(starts) && head.contains(&format!("; type=\"{kind}\"")), "{head}");
+            let boundary =
+                head.split("boundary=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("it has one");
+            let first = mail.split(&format!("--{boundary}\r\n")).nth(1).expect("a first part");
+            assert!(first.starts_with(&format!("Content-Type: {kind}")), "{kind} {first}");
+        }
     }
 
     #[test]

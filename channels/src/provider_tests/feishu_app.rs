@@ -50,8 +50,7 @@ pub(in crate::providers) fn subject() -> Option<Subject> {
         },
         uploads: || {
             let too_large = json!({"code": 234_006, "msg": "The file size exceed the max value."});
-            let unknown =
-                |name: &str| json!({"code": 230_001, "msg": format!("invalid request param, {name} is invalid")});
+            let unknown = |name: &str| json!({"code": 230_001, "msg": format!("Your request contains an invalid request parameter, ext=invalid {name}")});
             let case = |name, page, kind, file, key: &str, id| UploadCase {
                 name,
                 page,

@@ -120,6 +120,7 @@ async fn every_documented_reason_has_its_class() {
         (says(400, "BadCollapseId"), "never apns_BadCollapseId Content"),
         (says(400, "TopicDisallowed"), "never apns_TopicDisallowed Account"),
         (says(403, "InvalidProviderToken"), "never apns_InvalidProviderToken Account"),
+        (says(403, "BadEnvironmentKeyInToken"), "never apns_BadEnvironmentKeyInToken Account"),
         (says(403, "ExpiredProviderToken"), "later apns_ExpiredProviderToken 60000"),
         (says(429, "TooManyProviderTokenUpdates"), "later apns_TooManyProviderTokenUpdates 1800000"),
         (says(429, "TooManyRequests"), "later apns_TooManyRequests"),

@@ -165,6 +165,10 @@ async fn every_documented_code_has_its_class() {
         (says(200, 2), "later code_2"),
         (says(200, 301), "never code_301 Account"),
         (says(403, 30_001), "never code_30001 Account"),
+        (says(403, 30_008), "later code_30008 3600000"),
+        (says(403, 30_009), "later code_30009 3600000"),
+        (says(403, 30_015), "later code_30015 60000"),
+        (says(403, 30_019), "later code_30019"),
         (says(404, 404), "never code_404 Account"),
         (HttpReply::json(200, &json!({"code": 0, "msg": ""})), "unknown answer"),
     ];

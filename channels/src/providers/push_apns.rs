@@ -76,7 +76,9 @@ const CODES: Codes<&str> = Codes {
             &[
                 "BadCertificate",
                 "BadCertificateEnvironment",
+                // The one is the page's word, the other what Apple is seen to answer.
                 "BadEnvironmentKeyIdInToken",
+                "BadEnvironmentKeyInToken",
                 "BadPath",
                 "BadTopic",
                 "Forbidden",

@@ -66,11 +66,14 @@ static INFO: ProviderInfo = ProviderInfo {
 const CODES: Codes<i64> = Codes {
     prefix: "code",
     classes: &[
-        (Later, &[2, 50_001, 50_002]),
-        (After(60_000), &[10_003, 10_005, 30_005]),
+        (Later, &[2, 30_019, 50_001, 50_002]),
+        // 30015: so many lists may be made in a minute.
+        (After(60_000), &[10_003, 10_005, 30_015]),
+        // So many lists and pushes a day.
+        (After(3_600_000), &[30_008, 30_009]),
         (Spent, &[10_001]),
         (Recipient, &[20_002]),
-        (Content, &[1, 20_001, 20_003, 30_004]),
+        (Content, &[1, 20_001, 20_003]),
         (Ours, &[301, 404, 405, 10_002, 10_004, 10_006, 30_001, 30_002, 30_003, 40_001]),
     ],
     other: Later,

@@ -54,15 +54,19 @@ static INFO: ProviderInfo = ProviderInfo {
 
 /// The documented codes that sending can come back with.
 const CODES: &[(&str, Verdict)] = &[
-    ("isp.RAM_PERMISSION_DENY", Verdict::Account),
     // "Please call again."
+    ("isp.GATEWAY_ERROR", Verdict::Later),
+    ("isp.RAM_PERMISSION_DENY", Verdict::Account),
     ("isp.SYSTEM_ERROR", Verdict::Later),
     ("isv.ACCOUNT_ABNORMAL", Verdict::Account),
     ("isv.ACCOUNT_NOT_EXISTS", Verdict::Account),
     ("isv.AMOUNT_NOT_ENOUGH", Verdict::Account),
-    ("isv.BLACK_KEY_CONTROL_LIMIT", Verdict::Content),
+    // The number is on the vendor's list of those who want no messages; it once meant a word of a parameter.
+    ("isv.BLACK_KEY_CONTROL_LIMIT", Verdict::Recipient),
     // One a minute, five an hour, ten a day for one number and signature.
     ("isv.BUSINESS_LIMIT_CONTROL", Verdict::After(60)),
+    // The number's owner refused. One result stands for all numbers of a request, so nobody counts as gone by it.
+    ("isv.CUSTOMER_REFUSED", Verdict::Recipient),
     ("isv.DAY_LIMIT_CONTROL", Verdict::After(3_600)),
     ("isv.DENY_IP_RANGE", Verdict::Account),
     ("isv.DOMESTIC_NUMBER_NOT_SUPPORTED", Verdict::Recipient),
@@ -77,13 +81,23 @@ const CODES: &[(&str, Verdict)] = &[
     ("isv.PARAM_NOT_SUPPORT_URL", Verdict::Content),
     ("isv.PRODUCT_UNSUBSCRIBE", Verdict::Account),
     ("isv.PRODUCT_UN_SUBSCRIPT", Verdict::Account),
+    ("isv.SECURITY_FROZEN_ACCOUNT", Verdict::Account),
+    ("isv.SIGNATURE_BLACKLIST", Verdict::Account),
+    ("isv.SIGN_NAME_ILLEGAL", Verdict::Account),
+    ("isv.SIGN_SOURCE_ILLEGAL", Verdict::Account),
+    ("isv.SIGN_STATE_ILLEGAL", Verdict::Account),
     ("isv.SMS_CONTENT_ILLEGAL", Verdict::Content),
+    ("isv.SMS_CONTENT_MISMATCH_TEMPLATE_TYPE", Verdict::Content),
     ("isv.SMS_SIGNATURE_ILLEGAL", Verdict::Account),
     ("isv.SMS_SIGNATURE_SCENE_ILLEGAL", Verdict::Account),
     ("isv.SMS_SIGN_ILLEGAL", Verdict::Account),
+    ("isv.SMS_SIGN_NAME_ILLEGAL", Verdict::Account),
     ("isv.SMS_TEMPLATE_ILLEGAL", Verdict::Content),
     ("isv.TEMPLATE_MISSING_PARAMETERS", Verdict::Content),
     ("isv.TEMPLATE_PARAMS_ILLEGAL", Verdict::Content),
+    ("isv.UNSUPPORTED_CONTENT", Verdict::Content),
+    // The signature is not registered with the operators.
+    ("PORT_NOT_REGISTERED", Verdict::Account),
     ("SIGNATURE_BLACKLIST", Verdict::Account),
     // Those of the gateway before every interface of the cloud.
     ("Forbidden.RAM", Verdict::Account),
@@ -94,6 +108,7 @@ const CODES: &[(&str, Verdict)] = &[
     ("InvalidAction.NotFound", Verdict::Account),
     ("InvalidTimeStamp.Expired", Verdict::Account),
     ("InvalidVersion", Verdict::Account),
+    ("MissingAccessKeyId", Verdict::Account),
     ("ServiceUnavailable", Verdict::Later),
     ("SignatureDoesNotMatch", Verdict::Account),
     ("SignatureNonceUsed", Verdict::Later),
