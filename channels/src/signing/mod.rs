@@ -45,10 +45,10 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn the_readme_names_the_test_of_every_signature() {
+    fn the_sources_name_the_test_of_every_signature() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let readme = fs::read_to_string(root.join("README.md")).expect("it is there");
-        let (_, table) = readme.split_once("### Signatures").expect("a table of signatures");
+        let sources = fs::read_to_string(root.join("SOURCES.md")).expect("it is there");
+        let (_, table) = sources.split_once("## Signatures").expect("a table of signatures");
         let rows: Vec<_> = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1).collect();
         let rows = rows.iter().take_while(|line| line.starts_with('|'));
         let mut seen = 0;
