@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{Channel, Materials, ProviderInfo, Reason, Secret, TextRule};
+use tidings_contract::{Channel, Features, Materials, ProviderInfo, Reason, Secret, TextRule};
 use tidings_machine::control::{Account, Sealed};
 
 /// An account ready to send.
@@ -12,6 +12,8 @@ pub struct Opened {
     pub channel: Arc<dyn Channel>,
     /// What its provider tells about itself.
     pub info: &'static ProviderInfo,
+    /// What it can do beside sending.
+    pub features: Features,
 }
 
 /// Opens accounts: unseals their secrets and hands their settings to the provider.

@@ -124,7 +124,7 @@ enum Next {
 async fn ask(board: &Switchboard, name: &Arc<str>, ready: &Ready, due: &[Due]) -> Next {
     let channel = &ready.opened.channel;
     let mut token = None;
-    if ready.wants_token {
+    if ready.opened.features.wants_token {
         match obtain(board, &Wanting::of(name, ready)).await {
             Ok(good) => token = Some(good),
             Err(NoToken::Failing { .. }) => return Next::Again,

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tidings_contract::{Call, Charge, Charged, Materials, Outcome, Reason, Target, Time, planted};
+use tidings_contract::{Call, Charge, Charged, Features, Materials, Outcome, Reason, Target, Time, planted};
 use tokio::time::{Instant, timeout};
 
 use crate::media::{self, Used, fill};
@@ -21,10 +21,7 @@ struct UnderWay {
     board: Arc<Switchboard>,
     letters: Vec<Letter>,
     began: Time,
-    /// Whether the supplier reports later what became of what it took.
-    reports: bool,
-    /// Whether it is asked about single deliveries.
-    asks: bool,
+    features: Features,
     /// What the supplier charges for each, as far as it said so.
     charges: Vec<Option<Charge>>,
 }
@@ -35,8 +32,8 @@ impl UnderWay {
         for letter in self.letters.drain(..) {
             let outcome = outcomes.next();
             let outcome = outcome.unwrap_or_else(|| unknown("no_outcome", "the provider gave too few outcomes"));
-            if self.reports {
-                expect(&self.board, &letter, &outcome, self.asks);
+            if self.features.reports {
+                expect(&self.board, &letter, &outcome, self.features.asks);
             }
             let charge = charges.next().flatten();
             came_back(&self.board, letter, self.began, Charged { outcome, charge });
@@ -62,8 +59,8 @@ pub(crate) async fn call(board: Arc<Switchboard>, means: Means, mut letters: Vec
     let request = Call { token: token.as_ref().map(|token| token.secret.clone()), ..request };
     let further: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.further)).collect();
     let calls = u32::try_from(parts::calls(&letters)).unwrap_or(1);
-    let mut under_way =
-        UnderWay { board, letters, began, reports: account.reports, asks: account.asks, charges: Vec::new() };
+    let features = account.opened.features;
+    let mut under_way = UnderWay { board, letters, began, features, charges: Vec::new() };
     let Some(used) = used else {
         let outcomes = all(&under_way, &Outcome::later("media_expired", "the id of a file ended just before the call"));
         under_way.end(outcomes.into_iter());

@@ -38,7 +38,7 @@ fn places(channel: &dyn Channel, content: &Value) -> Vec<MediaPlace> {
 /// What a letter waits for before its call can be made: its account's access token, or the id of a file.
 pub(crate) fn lacking(board: &Switchboard, ready: &Ready, letter: &Letter, now: Time) -> Option<Wanting> {
     let (account, revision) = (&letter.account_name, ready.revision);
-    if ready.wants_token && board.tokens.get(account, revision, now).is_none() {
+    if ready.opened.features.wants_token && board.tokens.get(account, revision, now).is_none() {
         return Some(Wanting::of(account, ready));
     }
     let contents = std::iter::once(&letter.content).chain(letter.further.iter());
@@ -46,7 +46,8 @@ pub(crate) fn lacking(board: &Switchboard, ready: &Ready, letter: &Letter, now: 
         let name = key(account, &place);
         let known = is_there(board, &place.material) && board.media.get(&name, revision, now).is_some();
         let MediaPlace { material, kind, .. } = place;
-        let media = Media { account: Arc::clone(account), material, kind, wants_token: ready.wants_token };
+        let media =
+            Media { account: Arc::clone(account), material, kind, wants_token: ready.opened.features.wants_token };
         (!known).then(|| Wanting { media: Some(media), ..Wanting::of(&name, ready) })
     })
 }

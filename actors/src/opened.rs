@@ -1,11 +1,9 @@
 //! Accounts a pool has opened, kept until they change.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use futures::FutureExt;
-use tidings_contract::{Reason, Time, Unsupported};
+use tidings_contract::{Reason, Time};
 use tidings_machine::control::Account;
 
 use crate::Opened;
@@ -22,31 +20,11 @@ pub(crate) struct Ready {
     /// The revision of the account that was opened: the tokens it takes are those of this one.
     pub(crate) revision: u64,
     pub(crate) meters: CallMeters,
-    /// Whether the supplier wants an access token.
-    pub(crate) wants_token: bool,
-    /// Whether the supplier reports later what became of what it took.
-    pub(crate) reports: bool,
-    /// Whether it is asked about single deliveries.
-    pub(crate) asks: bool,
 }
 
 impl Ready {
-    /// What can be found out about an account that was opened just now: nothing was sent with it yet, so it has no
-    /// connection that a question could go out on before it is withdrawn.
     fn new(opened: Opened, revision: u64) -> Self {
-        let channel = &opened.channel;
-        let asked = || {
-            let token = channel.fetch_token_at(Time(0)).now_or_never();
-            let called = channel.read_callback(&[], &[], Time(0));
-            let pulled = channel.pull_receipts_at(None, Time(0)).now_or_never();
-            let asked = channel.ask_receipts(&[], None).now_or_never();
-            let asks = !matches!(asked, Some(Err(Unsupported(_))));
-            let reports = called.is_ok() || asks || !matches!(pulled, Some(Err(Unsupported(_))));
-            (!matches!(token, Some(None)), reports, asks)
-        };
-        // A provider that panics costs its own calls only, which come later.
-        let (wants_token, reports, asks) = catch_unwind(AssertUnwindSafe(asked)).unwrap_or_default();
-        Self { meters: CallMeters::new(opened.info.name), opened, revision, wants_token, reports, asks }
+        Self { meters: CallMeters::new(opened.info.name), opened, revision }
     }
 }
 
@@ -95,7 +73,7 @@ impl OpenAccounts {
         if lacking(board, &ready, letter, now).is_some() {
             return Ok(None);
         }
-        if !ready.wants_token {
+        if !ready.opened.features.wants_token {
             return Ok(Some(Means { ready, token: None }));
         }
         let token = board.tokens.get(&letter.account_name, ready.revision, now);

@@ -177,7 +177,7 @@ impl Drop for Mark {
 /// Asks the provider; `None` if nothing was asked and nothing is known.
 async fn ask(board: &Switchboard, ready: &Ready, name: &Arc<str>, due: &Due) -> Option<Outcome> {
     let mut token = None;
-    if ready.wants_token {
+    if ready.opened.features.wants_token {
         match obtain(board, &Wanting::of(name, ready)).await {
             Ok(good) => token = Some(good),
             Err(NoToken::Failing { reason, .. }) => return Some(Outcome::Later { reason, after_ms: None }),

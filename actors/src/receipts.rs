@@ -212,7 +212,7 @@ async fn pull_all(board: &Switchboard, name: &Arc<str>, ready: &Ready) -> bool {
     let channel = &ready.opened.channel;
     for _ in 0..IN_A_ROW {
         let mut token = None;
-        if ready.wants_token {
+        if ready.opened.features.wants_token {
             let Ok(good) = obtain(board, &Wanting::of(name, ready)).await else { return true };
             token = Some(good);
         }

@@ -40,7 +40,7 @@ pub(crate) async fn vendor_templates(board: &Switchboard, name: &str) -> Result<
     let (channel, provider) = (Arc::clone(&ready.opened.channel), ready.opened.info.name);
     let asking = async {
         let mut token = None;
-        if ready.wants_token {
+        if ready.opened.features.wants_token {
             match obtain(board, &Wanting::of(&name, &ready)).await {
                 Ok(good) => token = Some(good),
                 Err(NoToken::Failing { reason, .. }) => return Err(TemplatesError::Refused(reason)),

@@ -48,6 +48,6 @@ pub use inbox::{InboxEntry, SandboxInbox};
 pub use media::{materials_of, may_name_materials};
 pub use recipient::check_recipient;
 pub use registry::Registry;
-pub use show::{Preview, ShownRequest, preview};
+pub use show::{Preview, ShownRequest, features, preview};
 pub use sms::{Encoding, SegmentRules, Segments, segments_of};
 pub use texts::text_rules;

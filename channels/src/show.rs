@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
-use tidings_contract::{Call, Channel, Outcome, Reason, Secret};
+use tidings_contract::{Call, Channel, Features, Outcome, Reason, Secret};
 
 use crate::http::{Failure, HeaderMap, Method, Url};
 
@@ -68,6 +68,11 @@ pub async fn preview<'a>(channel: &dyn Channel, call: &Call, secrets: impl IntoI
         .filter(|_| requests.is_empty())
         .map(|reason| Reason { code: reason.code.clone(), words: without(&reason.words, &secrets) });
     Preview { requests, refused }
+}
+
+/// What an account can do beside sending, found out with the door closed.
+pub fn features(channel: &dyn Channel) -> Features {
+    SHOW.sync_scope(Arc::default(), || Features::of(channel))
 }
 
 /// The call with stars for the supplier's ids of materials: nothing is uploaded for a preview.

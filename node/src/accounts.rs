@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tidings_actors::{Accounts, Opened};
-use tidings_channels::{Registry, text_rules};
+use tidings_channels::{Registry, features, text_rules};
 use tidings_contract::{FieldError, Materials, Reason, Secret, Settings, TextRule};
 use tidings_machine::control::{Account, Sealed};
 use tidings_machine::partition::CALLBACK_TEMPLATE;
@@ -53,7 +53,8 @@ impl Accounts for SealedAccounts {
         let provider = found.map_err(|error| wrong(&[error]))?.provider;
         let settings = self.settings(name, account)?;
         let channel = provider.open(name, &settings).map_err(|errors| wrong(&errors))?;
-        Ok(Opened { channel, info: provider.info() })
+        let features = features(channel.as_ref());
+        Ok(Opened { channel, info: provider.info(), features })
     }
 
     fn seal_token(&self, name: &str, token: &Secret) -> Result<Sealed, Reason> {

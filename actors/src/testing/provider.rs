@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tidings_contract::{
-    Blame, Call, Channel, DeliveryId, Material, Materials, MediaPlace, Outcome, ProviderInfo, Reason, Receipt, Secret,
-    Sent, Target, Time, Token, Unsupported, Uploaded, VendorTemplate, material_in,
+    Blame, Call, Channel, DeliveryId, Features, Material, Materials, MediaPlace, Outcome, ProviderInfo, Reason,
+    Receipt, Secret, Sent, Target, Time, Token, Unsupported, Uploaded, VendorTemplate, material_in,
 };
 use tidings_machine::control::{Account, Sealed};
 use tokio::time::sleep;
@@ -394,12 +394,14 @@ pub struct FakeAccounts(pub Arc<FakeChannel>);
 
 impl Accounts for FakeAccounts {
     fn open(&self, name: &str, account: &Account) -> Result<Opened, Reason> {
+        let info = match account.provider.as_str() {
+            "fake/one" | "webhook" => &ONE,
+            "fake/many" => &MANY,
+            other => return Err(Reason::new("no_provider", format!("there is no provider `{other}`"))),
+        };
         let channel = self.0.opened_as(name);
-        match account.provider.as_str() {
-            "fake/one" | "webhook" => Ok(Opened { channel, info: &ONE }),
-            "fake/many" => Ok(Opened { channel, info: &MANY }),
-            other => Err(Reason::new("no_provider", format!("there is no provider `{other}`"))),
-        }
+        let features = Features::of(channel.as_ref());
+        Ok(Opened { channel, info, features })
     }
 
     fn seal_token(&self, name: &str, token: &Secret) -> Result<Sealed, Reason> {

@@ -5,6 +5,7 @@
 mod account;
 mod channel;
 mod charge;
+mod features;
 mod id;
 mod media;
 mod outcome;
@@ -18,6 +19,7 @@ mod time;
 pub use account::{AccountLimit, FieldError, LimitUnit, Setting, Settings};
 pub use channel::{ChannelInfo, ContentField, Lane, MessageType, RecipientKind};
 pub use charge::{Charge, Charged};
+pub use features::Features;
 pub use id::{BadId, DeliveryId, MessageId};
 pub use media::{MediaPlace, Uploaded, material_in};
 pub use outcome::{Blame, Outcome, Reason};

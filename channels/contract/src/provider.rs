@@ -122,7 +122,7 @@ pub trait Channel: Send + Sync + fmt::Debug {
     }
 
     /// How to fetch an access token, for suppliers that want one. `None`: no token is needed; that is said at once, before
-    /// anything is awaited, because the host asks every account it opens and withdraws the question if it is not.
+    /// anything is awaited, because every account that is opened is asked (see [`crate::Features`]).
     ///
     /// An outcome whose reason code is [`Token::INVALID`] makes the host drop the token and fetch another.
     async fn fetch_token(&self) -> Option<Result<Token, Reason>> {
@@ -169,8 +169,7 @@ pub trait Channel: Send + Sync + fmt::Debug {
     }
 
     /// Asks the supplier for receipts it has since the last call. That there is no such thing is said before anything is
-    /// awaited, and receipts are given only after something was: the host asks every account it opens and withdraws the
-    /// question.
+    /// awaited: every account that is opened is asked (see [`crate::Features`]).
     ///
     /// # Errors
     /// [`Unsupported`] where the supplier calls back instead, or reports nothing.
@@ -191,7 +190,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     }
 
     /// Asks the supplier what became of these deliveries, which it took within the last day. That there is no such thing is
-    /// said before anything is awaited, also for no deliveries and without a token: the host asks every account it opens.
+    /// said before anything is awaited, also for no deliveries and without a token: every account that is opened is asked (see
+    /// [`crate::Features`]).
     ///
     /// # Errors
     /// [`Unsupported`] where the supplier cannot be asked about single deliveries.

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tidings_contract::{Call, Secret, Target};
 
@@ -37,18 +38,25 @@ async fn every_end_of_a_call_has_its_class() {
         (HttpReply::Truncate, "unknown truncated"),
         (HttpReply::Garbage, "unknown broken"),
     ];
+    // Side by side, because each waits for its deadline once.
+    let mut all = Vec::new();
     for subject in subjects() {
-        assert_eq!(once(&subject, (subject.taken)()).await, ("delivered".to_owned(), 1), "{}", subject.provider);
-        let (seen, _) = once(&subject, HttpReply::text(200, "<html>")).await;
-        assert_eq!(seen, subject.gibberish, "{}", subject.provider);
-        for (reply, expected) in &cases {
-            let (seen, requests) = once(&subject, reply.clone()).await;
-            // Who was shown a token may take "who are you" for the token's end.
-            let spent = subject.token.is_some() && expected.contains("http_401") && seen == "later token_invalid";
-            let expected = expected.replace("{blame}", subject.blame);
-            assert!(spent || seen == expected, "{} {reply:?}: {seen} and not {expected}", subject.provider);
-            assert!(requests <= 1, "{} {reply:?}: nobody repeats behind the caller's back", subject.provider);
-        }
+        all.push(ends(subject, &cases));
+    }
+    join_all(all).await;
+}
+
+async fn ends(subject: Subject, cases: &[(HttpReply, &str)]) {
+    assert_eq!(once(&subject, (subject.taken)()).await, ("delivered".to_owned(), 1), "{}", subject.provider);
+    let (seen, _) = once(&subject, HttpReply::text(200, "<html>")).await;
+    assert_eq!(seen, subject.gibberish, "{}", subject.provider);
+    for (reply, expected) in cases {
+        let (seen, requests) = once(&subject, reply.clone()).await;
+        // Who was shown a token may take "who are you" for the token's end.
+        let spent = subject.token.is_some() && expected.contains("http_401") && seen == "later token_invalid";
+        let expected = expected.replace("{blame}", subject.blame);
+        assert!(spent || seen == expected, "{} {reply:?}: {seen} and not {expected}", subject.provider);
+        assert!(requests <= 1, "{} {reply:?}: nobody repeats behind the caller's back", subject.provider);
     }
 }
 

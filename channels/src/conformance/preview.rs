@@ -1,11 +1,15 @@
-//! A preview of every provider: what it shows is what is sent, nothing goes out, and no secret is in it.
+//! The door closed before every provider: what a preview shows is what is sent, no secret is in it, and neither a preview nor
+//! the question what an account can do lets anything out.
+
+use std::time::Duration;
 
 use serde_json::json;
 use tidings_contract::Secret;
+use tokio::time::sleep;
 
 use crate::providers::subjects;
 use crate::testing::HttpServer;
-use crate::{Registry, preview};
+use crate::{Registry, features, preview};
 
 #[tokio::test]
 async fn what_is_shown_is_what_is_sent_and_nothing_goes_out() {
@@ -25,6 +29,25 @@ async fn what_is_shown_is_what_is_sent_and_nothing_goes_out() {
             assert!(sent.header(name).is_some(), "{}: {name} is shown and not sent", subject.provider);
         }
     }
+}
+
+#[tokio::test]
+async fn what_an_account_can_do_is_found_out_without_a_word_to_its_supplier() {
+    let (mut reporting, mut asked) = (Vec::new(), Vec::new());
+    for subject in subjects() {
+        let server = HttpServer::start((subject.taken)()).await.expect("a free port");
+        let url = server.url("/in");
+        let account = subject.account(&url);
+        let found = features(account.as_ref());
+        // Long enough for a connection that was begun.
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(server.connections(), 0, "{}", subject.provider);
+        assert_eq!(found.wants_token, subject.token.is_some(), "{}", subject.provider);
+        reporting.extend(found.reports.then_some(subject.provider));
+        asked.extend(found.asks.then_some(subject.provider));
+    }
+    assert_eq!(asked, ["dingtalk_work"]);
+    assert_eq!(reporting, ["dingtalk_work", "sms/aliyun", "sms/tencent", "sms/twilio", "sms/yunpian"]);
 }
 
 #[tokio::test]
