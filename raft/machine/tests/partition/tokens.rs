@@ -80,12 +80,17 @@ fn a_holder_of_a_lease_that_dies_is_replaced_and_its_late_result_is_refused() {
 }
 
 #[test]
-fn a_process_that_claims_again_gets_a_new_lease_and_its_old_one_is_void() {
+fn a_claim_that_comes_twice_or_late_takes_no_lease_from_a_fetch_that_is_under_way() {
     let mut fixture = Fixture::owned();
-    let old = lease(&mut fixture, 1, ONE);
-    let new = lease(&mut fixture, 1, ONE);
-    assert_eq!(put(&mut fixture, 1, old, "old"), Err(Refusal::Outdated));
-    put(&mut fixture, 1, new, "new").expect("the newest lease");
+    let number = lease(&mut fixture, 1, ONE);
+    fixture.pass(14_000);
+    assert_eq!(lease(&mut fixture, 1, ONE), number);
+    fixture.pass(14_999);
+    assert!(matches!(claim(&mut fixture, 1, TWO), Ok(TokenAnswer::Wait { .. })), "it lasts from the last claim on");
+    put(&mut fixture, 1, number, "first").expect("the lease is the newest");
+    assert_eq!(put(&mut fixture, 1, number, "twice"), Err(Refusal::Outdated));
+    let Ok(TokenAnswer::Held(token)) = claim(&mut fixture, 1, ONE) else { panic!("no token") };
+    assert_eq!((token.number, token.sealed.0.as_slice()), (number, &b"first"[..]));
 }
 
 #[test]
