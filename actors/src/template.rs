@@ -277,7 +277,7 @@ impl Rendering {
             self.board.record(&desk, [Entry::FallBack { ticket: work.ticket, why: held.why }]);
             return;
         }
-        let until = work.sheet.within_life(held.until);
+        let until = work.within_life(held.until);
         work.ticket.not_before(until);
     }
 

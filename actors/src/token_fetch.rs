@@ -204,6 +204,7 @@ impl<'a> Search<'a> {
                         self.asked = None;
                     }
                     Some(TokenAnswer::Fetch { lease, .. }) => {
+                        tracing::debug!(account = %wanting.name, lease, "this node fetches");
                         self.asked = None;
                         return Ok(Found::Lease(Lease { number: lease, since: Instant::now() }));
                     }
@@ -347,7 +348,11 @@ async fn tell(board: &Switchboard, home: PartitionId, command: TokenCommand, lea
     loop {
         match board.parts.ledger.propose(home, vec![Command::Token(command.clone())]).await.as_deref() {
             Ok([Answer::Token(answer)]) => return Some(answer.clone()),
-            Ok(_) | Err(LedgerError::Closed) => return None,
+            Ok(other) => {
+                tracing::debug!(?command, answer = ?other, "what came of a lease is not taken");
+                return None;
+            }
+            Err(LedgerError::Closed) => return None,
             Err(error) => tracing::debug!(%home, %error, "the home of an account's token could not be told"),
         }
         if leased.elapsed() >= LEASE_LASTS {

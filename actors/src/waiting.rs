@@ -32,7 +32,7 @@ pub(crate) fn note(board: &Switchboard, subject: &Subject, letter: &mut Letter, 
 /// Sends a letter back to wait in the state until `back`, because the subject has no room before `until`; the trace is told,
 /// unless it was already. Without an `until` it only waits for its turn. What expires before then ends when it does.
 pub(crate) fn go_home(board: &Switchboard, subject: &Subject, letter: Letter, until: Option<Time>, back: Time) {
-    let back = letter.work.sheet.within_life(back);
+    let back = letter.work.within_life(back);
     let attempt = letter.attempt();
     let told = letter
         .work

@@ -29,6 +29,11 @@ impl Work {
     pub(crate) fn is_too_late(&self, now: Time) -> bool {
         self.sheet.has_expired(now) && !(self.delivery.due <= now && planted("expiry_ignored"))
     }
+
+    /// Until when it may wait: `at`, or when it expires if that is sooner.
+    pub(crate) fn within_life(&self, at: Time) -> Time {
+        if planted("expiry_ignored") { at } else { self.sheet.within_life(at) }
+    }
 }
 
 /// A delivery ready to be sent: rendered, with its account.

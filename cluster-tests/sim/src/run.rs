@@ -11,6 +11,21 @@ use crate::plan::Plan;
 use crate::world::{Phase, World};
 use crate::{Asked, day, invariants, operator, planted, trace, workload};
 
+/// How long a seed and a day may take, in seconds of the true time. A seed takes less than one, a day about a minute.
+const MOST: (u64, u64) = (120, 2_400);
+
+/// Ends this process as a seed that broke if it does not end by itself: where something goes round at one moment of simulated
+/// time, that time does not go on.
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, which holds nobody up")]
+fn watch(seed: u64, day: bool) {
+    let seconds = if day { MOST.1 } else { MOST.0 };
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(seconds));
+        println!("seed {seed}: the simulation ends: it has not in {seconds} s");
+        std::process::exit(1);
+    });
+}
+
 /// Runs one seed in this process and prints its result in one line.
 pub(crate) fn one(seed: u64, asked: &Asked) -> ExitCode {
     if let Some(bug) = &asked.bug
@@ -19,6 +34,7 @@ pub(crate) fn one(seed: u64, asked: &Asked) -> ExitCode {
         eprintln!("there is no planted bug {bug:?} in this build");
         return ExitCode::from(2);
     }
+    watch(seed, asked.day);
     tidings_sim_chance::seed(seed);
     trace::print(asked.trace);
     if let Ok(filter) = std::env::var("SIM_LOG") {
