@@ -195,6 +195,11 @@ impl Pulling {
             standing.next = Instant::now() + self.board.parts.settings.pull_every;
             return;
         };
+        // A question would fetch an access token first, which nobody may ever use.
+        standing.can = ready.opened.features.pulls;
+        if !standing.can {
+            return;
+        }
         standing.under_way = true;
         let (board, myself) = (Arc::clone(&self.board), myself.clone());
         self.asking.spawn(async move {

@@ -95,6 +95,17 @@ async fn sixty_four_senders_at_once_cause_one_fetch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_account_that_nobody_sends_with_costs_no_token() {
+    let supplier = Supplier::new(HOURS_2);
+    let world = world(&supplier).await;
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(supplier.fetches(), 0);
+    world.send(&Spec::default(), 1);
+    world.until_ended(1, LONG).await;
+    assert_eq!(supplier.fetches(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_before_it_ends_as_long_as_it_is_used() {
     // Good for 540 s of its 600, and renewed after 432 of them.
     let supplier = Supplier::new(Duration::from_secs(600));

@@ -13,6 +13,8 @@ pub struct Features {
     pub wants_token: bool,
     /// Its supplier tells later what became of what it took: it calls back, or is asked.
     pub reports: bool,
+    /// It is asked for whatever receipts it has.
+    pub pulls: bool,
     /// It is asked about single deliveries.
     pub asks: bool,
 }
@@ -27,7 +29,7 @@ impl Features {
             let asks = !matches!(at_once(channel.ask_receipts(&[], None)), Some(Err(Unsupported(_))));
             let pulls = !matches!(at_once(channel.pull_receipts_at(None, Time(0))), Some(Err(Unsupported(_))));
             let reports = asks || pulls || channel.read_callback(&[], &[], Time(0)).is_ok();
-            Self { wants_token, reports, asks }
+            Self { wants_token, reports, pulls, asks }
         };
         catch_unwind(AssertUnwindSafe(asked)).unwrap_or_default()
     }

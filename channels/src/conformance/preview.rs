@@ -33,7 +33,7 @@ async fn what_is_shown_is_what_is_sent_and_nothing_goes_out() {
 
 #[tokio::test]
 async fn what_an_account_can_do_is_found_out_without_a_word_to_its_supplier() {
-    let (mut reporting, mut asked) = (Vec::new(), Vec::new());
+    let (mut reporting, mut pulled, mut asked) = (Vec::new(), Vec::new(), Vec::new());
     for subject in subjects() {
         let server = HttpServer::start((subject.taken)()).await.expect("a free port");
         let url = server.url("/in");
@@ -44,9 +44,10 @@ async fn what_an_account_can_do_is_found_out_without_a_word_to_its_supplier() {
         assert_eq!(server.connections(), 0, "{}", subject.provider);
         assert_eq!(found.wants_token, subject.token.is_some(), "{}", subject.provider);
         reporting.extend(found.reports.then_some(subject.provider));
+        pulled.extend(found.pulls.then_some(subject.provider));
         asked.extend(found.asks.then_some(subject.provider));
     }
-    assert_eq!(asked, ["dingtalk_work"]);
+    assert_eq!((asked, pulled), (vec!["dingtalk_work"], vec!["sms/tencent", "sms/yunpian"]));
     assert_eq!(reporting, ["dingtalk_work", "sms/aliyun", "sms/tencent", "sms/twilio", "sms/yunpian"]);
 }
 
