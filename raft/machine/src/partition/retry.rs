@@ -15,7 +15,7 @@ pub(super) fn next_due(delivery: &Delivery, sheet: &Sheet, now: Time, after_ms: 
     let policy = delivery.retry(sheet);
     let wait = wait_ms(policy, &delivery.id, delivery.attempts - before(delivery), after_ms);
     let due = now.after_ms(wait);
-    (allows(delivery, sheet, due) && sheet.expires_at.is_none_or(|expires| due < expires)).then_some(due)
+    (allows(delivery, sheet, due) && !sheet.has_expired(due)).then_some(due)
 }
 
 /// Whether the policy of the delivery's leg allows another attempt at `due`.

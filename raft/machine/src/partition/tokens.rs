@@ -237,16 +237,13 @@ impl Keeper {
         if let Some(token) = held.as_ref().filter(|token| now < token.renew_at) {
             return TokenAnswer::Held(token.clone());
         }
-        match &mut self.lease {
-            Some(lease) if now < lease.until && lease.by != by => {
+        if let Some(lease) = self.lease.as_mut().filter(|lease| now < lease.until) {
+            if lease.by != by {
                 return held.map_or(TokenAnswer::Wait { until: lease.until }, TokenAnswer::Held);
             }
             // The same lease again: a claim that came twice, or late, must not take it from a fetch that is under way.
-            Some(lease) if now < lease.until => {
-                lease.until = now.after_ms(LEASE_MS);
-                return TokenAnswer::Fetch { lease: lease.number, until: lease.until };
-            }
-            _ => {}
+            lease.until = now.after_ms(LEASE_MS);
+            return TokenAnswer::Fetch { lease: lease.number, until: lease.until };
         }
         if let Some(failure) = self.failure.as_ref().filter(|failure| now < failure.again) {
             let failing = TokenAnswer::Failing { reason: failure.reason.clone(), again: failure.again };
