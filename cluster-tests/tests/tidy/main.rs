@@ -2,6 +2,7 @@
 //!
 //! Each rule is a function from text to faults, so that a planted fault can show that it bites.
 
+mod bounds;
 mod docs;
 mod fences;
 mod shapes;

@@ -36,10 +36,11 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every text file of the six folders, and the papers at the root.
+/// Every text file of the six folders and of `docs/`, and the papers at the root.
 pub(crate) fn texts() -> Vec<Text> {
     let root = root();
     let mut paths: Vec<PathBuf> = FOLDERS.iter().flat_map(|folder| files(&root.join(folder))).collect();
+    paths.extend(files(&root.join("docs")));
     let papers = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", "justfile", ".ci/run"];
     paths.extend(papers.map(|name| root.join(name)));
     paths.sort();
