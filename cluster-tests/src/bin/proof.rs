@@ -9,14 +9,14 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, callbacks, caps, failover, grow, history, idempotency, isolation, kills, limits,
-    memory, replace, rolling, smtp, vendors, webhook, weights,
+    Scale, all_down, any_node, backup, callbacks, caps, failover, grow, history, idempotency, isolation, judges, kills,
+    limits, memory, replace, rolling, smtp, vendors, webhook, weights,
 };
 use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
 use tokio::net::TcpListener;
 
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 24] = [
     "kills",
     "freeze",
     "all-down",
@@ -37,6 +37,10 @@ const NAMES: [&str; 20] = [
     "failover",
     "weights",
     "caps",
+    "frozen-owner",
+    "wrong-clock",
+    "lost-disk",
+    "dead-endpoint",
 ];
 
 #[tokio::main]
@@ -105,6 +109,18 @@ async fn run(name: &str, short: bool) -> Proof<Report> {
         "failover" => failover::run(6_000).await,
         "weights" => weights::run(10_000).await,
         "caps" => caps::run(if short { 1 } else { 3 }).await,
+        "frozen-owner" if short => judges::run("frozen_owner", &[&["cancel"], &["short"]]).await,
+        "frozen-owner" => {
+            judges::run("frozen_owner", &[&["none"], &["cancel"], &["suppress"], &["twice"], &["short"]]).await
+        }
+        "wrong-clock" if short => judges::run("wrong_clock", &[&["90000"]]).await,
+        "wrong-clock" => {
+            let cases: [&[&str]; 6] = [&["3600"], &["90000"], &["2"], &["-3600"], &["90000", "2"], &["2592000"]];
+            judges::run("wrong_clock", &cases).await
+        }
+        "lost-disk" => judges::run("lost_disk", &[&["wipe"], &["rollback"]]).await,
+        "dead-endpoint" if short => judges::run("dead_endpoint", &[&["all"]]).await,
+        "dead-endpoint" => judges::run("dead_endpoint", &[&["broken"], &["silent"], &["refused"], &["all"]]).await,
         other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
     }
 }

@@ -11,6 +11,7 @@ pub mod grow;
 pub mod history;
 pub mod idempotency;
 pub mod isolation;
+pub mod judges;
 pub mod kills;
 pub mod limits;
 pub mod memory;

@@ -7,17 +7,17 @@ use crate::report;
 use crate::tree::{CRATES, read, root, texts};
 
 /// The texts between backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
 /// The hops that a text names: `file.rs::function` or `file.rs::Type::function`.
-fn hops(text: &str) -> Vec<&str> {
+pub(crate) fn hops(text: &str) -> Vec<&str> {
     quoted(text).filter(|name| name.contains(".rs::")).collect()
 }
 
 /// What is wrong with one hop; `read` gives a file's text.
-fn hop_fault(hop: &str, read: impl Fn(&str) -> Option<String>) -> Option<String> {
+pub(crate) fn hop_fault(hop: &str, read: impl Fn(&str) -> Option<String>) -> Option<String> {
     let (file, names) = hop.split_once(".rs::")?;
     let file = format!("{file}.rs");
     let Some(source) = read(&file) else { return Some(format!("{hop}: there is no {file}")) };

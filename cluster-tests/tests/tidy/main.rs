@@ -5,6 +5,7 @@
 mod bounds;
 mod docs;
 mod fences;
+mod promises;
 mod shapes;
 mod sources;
 mod tree;

@@ -1,4 +1,4 @@
-//! The files that the rules look at: the six folders and the papers at the root, as they are on disk.
+//! The files that the rules look at: the folders of the house and the papers at the root, as they are on disk.
 
 #![allow(clippy::expect_used, reason = "a tidy test that cannot read the tree has failed")]
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of the house.
-pub(crate) const FOLDERS: [&str; 6] = ["actors", "channels", "cluster-tests", "config", "node", "raft"];
+pub(crate) const FOLDERS: [&str; 7] = ["actors", "channels", "cluster-tests", "config", "docs", "node", "raft"];
 /// Every crate of the workspace, by its folder.
 pub(crate) const CRATES: [&str; 10] = [
     "actors",
@@ -36,7 +36,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every text file of the six folders and of `docs/`, and the papers at the root.
+/// Every text file of the folders of the house, and the papers at the root.
 pub(crate) fn texts() -> Vec<Text> {
     let root = root();
     let mut paths: Vec<PathBuf> = FOLDERS.iter().flat_map(|folder| files(&root.join(folder))).collect();
@@ -52,7 +52,7 @@ pub(crate) fn texts() -> Vec<Text> {
     texts.collect()
 }
 
-/// Every Rust file of the six folders.
+/// Every Rust file of the folders of the house.
 pub(crate) fn sources() -> Vec<Text> {
     texts().into_iter().filter(|file| file.path.ends_with(".rs")).collect()
 }
