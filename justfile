@@ -40,6 +40,10 @@ bench: release
 release:
     cargo build --release --workspace --bins
 
+# A longer form (seeds, bugs, days, proofs, faults, soak), in parts that go on where a run was cut off; writes target/long/NAME.txt.
+long name:
+    cluster-tests/long.sh {{name}}
+
 # What CI runs.
 ci:
     .ci/run

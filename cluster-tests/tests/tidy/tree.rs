@@ -40,7 +40,6 @@ pub(crate) fn read(path: &str) -> String {
 pub(crate) fn texts() -> Vec<Text> {
     let root = root();
     let mut paths: Vec<PathBuf> = FOLDERS.iter().flat_map(|folder| files(&root.join(folder))).collect();
-    paths.extend(files(&root.join("docs")));
     let papers = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", "justfile", ".ci/run"];
     paths.extend(papers.map(|name| root.join(name)));
     paths.sort();
