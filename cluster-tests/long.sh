@@ -25,7 +25,7 @@ parts() {
     proofs) echo "$target/release/proof" ;;
     faults) echo "$target/release/testbed faults" ;;
     soak) echo "$target/release/testbed soak" ;;
-    *) usage ;;
+    *) return 1 ;;
     esac
 }
 
@@ -36,9 +36,8 @@ build() {
     esac
 }
 
-[ $# -eq 1 ] || usage
-name="$1"
-parts "$name" >/dev/null
+name="${1:-}"
+parts "$name" >/dev/null || usage
 commit="$(git rev-parse HEAD)"
 if [ -n "$(git status --porcelain)" ]; then commit="$commit with changes"; fi
 folder="$target/long"
