@@ -22,7 +22,7 @@ use crate::codec;
 use crate::error::{AskError, OpenError};
 use crate::group::{AnyGroup, Ground, Group, leads};
 use crate::options::Options;
-use crate::peers::{Arrivals, CallError, Identity, Kind, Lane, Network, Peers, Roll, serve};
+use crate::peers::{Arrivals, CallError, Cipher, Identity, Kind, Lane, Network, Peers, serve};
 use crate::store::{Archive, ArchiveStore, Disk, DiskOptions, RecordSink};
 use crate::transfer::HandOvers;
 use crate::types::GroupId;
@@ -89,17 +89,10 @@ impl Ledgers {
         let listen = |source| OpenError::Listen { addr: options.peer_listen.to_string(), source };
         let listener = TcpListener::bind(options.peer_listen).await.map_err(listen)?;
         let peer_addr = listener.local_addr().map_err(listen)?;
-        let cluster = RwLock::new(disk.small("cluster"));
         let listens = (!peer_addr.ip().is_unspecified()).then(|| peer_addr.to_string());
-        let address = RwLock::new(options.advertise.clone().or(listens));
-        let me = Arc::new(Identity {
-            node: options.node,
-            secret: options.secret.clone(),
-            cluster,
-            address,
-            roll: Roll::default(),
-        });
-        let peers = Peers::new(me);
+        let address = options.advertise.clone().or(listens);
+        let me = Arc::new(Identity::new(options.node, &options.secret, disk.small("cluster"), address));
+        let peers = Peers::new(me, Cipher::new().map_err(OpenError::Option)?);
         let partitions: Arc<Partitions> = Arc::default();
         let network = Network { peers: peers.clone(), archives: archives_of(Arc::downgrade(&partitions)) };
         let patience_ms = millis(options.propose_within);
@@ -160,6 +153,12 @@ impl Ledgers {
     /// number make a member of it.
     pub fn dismissed(&self) -> Option<String> {
         self.inner.peers.me().roll.told()
+    }
+
+    /// The newest error of every peer that this node cannot reach now, by its number; a peer that was reached since is left
+    /// out.
+    pub fn peer_trouble(&self) -> BTreeMap<u64, String> {
+        self.inner.peers.trouble()
     }
 
     /// Shows `look` the local replica of control. `look` must be quick: it holds up the replica.

@@ -22,6 +22,7 @@ mod placement;
 mod propose;
 mod reconcile;
 mod routing;
+mod seldom;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod status;

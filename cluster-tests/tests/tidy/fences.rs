@@ -40,7 +40,7 @@ const FILES: [(&str, &[&str]); 2] = [
 ];
 
 /// Libraries for tests: elsewhere they stand in `dev-dependencies` or are optional.
-const TESTS_ONLY: [&str; 3] = ["proptest", "rcgen", "tempfile"];
+const TESTS_ONLY: [&str; 2] = ["proptest", "tempfile"];
 
 /// One dependency of a manifest.
 struct Dependency {

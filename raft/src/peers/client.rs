@@ -10,14 +10,19 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::cipher::{Cipher, Stream};
+use super::contact::Contacts;
 use super::handshake::{self, Identity, Met};
-use super::wire::{ANSWER, FAILURE, Frame, GONE, Incoming, Kind, MAX_FRAME, write_all};
+use super::wire::{ANSWER, FAILURE, Frame, GONE, Incoming, Kind, MAX_FRAME, Outgoing, write_all};
 use crate::base::net::TcpStream;
 
 /// Most frames that wait for one connection.
 const QUEUE: usize = 1_024;
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(3);
+/// How long TCP may take to connect: a SYN that was lost is soon followed by one of the next try. What follows has the
+/// handshake's limit.
+const CONNECT: Duration = Duration::from_millis(500);
+/// How long cipher and handshake may take.
+const SECURED: Duration = Duration::from_secs(3);
 /// A connection on which nothing came back for so long is given up.
 const SILENCE: Duration = Duration::from_millis(200);
 /// How long a peer that could not be reached is left alone.
@@ -49,7 +54,7 @@ pub(crate) enum CallError {
 type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Result<Bytes, CallError>>>>>>;
 
 struct Connection {
-    frames: mpsc::Sender<Frame>,
+    frames: mpsc::Sender<Outgoing>,
     /// `None` once the connection is broken.
     waiting: Waiting,
     /// When something last came in.
@@ -80,6 +85,8 @@ pub(crate) struct Peers {
 
 struct Inner {
     me: Arc<Identity>,
+    cipher: Cipher,
+    contacts: Contacts,
     book: RwLock<BTreeMap<u64, String>>,
     /// Where nodes said they are when they last met us.
     told: RwLock<BTreeMap<u64, String>>,
@@ -89,9 +96,11 @@ struct Inner {
 }
 
 impl Peers {
-    pub(crate) fn new(me: Arc<Identity>) -> Self {
+    pub(crate) fn new(me: Arc<Identity>, cipher: Cipher) -> Self {
         let inner = Inner {
             me,
+            cipher,
+            contacts: Contacts::default(),
             book: RwLock::default(),
             told: RwLock::default(),
             slots: Mutex::default(),
@@ -105,16 +114,25 @@ impl Peers {
         &self.inner.me
     }
 
+    pub(super) fn cipher(&self) -> &Cipher {
+        &self.inner.cipher
+    }
+
+    /// The newest error of every peer that cannot be reached now.
+    pub(crate) fn trouble(&self) -> BTreeMap<u64, String> {
+        self.inner.contacts.trouble()
+    }
+
     /// Where the nodes are, by the latest word of control.
     pub(crate) fn set_book(&self, book: BTreeMap<u64, String>) {
+        // Whoever was removed is missed no more.
+        self.inner.contacts.retain(|node| book.contains_key(&node));
         *self.inner.book.write() = book;
     }
 
     /// Remembers where a node that met us says it is.
     pub(crate) fn hear(&self, met: &Met) {
-        if let Some(address) = &met.address {
-            self.inner.told.write().insert(met.node, address.clone());
-        }
+        self.inner.hear(met);
     }
 
     /// Where a node may be: what it said itself, then control's word, then `known`.
@@ -157,7 +175,7 @@ impl Peers {
     ) -> Result<Bytes, CallError> {
         let until = Instant::now() + within;
         let (connection, _) =
-            self.open(address, None).await.map_err(|e| CallError::NotSent(format!("{address}: {e}")))?;
+            self.inner.open(address, None).await.map_err(|e| CallError::NotSent(format!("{address}: {e}")))?;
         self.ask(&connection, kind, body, until).await
     }
 
@@ -174,7 +192,7 @@ impl Peers {
         // Whichever way we leave, nobody waits for this number any more.
         let _forget = Forget { waiting: &connection.waiting, number };
         let frame = Frame { number, tag: kind as u8, body };
-        let sent = tokio::time::timeout_at(until, connection.frames.send(frame)).await;
+        let sent = tokio::time::timeout_at(until, connection.frames.send(frame.into())).await;
         match sent {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(CallError::NotSent("the connection broke".into())),
@@ -205,62 +223,91 @@ impl Peers {
     ) -> Result<Arc<Connection>, CallError> {
         let slot = Arc::clone(self.inner.slots.lock().entry((node, lane)).or_default());
         let connecting = async {
-            let mut slot = slot.lock().await;
+            let slot = slot.lock_owned().await;
             if let Some(alive) = slot.connection.as_ref().filter(|c| c.waiting.lock().is_some()) {
                 return Ok(Arc::clone(alive));
             }
-            if let Some((rest, why)) = slot.rest_until.as_ref().filter(|(rest, _)| *rest > Instant::now()) {
-                let _ = rest;
+            if let Some((_, why)) = slot.rest_until.as_ref().filter(|(rest, _)| *rest > Instant::now()) {
                 return Err(why.clone());
             }
-            slot.connection = None;
-            let mut why = format!("no address of node {node}");
-            let addresses = self.addresses(node, known);
-            for _ in 0..addresses.len() {
-                // Counted before, so that whoever comes after one that ran out of time tries another address.
-                let address = &addresses[slot.tries % addresses.len()];
-                slot.tries = slot.tries.wrapping_add(1);
-                match self.open(address, Some(node)).await {
-                    Ok((connection, met)) => {
-                        self.hear(&met);
-                        slot.tries = 0;
-                        let connection = Arc::new(connection);
-                        (slot.connection, slot.rest_until) = (Some(Arc::clone(&connection)), None);
-                        return Ok(connection);
-                    }
-                    Err(error) => why = format!("node {node} at {address}: {error}"),
-                }
-            }
-            slot.rest_until = Some((Instant::now() + REST, why.clone()));
-            Err(why)
+            // A task of its own: cipher and handshake take several round trips, which may be more time than whoever asks
+            // has. The next one who asks finds the connection.
+            let (inner, addresses) = (Arc::clone(&self.inner), self.addresses(node, known));
+            let connected = tokio::spawn(async move { inner.connect(slot, node, &addresses).await }).await;
+            connected.unwrap_or_else(|error| Err(error.to_string()))
         };
         match tokio::time::timeout_at(until, connecting).await {
             Ok(connected) => connected.map_err(CallError::NotSent),
             Err(_) => Err(CallError::NotSent(format!("node {node}: no connection in time"))),
         }
     }
+}
+
+impl Inner {
+    /// Tries one address after the other.
+    async fn connect(
+        &self,
+        mut slot: tokio::sync::OwnedMutexGuard<Slot>,
+        node: u64,
+        addresses: &[String],
+    ) -> Result<Arc<Connection>, String> {
+        slot.connection = None;
+        let mut why = format!("no address of node {node}");
+        for _ in 0..addresses.len() {
+            let address = &addresses[slot.tries % addresses.len()];
+            slot.tries = slot.tries.wrapping_add(1);
+            match self.open(address, Some(node)).await {
+                Ok((connection, met)) => {
+                    self.hear(&met);
+                    self.contacts.reached(node, Instant::now());
+                    slot.tries = 0;
+                    let connection = Arc::new(connection);
+                    (slot.connection, slot.rest_until) = (Some(Arc::clone(&connection)), None);
+                    return Ok(connection);
+                }
+                Err(error) => why = format!("node {node} at {address}: {error}"),
+            }
+        }
+        if !self.closed.load(Ordering::Acquire) {
+            self.contacts.lost(node, &why, Instant::now());
+        }
+        slot.rest_until = Some((Instant::now() + REST, why.clone()));
+        Err(why)
+    }
+
+    fn hear(&self, met: &Met) {
+        if let Some(address) = &met.address {
+            self.told.write().insert(met.node, address.clone());
+        }
+    }
 
     async fn open(&self, address: &str, wanted: Option<u64>) -> std::io::Result<(Connection, Met)> {
-        if self.inner.closed.load(Ordering::Acquire) {
+        if self.closed.load(Ordering::Acquire) {
             return Err(std::io::Error::other("this node is closing"));
         }
         let connected = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
-        let mut stream = connected.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        stream.set_nodelay(true)?;
-        let met = handshake::connect(&mut stream, &self.inner.me, wanted).await?;
-        let (read, write) = stream.into_split();
+        let stream = connected.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+        super::settle(&stream);
+        let secured = async {
+            let (mut stream, binding) = self.cipher.connect(stream).await?;
+            let met = handshake::connect(&mut stream, &self.me, &binding, wanted).await?;
+            Ok::<_, std::io::Error>((stream, met))
+        };
+        let secured = tokio::time::timeout(SECURED, secured).await;
+        let (stream, met) = secured.map_err(|_| std::io::Error::other("it does not answer"))??;
+        Ok((Connection::over(stream, Arc::clone(&self.me)), met))
+    }
+}
+
+impl Connection {
+    fn over(stream: Stream, me: Arc<Identity>) -> Self {
+        let (read, write) = tokio::io::split(stream);
         let (frames, queued) = mpsc::channel(QUEUE);
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let heard = Arc::new(Mutex::new(Instant::now()));
-        let talk = converse(
-            Incoming::new(read),
-            write_all(write, queued),
-            Arc::clone(&waiting),
-            Arc::clone(&heard),
-            Arc::clone(&self.inner.me),
-        );
-        let reader = tokio::spawn(talk);
-        Ok((Connection { frames, waiting, heard, reader }, met))
+        let (incoming, writing) = (Incoming::new(read), write_all(write, queued));
+        let reader = tokio::spawn(converse(incoming, writing, Arc::clone(&waiting), Arc::clone(&heard), me));
+        Self { frames, waiting, heard, reader }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The listening side: takes connections, checks who they are, and answers each question in a task of its own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,16 +8,32 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use super::cipher::Stream;
 use super::client::Peers;
-use super::handshake;
-use super::wire::{ANSWER, FAILURE, Frame, GONE, Incoming, Kind, write_all};
+use super::handshake::{self, Met};
+use super::penalties::{Penalties, whose};
+use super::places::{Place, Places};
+use super::refusals::{Reason, Refusals, Turned};
+use super::wire::{ANSWER, FAILURE, Frame, GONE, Incoming, Kind, Outgoing, write_all};
 use crate::base::net::{TcpListener, TcpStream};
+use crate::seldom::Seldom;
 
-/// Most connections at once; each peer has two.
+/// Most connections of peers at once.
 const CONNECTIONS: usize = 256;
+/// Most connections of one peer: two lanes, the questions to an address, and some that are only half closed.
+const OF_ONE_PEER: usize = 8;
+/// Most connections at once that have proven nothing yet.
+const STRANGERS: usize = 64;
+/// Most of them from one address.
+const OF_ONE_ADDRESS: usize = 16;
+/// How long a connection may take, from its beginning, to prove that it is a peer's.
+const PROVEN_WITHIN: Duration = Duration::from_secs(3);
 /// Most questions of one connection that are worked on at once.
 const QUESTIONS: usize = 1_024;
+/// Most bytes of questions of one connection that are worked on at once, and of answers that wait to be written.
+const BYTES: usize = 32 << 20;
 
 /// Answers the questions of peers.
 pub(crate) trait Service: Send + Sync + 'static {
@@ -24,20 +41,43 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn answer(&self, from: u64, kind: Kind, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
 }
 
+/// Who is at the port: strangers have places of their own, so that they take none from peers.
+struct Hall {
+    strangers: Places<std::net::IpAddr>,
+    peers: Places<u64>,
+    penalties: Penalties,
+    refusals: Refusals,
+}
+
 /// Serves until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, peers: Peers, service: Arc<dyn Service>) {
+    let hall = Arc::new(Hall {
+        strangers: Places::new(STRANGERS),
+        peers: Places::new(CONNECTIONS),
+        penalties: Penalties::default(),
+        refusals: Refusals::default(),
+    });
+    let troubled = Seldom::default();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, from)) if connections.len() < CONNECTIONS => {
-                    tracing::trace!(%from, "a peer connects");
-                    connections.spawn(attend(stream, peers.clone(), Arc::clone(&service)));
+                Ok((stream, from)) => {
+                    let (who, now) = (whose(from), Instant::now());
+                    if hall.penalties.waits(who, now) {
+                        let turned = Turned::new(Reason::Slowed, "its address failed before; it has to wait");
+                        hall.refusals.note(&turned, from, now);
+                        continue;
+                    }
+                    let each = if hall.penalties.is_suspect(who) { 1 } else { OF_ONE_ADDRESS };
+                    let place = hall.strangers.crowd_in(who, each);
+                    connections.spawn(attend(stream, from, place, Arc::clone(&hall), peers.clone(), Arc::clone(&service)));
                 }
-                Ok((_, from)) => tracing::warn!(%from, "too many peer connections; one was refused"),
                 Err(error) => {
                     // Out of file descriptors, most likely: others may end soon.
-                    tracing::warn!(%error, "a peer connection could not be accepted");
+                    if let Some(left_out) = troubled.turn(Instant::now()) {
+                        tracing::warn!(%error, left_out, "a connection at the peer port could not be accepted");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
@@ -46,34 +86,77 @@ pub(crate) async fn serve(listener: TcpListener, peers: Peers, service: Arc<dyn 
     }
 }
 
-async fn attend(mut stream: TcpStream, peers: Peers, service: Arc<dyn Service>) {
-    let from = match handshake::accept(&mut stream, peers.me()).await {
-        Ok(met) => {
-            peers.hear(&met);
-            met.node
-        }
-        Err(error) => {
-            tracing::warn!(%error, peer = ?stream.peer_addr().ok(), "a peer was refused");
-            return;
-        }
+async fn attend(
+    stream: TcpStream,
+    from: SocketAddr,
+    mut place: Place<std::net::IpAddr>,
+    hall: Arc<Hall>,
+    peers: Peers,
+    service: Arc<dyn Service>,
+) {
+    super::settle(&stream);
+    let admitted = tokio::select! {
+        admitted = admit(stream, &peers) => admitted,
+        () = place.taken_away() => Err(Turned::new(Reason::Crowded, "too many connections have proven nothing yet")),
     };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "answers to a peer may be slow");
+    let who = whose(from);
+    let admitted = admitted.and_then(|(stream, met)| {
+        // It is a peer, so it is no stranger any more, whether there is room for it or not.
+        let connected = hall.penalties.proven(who, Instant::now());
+        let seat = hall.peers.sit_down(met.node, OF_ONE_PEER);
+        let seat = seat.ok_or_else(|| Turned::new(Reason::Full, "all places for peers are taken").of(met.node))?;
+        Ok((stream, met, seat, connected))
+    });
+    drop(place);
+    match admitted {
+        Ok((stream, met, mut seat, _connected)) => {
+            peers.hear(&met);
+            tracing::trace!(%from, node = met.node, "a peer connected");
+            tokio::select! {
+                () = converse(stream, met.node, &peers, &service) => {}
+                () = seat.taken_away() => tracing::debug!(%from, node = met.node, "the oldest connection of a peer was closed"),
+            }
+        }
+        Err(turned) => {
+            let now = Instant::now();
+            if turned.reason.counts_against() {
+                hall.penalties.failed(who, now);
+            }
+            hall.refusals.note(&turned, from, now);
+        }
     }
-    let (read, write) = stream.into_split();
+}
+
+/// Cipher and handshake, within the time a stranger has.
+async fn admit(stream: TcpStream, peers: &Peers) -> Result<(Stream, Met), Turned> {
+    let until = Instant::now() + PROVEN_WITHIN;
+    let silent = || Turned::new(Reason::Silent, "it said nothing, or not enough, in time");
+    let ciphered = tokio::time::timeout_at(until, peers.cipher().accept(stream)).await;
+    let (mut stream, binding) = ciphered.map_err(|_| silent())??;
+    let unproven = || Turned::new(Reason::Unproven, "it proved nothing in time");
+    let accepted = tokio::time::timeout_at(until, handshake::accept(&mut stream, peers.me(), &binding)).await;
+    let met = accepted.map_err(|_| unproven())??;
+    Ok((stream, met))
+}
+
+/// Answers one peer until its connection ends.
+async fn converse(stream: Stream, from: u64, peers: &Peers, service: &Arc<dyn Service>) {
+    let (read, write) = tokio::io::split(stream);
     let (answers, queued) = mpsc::channel(QUESTIONS);
     let mut incoming = Incoming::new(read);
-    let permits = Arc::new(Semaphore::new(QUESTIONS));
+    let (places, asked, answered) = (Semaphore::new(QUESTIONS), Semaphore::new(BYTES), Semaphore::new(BYTES));
+    let (places, asked, answered) = (Arc::new(places), Arc::new(asked), Arc::new(answered));
     let mut tasks = JoinSet::new();
     let reading = async {
         while let Some(frame) = incoming.next().await {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(bytes) = Arc::clone(&asked).acquire_many_owned(weight(&frame.body)).await else { return };
             while tasks.try_join_next().is_some() {}
             let Some(kind) = Kind::from_tag(frame.tag) else { return };
             // Looked at with every question: it may be removed while it is connected.
             let gone = peers.me().roll.dismissal(from);
             let answering = gone.is_none().then(|| service.answer(from, kind, frame.body));
-            let answers = answers.clone();
+            let (answers, answered) = (answers.clone(), Arc::clone(&answered));
             tasks.spawn(async move {
                 let (tag, body) = match answering {
                     None => (GONE, Bytes::from(gone.unwrap_or_default())),
@@ -82,8 +165,11 @@ async fn attend(mut stream: TcpStream, peers: Peers, service: Arc<dyn Service>) 
                         Err(why) => (FAILURE, Bytes::from(why)),
                     },
                 };
-                let _ = answers.send(Frame { number: frame.number, tag, body }).await;
-                drop(permit);
+                drop(bytes);
+                let Ok(waits) = answered.acquire_many_owned(weight(&body)).await else { return };
+                let frame = Frame { number: frame.number, tag, body };
+                let _ = answers.send(Outgoing { frame, waits: Some(waits) }).await;
+                drop(place);
             });
         }
     };
@@ -91,4 +177,9 @@ async fn attend(mut stream: TcpStream, peers: Peers, service: Arc<dyn Service>) 
         () = reading => {}
         () = write_all(write, queued) => {}
     }
+}
+
+/// What a body counts against [`BYTES`]; the largest frame is a part of that.
+fn weight(body: &Bytes) -> u32 {
+    u32::try_from(body.len().min(BYTES)).unwrap_or(u32::MAX)
 }

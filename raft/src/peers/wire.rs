@@ -1,15 +1,21 @@
 //! Frames between peers: a length, a number that pairs answers with questions, a tag, and a body.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 /// Most bytes of one frame; an append carries about 1 MiB, a piece of a snapshot 128 KiB.
 pub(crate) const MAX_FRAME: usize = 8 << 20;
 /// Number and tag in front of the body.
 const HEAD: usize = 9;
+/// So many bytes are gathered before they are written: four records of TLS.
+const GATHER: usize = 64 << 10;
+/// A peer that takes nothing for so long is given up. One write carries at most [`GATHER`] bytes and a frame.
+const TAKES_NOTHING: Duration = Duration::from_secs(20);
 
 /// What is asked of a peer. The numbers are the protocol: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,24 +114,45 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
     }
 }
 
-/// Writes frames until the sender is gone or the connection breaks; what is ready goes out together.
-pub(crate) async fn write_all<W: AsyncWrite + Unpin>(io: W, mut frames: mpsc::Receiver<Frame>) {
+/// A frame on its way out.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) frame: Frame,
+    /// Its share of what may wait to be written; let go of once it is written.
+    pub(crate) waits: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Frame> for Outgoing {
+    fn from(frame: Frame) -> Self {
+        Self { frame, waits: None }
+    }
+}
+
+/// Writes frames until the sender is gone, the connection breaks, or the other end takes nothing any more; what is ready
+/// goes out together.
+pub(crate) async fn write_all<W: AsyncWrite + Unpin>(io: W, mut frames: mpsc::Receiver<Outgoing>) {
     let mut out = FramedWrite::new(io, codec());
-    while let Some(frame) = frames.recv().await {
+    out.set_backpressure_boundary(GATHER);
+    while let Some(first) = frames.recv().await {
         // Whoever else is about to send gets a turn first: one write then serves several groups.
         tokio::task::yield_now().await;
-        if out.feed(frame.encode()).await.is_err() {
-            return;
-        }
-        while let Ok(frame) = frames.try_recv() {
-            if out.feed(frame.encode()).await.is_err() {
+        let mut next = Some(first);
+        while let Some(Outgoing { frame, waits }) = next {
+            if !in_time(out.feed(frame.encode())).await {
                 return;
             }
+            drop(waits);
+            next = frames.try_recv().ok();
         }
-        if SinkExt::<Bytes>::flush(&mut out).await.is_err() {
+        if !in_time(SinkExt::<Bytes>::flush(&mut out)).await {
             return;
         }
     }
+}
+
+/// Whether it was written, and in time.
+async fn in_time(writing: impl Future<Output = std::io::Result<()>>) -> bool {
+    matches!(tokio::time::timeout(TAKES_NOTHING, writing).await, Ok(Ok(())))
 }
 
 #[cfg(test)]
@@ -141,7 +168,7 @@ mod tests {
             .map(|n| Frame { number: u64::from(n), tag: n, body: Bytes::from(vec![n; usize::from(n) * 50]) })
             .collect();
         for frame in sent.clone() {
-            sender.send(frame).await.expect("the writer lives");
+            sender.send(frame.into()).await.expect("the writer lives");
         }
         let mut incoming = Incoming::new(far);
         for frame in sent {
