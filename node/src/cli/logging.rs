@@ -2,9 +2,12 @@
 
 use tidings_config::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::Handle;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::failure::Failure;
+use super::log_bound::LogBound;
 
 /// Changes what is logged while the process runs.
 pub(super) struct Level(Box<dyn Fn(EnvFilter) -> Result<(), String> + Send>);
@@ -27,19 +30,21 @@ pub(super) fn filter(level: &str) -> Result<EnvFilter, String> {
 /// Starts logging as configured. Once a process.
 pub(super) fn start(log: &Log) -> Result<Level, Failure> {
     let filter = filter(&log.level).map_err(Failure::Usage)?;
+    let bound = LogBound::default();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let (level, started) = match log.format {
         LogFormat::Text => {
             let builder = builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
             let builder = builder.with_filter_reloading();
-            (changing(builder.reload_handle()), builder.try_init())
+            (changing(builder.reload_handle()), builder.finish().with(bound.clone()).try_init())
         }
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_filter_reloading();
-            (changing(builder.reload_handle()), builder.try_init())
+            (changing(builder.reload_handle()), builder.finish().with(bound.clone()).try_init())
         }
     };
     started.map_err(|error| Failure::Failed(format!("logging does not start: {error}")))?;
+    bound.report();
     Ok(level)
 }
 

@@ -16,6 +16,7 @@ mod health;
 mod kept;
 mod key;
 mod life;
+mod log_bound;
 mod logging;
 mod material;
 mod members;
