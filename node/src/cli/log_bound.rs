@@ -61,7 +61,8 @@ impl LogBound {
     fn left_out(&self) -> Option<(u64, String)> {
         let mut counts = self.0.lock();
         let taken = counts.values_mut().filter(|count| count.left_out > 0);
-        let mut places: Vec<_> = taken.map(|count| (std::mem::take(&mut count.left_out), count.place.clone())).collect();
+        let mut places: Vec<_> =
+            taken.map(|count| (std::mem::take(&mut count.left_out), count.place.clone())).collect();
         drop(counts);
         if places.is_empty() {
             return None;

@@ -14,8 +14,8 @@ mod real {
     use std::io;
     use std::sync::Arc;
 
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::client::Resumption;
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
     use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
     use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
@@ -87,7 +87,10 @@ mod real {
             let stream = self.connector.connect(self.name.clone(), BufReader::with_capacity(AHEAD, stream)).await;
             let stream = stream.map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::InvalidData => {
-                    io::Error::new(error.kind(), format!("it does not speak TLS 1.3 as peers do, or refused us: {error}"))
+                    io::Error::new(
+                        error.kind(),
+                        format!("it does not speak TLS 1.3 as peers do, or refused us: {error}"),
+                    )
                 }
                 _ => error,
             })?;

@@ -146,7 +146,8 @@ async fn records_that_are_put_in_repeated_or_changed_break_the_connection_wherev
                 continue;
             }
             let ((listener, address), (wire, tapped)) = (listen().await, listen().await);
-            let (_, heard, _) = tokio::join!(node_two(listener), node_one(tapped), on_the_wire(wire, address, meddling));
+            let (_, heard, _) =
+                tokio::join!(node_two(listener), node_one(tapped), on_the_wire(wire, address, meddling));
             assert!(heard.is_err(), "{meddling:?} of {records}: {heard:?}");
         }
     }

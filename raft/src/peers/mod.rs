@@ -1,7 +1,8 @@
 //! How nodes talk: one port, ciphered, framed and multiplexed, both sides proving that they know the cluster's secret.
 
 mod cipher;
-#[cfg(all(test, not(feature = "sim")))]
+#[cfg(test)]
+#[cfg(not(feature = "sim"))]
 mod cipher_tests;
 mod client;
 mod contact;
@@ -14,7 +15,8 @@ mod places;
 mod refusals;
 mod roll;
 mod server;
-#[cfg(all(test, not(feature = "sim")))]
+#[cfg(test)]
+#[cfg(not(feature = "sim"))]
 mod server_tests;
 mod snapshot;
 mod wire;

@@ -129,7 +129,11 @@ mod tests {
 
     fn wait_after(failures: u32, penalties: &Penalties, now: Instant) -> u128 {
         (0..failures).for_each(|_| penalties.failed(address(1), now));
-        (0..).map(|ms| ms * 100).find(|ms| !penalties.waits(address(1), now + Duration::from_millis(*ms))).unwrap_or(0).into()
+        (0..)
+            .map(|ms| ms * 100)
+            .find(|ms| !penalties.waits(address(1), now + Duration::from_millis(*ms)))
+            .unwrap_or(0)
+            .into()
     }
 
     #[test]

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidings_contract::Secret;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::cipher::Cipher;
 use super::client::{CallError, Lane, Peers};
-use super::handshake::Identity;
+use super::handshake::{self, Identity};
 use super::server::{Service, serve};
 use super::wire::Kind;
 
@@ -92,6 +92,27 @@ async fn a_node_with_another_secret_learns_why_and_is_slowed_while_peers_beside_
     assert!(ask(&stranger, &address, Lane::Raft, b"x").await.is_err());
     let trouble = stranger.trouble();
     assert!(trouble.contains_key(&1), "{trouble:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_no_answers_is_read_no_further() {
+    let (_serving, address) = answering().await;
+    let stream = TcpStream::connect(&address).await.expect("a connection");
+    let (mut stream, binding) = Cipher::new().expect("a certificate").connect(stream).await.expect("TLS");
+    let deaf = Identity::new(2, &Secret::new("s"), Some("c".to_owned()), None);
+    handshake::connect(&mut stream, &deaf, &binding, Some(1)).await.expect("it knows the secret");
+    // A frame of 1 MiB: length, number, tag, body.
+    let frame = [&((1_u32 << 20) + 9).to_be_bytes()[..], &[0; 8], &[Kind::Ask as u8], &vec![0; 1 << 20]].concat();
+    let mut taken = 0;
+    // It never reads. Buffers of two sockets come on top of what the server lets wait.
+    while taken < 400 {
+        match tokio::time::timeout(Duration::from_secs(1), stream.write_all(&frame)).await {
+            Ok(Ok(())) => taken += 1,
+            _ => break,
+        }
+    }
+    assert!(taken < 150, "{taken} MiB were taken from a peer that reads nothing");
+    assert!(ask(&peers(3, "s"), &address, Lane::Raft, b"x").await.is_ok(), "others are answered");
 }
 
 #[tokio::test]

@@ -130,7 +130,11 @@ impl From<Frame> for Outgoing {
 
 /// Writes frames until the sender is gone, the connection breaks, or the other end takes nothing any more; what is ready
 /// goes out together.
-pub(crate) async fn write_all<W: AsyncWrite + Unpin>(io: W, mut frames: mpsc::Receiver<Outgoing>) {
+pub(crate) async fn write_all<W: AsyncWrite + Unpin>(io: W, frames: mpsc::Receiver<Outgoing>) {
+    write_within(io, frames, TAKES_NOTHING).await;
+}
+
+async fn write_within<W: AsyncWrite + Unpin>(io: W, mut frames: mpsc::Receiver<Outgoing>, within: Duration) {
     let mut out = FramedWrite::new(io, codec());
     out.set_backpressure_boundary(GATHER);
     while let Some(first) = frames.recv().await {
@@ -138,21 +142,21 @@ pub(crate) async fn write_all<W: AsyncWrite + Unpin>(io: W, mut frames: mpsc::Re
         tokio::task::yield_now().await;
         let mut next = Some(first);
         while let Some(Outgoing { frame, waits }) = next {
-            if !in_time(out.feed(frame.encode())).await {
+            if !in_time(within, out.feed(frame.encode())).await {
                 return;
             }
             drop(waits);
             next = frames.try_recv().ok();
         }
-        if !in_time(SinkExt::<Bytes>::flush(&mut out)).await {
+        if !in_time(within, SinkExt::<Bytes>::flush(&mut out)).await {
             return;
         }
     }
 }
 
 /// Whether it was written, and in time.
-async fn in_time(writing: impl Future<Output = std::io::Result<()>>) -> bool {
-    matches!(tokio::time::timeout(TAKES_NOTHING, writing).await, Ok(Ok(())))
+async fn in_time(within: Duration, writing: impl Future<Output = std::io::Result<()>>) -> bool {
+    matches!(tokio::time::timeout(within, writing).await, Ok(Ok(())))
 }
 
 #[cfg(test)]
@@ -176,6 +180,17 @@ mod tests {
         }
         drop(sender);
         assert_eq!(incoming.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (near, _far) = tokio::io::duplex(64);
+        let (sender, frames) = mpsc::channel(8);
+        let body = Bytes::from(vec![0; GATHER]);
+        sender.send(Frame { number: 1, tag: 1, body }.into()).await.expect("there is room");
+        // Returns although the sender lives and the other end is open.
+        write_within(near, frames, Duration::from_millis(50)).await;
+        assert!(sender.is_closed());
     }
 
     #[tokio::test]
