@@ -149,6 +149,10 @@ async fn converse(stream: Stream, from: u64, peers: &Peers, service: &Arc<dyn Se
     let mut tasks = JoinSet::new();
     let reading = async {
         while let Some(frame) = incoming.next().await {
+            // While answers wait for their turn to wait, nothing more is asked of us.
+            if answered.acquire().await.is_err() {
+                return;
+            }
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let Ok(bytes) = Arc::clone(&asked).acquire_many_owned(weight(&frame.body)).await else { return };
             while tasks.try_join_next().is_some() {}
@@ -165,8 +169,8 @@ async fn converse(stream: Stream, from: u64, peers: &Peers, service: &Arc<dyn Se
                         Err(why) => (FAILURE, Bytes::from(why)),
                     },
                 };
-                drop(bytes);
                 let Ok(waits) = answered.acquire_many_owned(weight(&body)).await else { return };
+                drop(bytes);
                 let frame = Frame { number: frame.number, tag, body };
                 let _ = answers.send(Outgoing { frame, waits: Some(waits) }).await;
                 drop(place);
