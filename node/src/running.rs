@@ -30,7 +30,7 @@ use crate::{api, guard, listener, look, meters, wiring};
 
 /// How often the recorder of figures tidies up what it holds.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// How often a running node looks whether its storage has failed.
+/// How often a running node looks whether it can go on.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Why a node could not be started. None of these goes away by trying again.
@@ -206,16 +206,27 @@ impl Running {
         Ok(changes)
     }
 
-    /// Returns when this process cannot go on because its storage failed, and says why. A disk that is merely full is no
-    /// failure: that goes away by itself.
+    /// Returns when this process cannot go on because its storage failed, one of its groups died or one of its tasks
+    /// panicked, and says why. A disk that is merely full is no failure: that goes away by itself.
     pub async fn failed(&self) -> String {
         let mut every = tokio::time::interval(LOOK);
         loop {
             every.tick().await;
-            if let Some(why) = self.app.ledger.failure() {
+            if let Some(why) = self.app.ledger.failure().or_else(|| self.ended_task()) {
                 return why;
             }
         }
+    }
+
+    /// The first of the node's own tasks that ended although nobody stopped it. They only do when they panic.
+    fn ended_task(&self) -> Option<String> {
+        let tasks = [
+            ("the API", &self.serving),
+            ("the upkeep of figures", &self.upkeep),
+            ("the clock's task", &self.listening),
+            ("the guard of disk and memory", &self.guarding),
+        ];
+        tasks.into_iter().find(|(_, task)| task.is_finished()).map(|(what, _)| format!("{what} died"))
     }
 
     /// Stops in order: no longer ready, new requests are turned away; nothing new is attempted, and what is led here goes to

@@ -137,7 +137,7 @@ async fn a_node_whose_storage_fails_ends_by_itself_and_says_why() {
     let founded = found(&node);
     let status = node.ended().await;
     assert_eq!(status.code(), Some(1), "{founded}\n{}", node.log());
-    node.until_logged(0, "error: the storage failed: ").await;
+    node.until_logged(0, "error: the node cannot go on: ").await;
     node.until_logged(0, "What to do: start the node again").await;
 }
 

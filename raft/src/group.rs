@@ -1,6 +1,7 @@
 //! One group of this node: openraft, its stores, its machine and its batcher under one handle.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use crate::base::sled;
 use crate::codec;
 use crate::error::{OpenError, ProposeError};
+use crate::failing::last_words;
 use crate::host::Host;
 use crate::options::Options;
 use crate::peers::Network;
@@ -43,6 +45,10 @@ pub(crate) struct Group<M: Machine> {
     archive: Option<Arc<ArchiveStore>>,
     disk: Disk,
     transfer: Mutex<Option<Instant>>,
+    /// Closed by its other end when the core ends, however it does.
+    core: tokio::sync::watch::Receiver<openraft::RaftMetrics<u64, crate::types::Peer>>,
+    /// The group was told to end.
+    closing: AtomicBool,
 }
 
 /// Where a machine's records go: the archive, and the same as the machine's sink.
@@ -74,6 +80,8 @@ pub(crate) trait AnyGroup: Send + Sync {
     ) -> BoxFuture<'_, Result<Vec<u8>, ProposeError>>;
     /// When a handing over of leadership was last tried.
     fn transfer_tried(&self) -> &Mutex<Option<Instant>>;
+    /// Why the group is dead, if it is and was not told to end: only a new process can go on with it.
+    fn death(&self) -> Option<String>;
     /// Stops the group; what is under way is answered `Unknown`.
     fn shutdown(&self) -> BoxFuture<'_, ()>;
     /// Removes everything the group has on this disk. Only after [`AnyGroup::shutdown`]. Blocks.
@@ -107,12 +115,18 @@ impl<M: Machine> Group<M> {
             ground.options.batch,
             ground.born,
         );
-        let disk = ground.disk.clone();
-        Ok(Self { id, raft, host, proposer, log, snapshots, archive, disk, transfer: Mutex::default() })
+        let (disk, core) = (ground.disk.clone(), raft.metrics());
+        let (transfer, closing) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self { id, raft, host, proposer, log, snapshots, archive, disk, transfer, core, closing })
     }
 
     pub(crate) fn host(&self) -> &Arc<Host<M>> {
         &self.host
+    }
+
+    /// Whether the group still does its work; one that was told to end does not.
+    pub(crate) fn lives(&self) -> bool {
+        self.core.has_changed().is_ok()
     }
 
     /// Proposes on this node.
@@ -189,7 +203,18 @@ impl<M: Machine> AnyGroup for Group<M> {
         &self.transfer
     }
 
+    fn death(&self) -> Option<String> {
+        if self.closing.load(Ordering::Acquire) {
+            return None;
+        }
+        if !self.lives() {
+            return Some(last_words(self.core.borrow().running_state.clone()));
+        }
+        self.proposer.is_dead().then(|| "its batcher panicked".to_owned())
+    }
+
     fn shutdown(&self) -> BoxFuture<'_, ()> {
+        self.closing.store(true, Ordering::Release);
         async move {
             if let Err(error) = self.raft.shutdown().await {
                 tracing::warn!(group = %self.id, %error, "the group did not stop cleanly");
@@ -224,6 +249,8 @@ pub(crate) fn erase_from(disk: &Disk, id: GroupId) -> Result<(), sled::Error> {
 /// Whether this node leads the group and has applied an entry of its own term, and that term.
 pub(crate) fn leads(raft: &Raft) -> Option<u64> {
     let metrics = raft.server_metrics();
+    // A core that is dead leads nothing, whatever it said last.
+    metrics.has_changed().ok()?;
     let server = metrics.borrow();
     if !server.state.is_leader() || !server.vote.is_committed() {
         return None;

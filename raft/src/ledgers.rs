@@ -20,6 +20,7 @@ use crate::backup::Departures;
 use crate::base::net::TcpListener;
 use crate::codec;
 use crate::error::{AskError, OpenError};
+use crate::failing::Deaths;
 use crate::group::{AnyGroup, Ground, Group, leads};
 use crate::options::Options;
 use crate::peers::{Arrivals, CallError, Cipher, Identity, Kind, Lane, Network, Peers, serve};
@@ -67,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) look: Notify,
     peer_addr: SocketAddr,
     tasks: Mutex<JoinSet<()>>,
+    /// Whether one of them panicked.
+    pub(crate) deaths: Deaths,
 }
 
 impl Ledgers {
@@ -120,12 +123,13 @@ impl Ledgers {
             look: Notify::new(),
             peer_addr,
             tasks: Mutex::new(JoinSet::new()),
+            deaths: Deaths::default(),
         });
         for partition in inner.known_on_disk() {
             inner.open_partition(partition).await?;
         }
-        inner.spawn(serve(listener, inner.peers.clone(), Arc::new(Arc::downgrade(&inner))));
-        inner.spawn(crate::placement::keep(Arc::downgrade(&inner)));
+        inner.spawn("the peer port", serve(listener, inner.peers.clone(), Arc::new(Arc::downgrade(&inner))));
+        inner.spawn("the keeper", crate::placement::keep(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 
@@ -166,9 +170,10 @@ impl Ledgers {
         self.inner.control.host().read(look)
     }
 
-    /// Shows `look` the local replica of a partition, if there is one. `look` must be quick: it holds up the replica.
+    /// Shows `look` the local replica of a partition, if there is one that lives. `look` must be quick: it holds up the replica.
     pub fn read<T>(&self, partition: PartitionId, look: impl FnOnce(&Partition) -> T) -> Option<T> {
-        self.inner.partition(partition).map(|group| group.host().read(look))
+        let group = self.inner.partition(partition).filter(|group| group.lives())?;
+        Some(group.host().read(look))
     }
 
     /// The partitions this node has a replica of.
@@ -195,9 +200,9 @@ impl Ledgers {
         }
     }
 
-    /// The archive of a local replica, if there is one.
+    /// The archive of a local replica, if there is one that lives.
     pub fn archive(&self, partition: PartitionId) -> Option<Archive> {
-        let group = self.inner.partition(partition)?;
+        let group = self.inner.partition(partition).filter(|group| group.lives())?;
         let (store, host) = (group.archive()?.clone(), Arc::clone(group.host()));
         Some(Archive::new(store, Arc::new(move || host.between_batches())))
     }
@@ -248,10 +253,11 @@ impl Ledgers {
 }
 
 impl Inner {
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs `task` until this node ends. If it panics, the process has to end ([`Ledgers::failure`]).
+    pub(crate) fn spawn(&self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        tasks.spawn(self.deaths.clone().watch(what, task));
     }
 
     pub(crate) fn node(&self) -> u64 {
@@ -302,7 +308,10 @@ impl Inner {
         let sink = Arc::clone(&archive) as Arc<dyn RecordSink<Record>>;
         let group = Arc::new(Group::<Partition>::open(&self.ground, id, Some((archive, sink))).await?);
         self.partitions.write().insert(partition, Arc::clone(&group));
-        self.spawn(watch_leading(Arc::downgrade(self), Arc::downgrade(&group), partition));
+        self.spawn(
+            "the watch over a partition",
+            watch_leading(Arc::downgrade(self), Arc::downgrade(&group), partition),
+        );
         Ok(group)
     }
 
@@ -345,15 +354,15 @@ async fn watch_leading(inner: Weak<Inner>, group: Weak<Group<Partition>>, partit
         let age = metrics.borrow_and_update().millis_since_quorum_ack.map(Duration::from_millis);
         let alive = age.is_some_and(|age| age + heard.elapsed() < lease);
         let term = leads(&raft).filter(|_| alive);
-        let Some(inner) = inner.upgrade() else { return };
-        let changed = inner.leading.send_if_modified(|leading| match term {
+        let Some(node) = inner.upgrade() else { return };
+        let changed = node.leading.send_if_modified(|leading| match term {
             Some(term) => leading.insert(partition, term) != Some(term),
             None => leading.remove(&partition).is_some(),
         });
         if changed {
-            inner.look.notify_one();
+            node.look.notify_one();
         }
-        drop(inner);
+        drop(node);
         let changed = if elected {
             tokio::select! {
                 changed = server.changed() => changed,
@@ -365,6 +374,10 @@ async fn watch_leading(inner: Weak<Inner>, group: Weak<Group<Partition>>, partit
             server.changed().await
         };
         if changed.is_err() || group.strong_count() == 0 {
+            // The core ended: nobody else would take back what was said of it.
+            if let Some(inner) = inner.upgrade() {
+                inner.leading.send_if_modified(|leading| leading.remove(&partition).is_some());
+            }
             return;
         }
     }

@@ -190,7 +190,7 @@ impl Keeper {
         for (group, candidates) in led.iter().zip(next).filter(|(_, candidates)| !candidates.is_empty()) {
             let Ok(permit) = Arc::clone(&self.hand_overs).try_acquire_owned() else { return };
             *group.transfer_tried().lock() = Some(Instant::now());
-            inner.spawn(hand_over(Arc::downgrade(inner), Arc::clone(group), candidates, permit));
+            inner.spawn("a hand-over", hand_over(Arc::downgrade(inner), Arc::clone(group), candidates, permit));
         }
     }
 }

@@ -136,6 +136,11 @@ impl<M: Machine> Proposer<M> {
         *self.hold.borrow()
     }
 
+    /// Whether the batcher ended although somebody may still propose: it panicked.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Returns when nothing is under way.
     pub(crate) async fn idle(&self) {
         let _ = self.idle.clone().wait_for(|idle| *idle).await;

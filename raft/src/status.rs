@@ -102,6 +102,7 @@ fn status_of(group: &dyn AnyGroup) -> GroupStatus {
     let metrics = metrics.borrow();
     let membership = metrics.membership_config.membership();
     let voters: Vec<u64> = membership.voter_ids().collect();
+    let failure = group.death();
     let last = metrics.last_log_index;
     let replica = |node: u64| {
         let reached = metrics.replication.as_ref().and_then(|all| all.get(&node));
@@ -112,6 +113,7 @@ fn status_of(group: &dyn AnyGroup) -> GroupStatus {
     GroupStatus {
         group: group.id(),
         role: match metrics.state {
+            _ if failure.is_some() => Role::Stopped,
             ServerState::Learner => Role::Learner,
             ServerState::Follower => Role::Follower,
             ServerState::Candidate => Role::Candidate,
@@ -119,7 +121,8 @@ fn status_of(group: &dyn AnyGroup) -> GroupStatus {
             ServerState::Shutdown => Role::Stopped,
         },
         term: metrics.current_term,
-        leader: metrics.current_leader,
+        // Whom a dead replica followed says nothing about now.
+        leader: metrics.current_leader.filter(|_| failure.is_none()),
         replicas: membership.nodes().map(|(node, _)| replica(*node)).collect(),
         last_index: last,
         applied_index: metrics.last_applied.map(|id| id.index),
@@ -127,6 +130,6 @@ fn status_of(group: &dyn AnyGroup) -> GroupStatus {
         log_length: last.map_or(0, |last| (last + 1).saturating_sub(purged)),
         since_majority_ms: metrics.millis_since_quorum_ack,
         waiting: group.waiting(),
-        failure: metrics.running_state.as_ref().err().map(ToString::to_string),
+        failure,
     }
 }

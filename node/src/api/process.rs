@@ -19,10 +19,14 @@ pub(crate) struct Ready {
     reasons: Vec<String>,
 }
 
-/// Alive.
-#[utoipa::path(get, path = "/healthz", tag = "process", security(()), responses((status = 200, body = String)))]
-pub(crate) async fn healthz() -> &'static str {
-    "ok"
+/// Alive. 503 when the process cannot go on: its storage failed, or one of its groups died. It is about to end by itself then.
+#[utoipa::path(get, path = "/healthz", tag = "process", security(()),
+    responses((status = 200, body = String), (status = 503, body = String)))]
+pub(crate) async fn healthz(State(app): State<Shared>) -> (StatusCode, String) {
+    match app.ledger.failure() {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("the process has to start again: {why}")),
+    }
 }
 
 /// Ready: founded, every partition has a known leader, the disk takes writes, the node is not stopping. Partitions of which
@@ -57,6 +61,7 @@ async fn in_the_way(app: &Shared) -> Vec<String> {
         leaderless.extend(app.leaderless_elsewhere(elsewhere).await);
     }
     reasons.extend(leaderless.into_iter().map(|partition| format!("{partition} has no known leader")));
+    reasons.extend(app.ledger.failure().map(|why| format!("the process has to start again: {why}")));
     reasons.extend(app.ledger.disk_trouble().map(|trouble| format!("the disk takes no writes: {trouble}")));
     reasons
 }

@@ -158,7 +158,7 @@ async fn ready(api: &Api) -> Result<(), Failure> {
 pub(super) type Reread = Box<dyn FnMut(&mut Running) + Send>;
 
 /// Keeps the node running until ctrl-c or SIGTERM, then stops it; a second signal ends the process at once. A node whose
-/// storage failed ends by itself, because only a new process can go on.
+/// storage failed, or of which a group or a task died, ends by itself, because only a new process can go on.
 pub(super) async fn until_told(
     mut running: Running,
     mut signals: Signals,
@@ -172,9 +172,9 @@ pub(super) async fn until_told(
                 (Told::End, _) => break,
             },
             why = running.failed() => {
-                tracing::error!(why, "the storage failed; the process ends, so that a new one can go on");
+                tracing::error!(why, "this process cannot go on; it ends, so that a new one can");
                 return Err(Failure::Failed(format!(
-                    "the storage failed: {why}\nWhat to do: start the node again, as a supervisor does by itself. If it \
+                    "the node cannot go on: {why}\nWhat to do: start the node again, as a supervisor does by itself. If it \
                      fails again, look at the disk; a node that lost its disk is replaced by an empty one."
                 )));
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tidings_contract::PartitionId;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -13,6 +14,7 @@ use super::format::{Frame, Head, Last, MAGIC, Sum, VERSION, body_of, frame_of, r
 use super::sessions::{Ask, Begun};
 use crate::codec;
 use crate::error::ProposeError;
+use crate::failing::words;
 use crate::ledgers::{Inner, Ledgers};
 use crate::peers::{Kind, Lane};
 use crate::types::GroupId;
@@ -90,8 +92,12 @@ impl Ledgers {
         let sections = u32::try_from(groups.len()).unwrap_or(u32::MAX);
         let (to, chunks) = mpsc::channel(AHEAD);
         let writing = Writing { inner: Arc::clone(inner), to, hash: Xxh3::new(), sections: 0 };
-        inner.spawn(async move {
-            writing.run(head, groups, first).await;
+        inner.spawn("a backup", async move {
+            // The file has no last record then, so nobody takes it for a backup; the node goes on.
+            let written = std::panic::AssertUnwindSafe(writing.run(head, groups, first)).catch_unwind().await;
+            if let Err(panic) = written {
+                tracing::error!(why = words(&*panic), "a backup broke off: its task panicked");
+            }
             drop(busy);
         });
         Ok(Backup { cluster: cluster.id, sections, chunks })

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::witness::Witness;
 use crate::base::sled;
+use crate::failing::words;
 
 /// Most writes that wait. Each group has at most one append and one vote under way, so this is never reached in health.
 const QUEUE: usize = 16_384;
@@ -100,7 +102,14 @@ impl Flusher {
             takes: Duration::ZERO,
             crowd: 0,
         };
-        let thread = std::thread::Builder::new().name("flusher".into()).spawn(move || worker.run(&work))?;
+        let told = Arc::clone(&health);
+        let run = move || {
+            // Whoever waits for a write is told by the end of the queue; the process is told that it has to end.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run(&work))) {
+                told.fail(&io::Error::other(format!("the thread that writes panicked: {}", words(&*panic))));
+            }
+        };
+        let thread = std::thread::Builder::new().name("flusher".into()).spawn(run)?;
         Ok(Self { queue, health, thread: Mutex::new(Some(thread)) })
     }
 
@@ -300,6 +309,21 @@ mod tests {
         };
         flusher.chore(Box::new(chore)).expect("queued");
         assert_eq!(seen.iter().take(3).collect::<Vec<_>>(), [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_thread_that_panicked_is_a_failure_of_the_disk_and_nobody_waits_for_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (_db, flusher) = open(dir.path(), 0);
+        let (told, seen) = mpsc::channel::<bool>();
+        let done = Box::new(move |result: io::Result<()>| told.send(result.is_ok()).unwrap_or_default());
+        flusher.write(Box::new(|| panic!("planted")), done).expect("queued");
+        assert!(seen.recv().is_err(), "its end is the answer");
+        let thread = flusher.thread.lock().take().expect("a thread");
+        thread.join().expect("it caught the panic");
+        let why = flusher.health().failure().expect("a failure");
+        assert!(why.contains("planted"), "{why}");
+        assert!(flusher.write(Box::new(|| Ok(())), Box::new(drop)).is_err());
     }
 
     #[test]

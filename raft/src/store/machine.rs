@@ -1,6 +1,7 @@
 //! openraft's side of a machine: applies entries, builds and installs snapshots, remembers the membership.
 
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use openraft::storage::RaftStateMachine;
@@ -8,6 +9,7 @@ use openraft::{AnyError, EntryPayload, ErrorSubject, ErrorVerb, RaftSnapshotBuil
 
 use super::snapshot::{SnapshotBody, SnapshotStore};
 use crate::base::spawn_blocking;
+use crate::failing::words;
 use crate::host::{Frozen, Hosted};
 use crate::types::{Applied, Entry, LogId, Membership, SnapshotMeta, StorageError, Types};
 
@@ -59,8 +61,12 @@ impl RaftStateMachine<Types> for MachineStore {
             match &entry.payload {
                 EntryPayload::Blank => self.host.pass(entry.log_id.index),
                 EntryPayload::Normal(blob) => {
-                    let applied = self.host.apply(entry.log_id.index, &blob.0);
-                    applied.map_err(|e| StorageIOError::apply(entry.log_id, AnyError::new(&e)))?;
+                    // A panic would end openraft's task for this machine alone, and nobody would notice before the next
+                    // entry. An error ends the group at once, and with it the process.
+                    let applied = catch_unwind(AssertUnwindSafe(|| self.host.apply(entry.log_id.index, &blob.0)));
+                    let applied = applied.map_err(|panic| AnyError::error(format!("it panicked: {}", words(&*panic))));
+                    let applied = applied.and_then(|applied| applied.map_err(|e| AnyError::new(&e)));
+                    applied.map_err(|why| StorageIOError::apply(entry.log_id, why))?;
                 }
                 EntryPayload::Membership(membership) => {
                     self.membership = Membership::new(Some(entry.log_id), membership.clone());
