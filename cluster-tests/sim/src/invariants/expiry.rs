@@ -42,7 +42,8 @@ pub(super) fn judge(world: &World) {
             continue;
         }
         let ended = trace["ended_at"].as_str().and_then(|at| Time::parse(at).ok()).map(since_start);
-        if state == "expired" && ended.is_some_and(|ended| ended < expires) {
+        // One that was attempted ends as soon as its next attempt would come too late.
+        if state == "expired" && !attempted && ended.is_some_and(|ended| ended < expires) {
             world.violated(PROMISE, format!("{id} is expired since {ended:?}, before its time at {expires}"));
         }
     }

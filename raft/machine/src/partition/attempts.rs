@@ -81,9 +81,12 @@ impl Partition {
         if delivery.begun.take().is_none() {
             chosen(delivery, &sheet, self.now, attempt, &account, via.as_deref());
         }
+        let alive = !sheet.has_expired(self.now);
         let next = match after(delivery, &sheet, &account, self.now, &outcome) {
-            // The token is fetched anew: no reason to wait.
-            Next::Retry(_) if tokens::is_first_invalid(delivery, &outcome) => Next::Retry(self.now),
+            // The token is fetched anew: no reason to wait, and so none to call it too late.
+            Next::Retry(_) | Next::End(State::Expired, _) if alive && tokens::is_first_invalid(delivery, &outcome) => {
+                Next::Retry(self.now)
+            }
             next => next,
         };
         for Masked { rule, places } in masked.into_iter().take(WordRule::MOST) {

@@ -2,9 +2,10 @@
 
 use tidings_contract::{Blame, DeliveryId, Outcome, Reason, Time, planted};
 
+use super::retry::{self, Further};
 use super::{
     Answer, CodeAction, Course, Delivery, Hint, OnUnknown, Partition, Record, Refusal, Sheet, State, Tried, Way, What,
-    code_fits, retry,
+    code_fits,
 };
 use crate::Output;
 
@@ -82,11 +83,14 @@ pub(super) fn after(delivery: &mut Delivery, sheet: &Sheet, account: &str, now: 
         None => {}
     }
     let wish = if let Outcome::Later { after_ms, .. } = outcome { *after_ms } else { None };
-    if let Some(due) = retry::next_due(delivery, sheet, now, wish) {
+    let further = retry::next_due(delivery, sheet, now, wish);
+    if let Further::Due(due) = further {
         return Next::Retry(due);
     }
     match delivery.next_leg(sheet).filter(|_| may_move(delivery, sheet) || planted("leg_on_unknown")) {
         Some(leg) => Next::Fall(leg, format!("no further attempt is allowed; {}", why())),
+        // Only its time is up; the last words of the provider stand in its events.
+        None if further == Further::TooLate => Next::End(State::Expired, None),
         None => Next::End(State::Failed, reason),
     }
 }

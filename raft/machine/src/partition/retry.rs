@@ -7,15 +7,30 @@ use super::{Delivery, RetryPolicy, Sheet};
 /// Longest wait that a provider can ask for, in milliseconds, unless the policy's own longest wait is longer.
 const LONGEST_WISH_MS: u64 = 3_600_000;
 
-/// When the next attempt after `delivery.attempts` of them is due; `None` if the policy of its leg allows no further one.
+/// Whether there is a further attempt on the same leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Further {
+    /// It is due then.
+    Due(Time),
+    /// The policy allows one, and the delivery will have expired by then.
+    TooLate,
+    /// The policy of its leg allows none.
+    None,
+}
+
+/// When the next attempt after `delivery.attempts` of them is due.
 ///
-/// It allows one if there were fewer than `max_attempts` on this leg, over all its accounts, and if the next would be due no
-/// later than `give_up_after_ms` after the leg was due first, and before the delivery expires.
-pub(super) fn next_due(delivery: &Delivery, sheet: &Sheet, now: Time, after_ms: Option<u64>) -> Option<Time> {
+/// The policy allows one if there were fewer than `max_attempts` on this leg, over all its accounts, and if the next would be
+/// due no later than `give_up_after_ms` after the leg was due first.
+pub(super) fn next_due(delivery: &Delivery, sheet: &Sheet, now: Time, after_ms: Option<u64>) -> Further {
     let policy = delivery.retry(sheet);
     let wait = wait_ms(policy, &delivery.id, delivery.attempts - before(delivery), after_ms);
     let due = now.after_ms(wait);
-    (allows(delivery, sheet, due) && !sheet.has_expired(due)).then_some(due)
+    match (allows(delivery, sheet, due), sheet.has_expired(due)) {
+        (false, _) => Further::None,
+        (true, true) => Further::TooLate,
+        (true, false) => Further::Due(due),
+    }
 }
 
 /// Whether the policy of the delivery's leg allows another attempt at `due`.

@@ -83,13 +83,50 @@ fn a_retry_is_hinted_at_with_its_time_and_the_providers_wish_is_heard() {
 #[test]
 fn no_attempt_is_made_after_giving_up_or_expiry() {
     for (expires_in, passed, state) in
-        [(None, 600_000, State::Failed), (Some(400), 100, State::Failed), (Some(400), 400, State::Expired)]
+        [(None, 600_000, State::Failed), (Some(400), 100, State::Expired), (Some(400), 400, State::Expired)]
     {
         let mut fixture = Fixture::owned();
         let expires_at = expires_in.map(|ms| fixture.now.after_ms(ms));
         let id = fixture.accept_one(1, Sheet { expires_at, ..sheet() });
         assert_eq!(fixture.pass(passed).report(id, 1, later()), done(state), "{expires_in:?}, after {passed} ms");
     }
+}
+
+#[test]
+fn a_retry_that_would_come_too_late_expires_and_keeps_what_was_said_last() {
+    let mut fixture = Fixture::owned();
+    let expires_at = Some(fixture.now.after_ms(30_000));
+    let id = fixture.accept_one(1, Sheet { expires_at, ..sheet() });
+    assert_eq!(fixture.report(id, 1, later()), done(State::Pending));
+    // Its wish alone lies behind the expiry.
+    let Outcome::Later { reason, .. } = later() else { unreachable!("it is a Later") };
+    let wish = Outcome::Later { reason, after_ms: Some(60_000) };
+    assert_eq!(fixture.pass(1_000).report(id, 2, wish), done(State::Expired));
+    let ended = fixture.ended(id);
+    assert_eq!(ended.delivery.reason, None);
+    assert_eq!(story(&ended.delivery), ["accepted", "later", "retry", "later", "ended"]);
+    assert_eq!(fixture.machine.dead_letters().count(), 0);
+}
+
+#[test]
+fn what_may_have_been_taken_is_unknown_also_when_its_next_attempt_would_come_too_late() {
+    for outcomes in [vec![unknown()], vec![unknown(), later()], vec![later(), unknown()]] {
+        let mut fixture = Fixture::owned();
+        let expires_at = Some(fixture.now.after_ms(if outcomes.len() == 1 { 400 } else { 1_200 }));
+        let id = fixture.accept_one(1, Sheet { expires_at, ..sheet() });
+        let last =
+            (1..).zip(&outcomes).map(|(n, outcome)| fixture.pass(n * 100).report(id, n as u16, outcome.clone())).last();
+        assert_eq!(last, Some(done(State::Unknown)), "{outcomes:?}");
+    }
+}
+
+#[test]
+fn what_had_its_attempts_is_failed_though_it_would_have_expired() {
+    let mut fixture = Fixture::owned();
+    let mut hasty = Sheet { expires_at: Some(fixture.now.after_ms(400)), ..sheet() };
+    hasty.policy.retry.max_attempts = 1;
+    let id = fixture.accept_one(1, hasty);
+    assert_eq!(fixture.report(id, 1, later()), done(State::Failed));
 }
 
 #[test]

@@ -81,6 +81,17 @@ fn barred() -> LegWord {
 }
 
 #[test]
+fn another_channel_is_tried_at_once_when_a_retry_would_come_too_late() {
+    let mut fixture = Fixture::owned();
+    let expires_at = Some(fixture.now.after_ms(400));
+    let accept = with_legs(1, fixture.now, Sheet { expires_at, ..falling() }, &[Some(ANN)]);
+    let id = fixture.accept(accept)[0].delivery;
+    let busy = || Outcome::later("busy", "");
+    assert_eq!(fixture.report(id, 1, busy()), done(State::Pending));
+    assert_eq!(fixture.pending(id).leg(), 1);
+}
+
+#[test]
 fn a_home_is_asked_once_before_the_first_attempt_on_a_further_leg() {
     let mut fixture = Fixture::owned();
     let accept = with_legs(1, fixture.now, falling(), &[Some(ANN), None]);
