@@ -82,6 +82,13 @@ pub enum OpenError {
         /// Who asks.
         wanted: u64,
     },
+    /// The data belongs to a cluster with another secret.
+    #[error(
+        "the data directory belongs to a cluster with another secret than the configured one. What to do: give the secret \
+         that the node ran with before, by cluster.secret or cluster.secret_file (`tidings dev` keeps its own in \
+         cluster.secret beside the data); a cluster's secret cannot be changed. A new cluster needs an empty directory"
+    )]
+    OtherSecret,
     /// The data cannot be read.
     #[error("damaged data in {what}: {why}")]
     Damaged {

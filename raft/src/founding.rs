@@ -14,6 +14,7 @@ use crate::error::ProposeError;
 use crate::group::{AnyGroup, leads};
 use crate::ledgers::{Inner, Ledgers};
 use crate::peers::Kind;
+use crate::secret_check;
 use crate::types::{GroupId, Peer, Raft};
 
 /// Under this name the disk knows that this node founded its cluster, and so gives birth to its partitions.
@@ -91,9 +92,19 @@ impl Inner {
         if self.peers.me().cluster.read().as_deref() == Some(cluster) {
             return Ok(());
         }
+        self.keep_secret_check().await?;
         self.ground.disk.keep("cluster".into(), cluster.as_bytes().to_vec()).await?;
         *self.peers.me().cluster.write() = Some(cluster.to_owned());
         Ok(())
+    }
+
+    /// Keeps a check value of the secret, unless there is one.
+    pub(crate) async fn keep_secret_check(&self) -> std::io::Result<()> {
+        if self.ground.disk.meta().contains_key(secret_check::KEY)? {
+            return Ok(());
+        }
+        let value = secret_check::make(&self.ground.options.secret);
+        self.ground.disk.keep(secret_check::KEY.to_owned(), value).await
     }
 
     /// Whether this node founded its cluster and has not lost its disk since.

@@ -24,6 +24,7 @@ use crate::failing::Deaths;
 use crate::group::{AnyGroup, Ground, Group, leads};
 use crate::options::Options;
 use crate::peers::{Arrivals, CallError, Cipher, Identity, Kind, Lane, Network, Peers, serve};
+use crate::secret_check::{self, Checked};
 use crate::store::{Archive, ArchiveStore, Disk, DiskOptions, RecordSink};
 use crate::transfer::HandOvers;
 use crate::types::GroupId;
@@ -89,6 +90,9 @@ impl Ledgers {
             reserve_bytes: options.disk_reserve_bytes,
         })
         .await?;
+        if secret_check::check(disk.meta(), &options.secret)? == Checked::Other {
+            return Err(OpenError::OtherSecret);
+        }
         let listen = |source| OpenError::Listen { addr: options.peer_listen.to_string(), source };
         let listener = TcpListener::bind(options.peer_listen).await.map_err(listen)?;
         let peer_addr = listener.local_addr().map_err(listen)?;
@@ -151,6 +155,19 @@ impl Ledgers {
     /// The id of the cluster this node belongs to, once it does.
     pub fn cluster(&self) -> Option<String> {
         self.inner.peers.me().cluster.read().clone()
+    }
+
+    /// Whether the disk keeps a check value of the cluster's secret, which then fits. A directory of an older program has none.
+    pub fn secret_is_known(&self) -> bool {
+        self.inner.ground.disk.meta().contains_key(secret_check::KEY).unwrap_or(false)
+    }
+
+    /// Keeps a check value of the secret this node was opened with: from here on it opens with no other.
+    ///
+    /// # Errors
+    /// When the disk does not keep it.
+    pub async fn keep_secret_check(&self) -> std::io::Result<()> {
+        self.inner.keep_secret_check().await
     }
 
     /// Why this node is no member of its cluster any more, if it was removed. For ever: only an empty directory and a new

@@ -19,9 +19,11 @@ mod older;
 mod options;
 mod peers;
 mod placement;
+mod probing;
 mod propose;
 mod reconcile;
 mod routing;
+mod secret_check;
 mod seldom;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -36,6 +38,7 @@ pub use backup::{Backup, BackupError, Head as BackupHead, Restore, RestoreError,
 pub use error::{AskError, OpenError, ProposeError};
 pub use ledgers::{AskHandler, Ledgers};
 pub use options::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
+pub use probing::ProbeError;
 pub use status::{DiskUse, GroupStatus, Replica, Role};
 pub use store::{Archive, ArchiveError, Cursor, Page, Query};
 pub use transfer::QuietHandler;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use openraft::CommittedLeaderId;
 use openraft::storage::RaftLogStorage;
-use tidings_contract::{PartitionId, Time};
+use tidings_contract::{PartitionId, Secret, Time};
 use tidings_machine::Machine;
 use tidings_machine::control::{Control, NodeInfo};
 use tidings_machine::partition::{Partition, Record};
@@ -25,6 +25,7 @@ use crate::host::{Host, Hosted};
 use crate::older;
 use crate::options::Options;
 use crate::peers::Piece;
+use crate::secret_check;
 use crate::store::{ArchiveStore, Disk, DiskLog, DiskOptions, RecordSink, SnapshotStore, check_version};
 use crate::types::{GroupId, LogId, Membership, SnapshotMeta, Vote};
 
@@ -155,7 +156,8 @@ fn restore_blocking(
     }))?;
     let failed = |why: io::Error| broken("the node", &why);
     runtime.block_on(disk.begin_restore()).map_err(failed)?;
-    let restoring = Restoring { runtime, disk: &disk, node: options.node, wish, head: &summary.head };
+    let (node, head) = (options.node, &summary.head);
+    let restoring = Restoring { runtime, disk: &disk, node, secret: &options.secret, wish, head };
     let restored = restoring.all(from, &summary, &mut progress)?;
     restoring.found().map_err(failed)?;
     runtime.block_on(disk.end_restore()).map_err(failed)?;
@@ -183,6 +185,7 @@ struct Restoring<'a> {
     runtime: &'a Handle,
     disk: &'a Disk,
     node: u64,
+    secret: &'a Secret,
     wish: &'a Restore,
     head: &'a Head,
 }
@@ -317,6 +320,8 @@ impl Restoring<'_> {
         for partition in (0..self.head.partitions).map(PartitionId) {
             self.disk.meta().insert(born_mark(partition), Vec::new()).map_err(io::Error::from)?;
         }
+        let check = secret_check::make(self.secret);
+        self.runtime.block_on(self.disk.keep(secret_check::KEY.to_owned(), check))?;
         self.runtime.block_on(self.disk.keep(FOUNDER.to_owned(), cluster.clone()))?;
         self.runtime.block_on(self.disk.keep("cluster".to_owned(), cluster))
     }

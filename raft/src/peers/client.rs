@@ -179,6 +179,11 @@ impl Peers {
         self.ask(&connection, kind, body, until).await
     }
 
+    /// Meets whoever is at `address`, who has to be `node`, and leaves again.
+    pub(crate) async fn probe(&self, address: &str, node: u64) -> std::io::Result<()> {
+        self.open(address, Some(node)).await.map(drop)
+    }
+
     async fn ask(&self, connection: &Connection, kind: Kind, body: Bytes, until: Instant) -> Result<Bytes, CallError> {
         if body.len() + 64 > MAX_FRAME {
             return Err(CallError::NotSent(format!("{} bytes do not fit a frame", body.len())));
