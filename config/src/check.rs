@@ -117,6 +117,22 @@ impl Config {
         checks.within("raft.linger_ms", raft.linger_ms, 0..=100);
     }
 
+    fn check_access(&self, checks: &mut Checks) {
+        let (access, election) = (&self.access, self.raft.election_max_ms);
+        checks.within("access.stale_after_ms", access.stale_after_ms, 1_000..=3_600_000);
+        checks.that(
+            access.stale_after_ms >= election.saturating_mul(2),
+            "access.stale_after_ms",
+            access.stale_after_ms,
+            || {
+                format!(
+                    "must be at least twice raft.election_max_ms ({election}), or every election makes keys useless"
+                )
+            },
+        );
+        checks.within("access.failed_sign_ins_per_minute", access.failed_sign_ins_per_minute, 6..=1_000_000);
+    }
+
     fn check_flow(&self, checks: &mut Checks) {
         let (disk, intake, retry) = (&self.disk, &self.intake, &self.retry);
         checks.within("disk.cache_bytes", disk.cache_bytes, 4 * MIB..=64 * KIB * MIB);
@@ -138,6 +154,7 @@ impl Config {
             intake.memory_bytes,
             || "must be 0 (three quarters of the memory there is) or at least 67108864".to_owned(),
         );
+        self.check_access(checks);
         checks.within("dispatch.pool_size", self.dispatch.pool_size, 1..=4_096);
         checks.within("dispatch.max_outstanding", self.dispatch.max_outstanding, 1..=1_000_000);
         checks.within("retry.max_attempts", retry.max_attempts, 1..=100);

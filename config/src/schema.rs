@@ -24,6 +24,8 @@ pub struct Config {
     pub disk: Disk,
     /// What may come in.
     pub intake: Intake,
+    /// Who may ask, and how often in vain.
+    pub access: Access,
     /// How work goes out.
     pub dispatch: Dispatch,
     /// When templates that say nothing try again.
@@ -147,6 +149,20 @@ pub struct Intake {
     pub disk_free_bytes: u64,
     /// Resident bytes of the process above which nothing comes in; 0 for three quarters of the memory there is.
     pub memory_bytes: u64,
+}
+
+/// Who may ask, and how often in vain.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// How long keys are believed after the leader of control confirmed this node's copy of them, in milliseconds.
+    pub stale_after_ms: u64,
+    /// Failed sign-ins from one address in a minute; further ones are answered without being looked at.
+    pub failed_sign_ins_per_minute: u32,
+    /// Whether `/metrics` is answered without a key.
+    pub open_metrics: bool,
+    /// Whether `/docs` and `/openapi.json` are answered without a key.
+    pub open_docs: bool,
 }
 
 /// How work goes out.

@@ -22,6 +22,8 @@ use crate::look::Said;
 use crate::materials::Shelf;
 use crate::policies::Current;
 use crate::seal::Sealer;
+use crate::secret_check::SecretCheck;
+use crate::sign_ins::SignIns;
 
 /// [`App`], shared by all handlers.
 pub(crate) type Shared = Arc<App>;
@@ -43,6 +45,10 @@ pub(crate) struct App {
     /// The policies in force; read with [`App::policies`].
     pub policies: Current,
     pub freshness: Freshness,
+    /// Whether the configured secret is the cluster's.
+    pub secret_check: SecretCheck,
+    /// Who failed to sign in.
+    pub sign_ins: SignIns,
     pub metrics: PrometheusHandle,
     /// What other nodes said about the partitions that only they hold.
     pub said: Said,
@@ -79,6 +85,14 @@ pub(crate) struct Limits {
     pub disk_free_bytes: u64,
     /// Resident bytes above which nothing comes in; 0 for a share of what there is.
     pub memory_bytes: u64,
+    /// How long this node's copy of control is believed after it was confirmed.
+    pub stale_after: Duration,
+    /// Failed sign-ins from one address in a minute.
+    pub failed_sign_ins_per_minute: u32,
+    /// Whether figures are answered without a key.
+    pub open_metrics: bool,
+    /// Whether the documents are answered without a key.
+    pub open_docs: bool,
 }
 
 /// What this node would found a cluster with.

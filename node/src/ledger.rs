@@ -10,7 +10,8 @@ use tidings_contract::{PartitionId, Time};
 use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
 use tidings_raft::{
-    Archive, AskHandler, Backup, BackupError, DiskUse, GroupId, GroupStatus, Ledgers, ProposeError, QuietHandler, Role,
+    Archive, AskHandler, Backup, BackupError, DiskUse, GroupId, GroupStatus, Ledgers, ProbeError, ProposeError,
+    QuietHandler, Role,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -34,6 +35,16 @@ pub(crate) enum Setback {
     Unknown(String),
     /// Certainly not kept: the node is ending.
     Closed,
+}
+
+impl Setback {
+    /// What went wrong, for people.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::NotKept(why) | Self::Full(why) | Self::Unknown(why) => why,
+            Self::Closed => "the node is stopping",
+        }
+    }
 }
 
 impl From<ProposeError> for Setback {
@@ -242,6 +253,16 @@ impl NodeLedger {
         self.ledgers.dismissed()
     }
 
+    /// Whether the disk keeps a check value of the cluster's secret.
+    pub(crate) fn secret_is_known(&self) -> bool {
+        self.ledgers.secret_is_known()
+    }
+
+    /// Keeps a check value of the cluster's secret.
+    pub(crate) async fn keep_secret_check(&self) -> std::io::Result<()> {
+        self.ledgers.keep_secret_check().await
+    }
+
     /// Why the disk takes no writes, if it takes none.
     pub(crate) fn disk_trouble(&self) -> Option<String> {
         self.ledgers.disk_trouble()
@@ -250,6 +271,11 @@ impl NodeLedger {
     /// Founds a cluster with this node alone.
     pub(crate) async fn found(&self, action: control::Action) -> Result<control::Answer, Setback> {
         self.ledgers.found(control::Command { by: "cluster".to_owned(), action }).await.map_err(Setback::from)
+    }
+
+    /// Meets the node that is said to be at `address`.
+    pub(crate) async fn probe(&self, node: u64, address: &str, within: Duration) -> Result<(), ProbeError> {
+        self.ledgers.probe(node, address, within).await
     }
 
     /// Begins to take a backup of the whole cluster.

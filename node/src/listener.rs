@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
 use futures::FutureExt;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -13,8 +15,11 @@ use hyper_util::service::TowerToHyperService;
 #[cfg(not(feature = "sim"))]
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::util::MapRequest;
 #[cfg(feature = "sim")]
 use turmoil::net::{TcpListener, TcpStream};
+
+use crate::sign_ins::Origin;
 
 /// Most connections at once; further ones wait in the queue of the operating system.
 const CONNECTIONS: usize = 10_000;
@@ -39,7 +44,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             taken = listener.accept() => taken,
             _ = stop.wait_for(Option::is_some) => break,
         };
-        let (Ok(place), (stream, _)) = (
+        let (Ok(place), (stream, from)) = (
             place,
             match taken {
                 Ok(taken) => taken,
@@ -52,12 +57,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
         ) else {
             break;
         };
-        serve_one(stream, &builder, &router, &graceful, place);
+        serve_one(stream, from, &builder, &router, &graceful, place);
     }
     // Callers who are connected already, and only wait to be taken, are answered too.
-    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+    while let Some(Ok((stream, from))) = listener.accept().now_or_never() {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
-        serve_one(stream, &builder, &router, &graceful, place);
+        serve_one(stream, from, &builder, &router, &graceful, place);
     }
     drop(listener);
     let patience = stop.borrow().unwrap_or_default();
@@ -69,12 +74,17 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
 /// Serves one connection until it ends.
 fn serve_one(
     stream: TcpStream,
+    from: SocketAddr,
     builder: &auto::Builder<TokioExecutor>,
     router: &Router,
     graceful: &GracefulShutdown,
     place: OwnedSemaphorePermit,
 ) {
-    let service = TowerToHyperService::new(router.clone());
+    let origin = Origin(from.ip());
+    let service = TowerToHyperService::new(MapRequest::new(router.clone(), move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(origin);
+        request
+    }));
     let io = TokioIo::new(without_delay(stream));
     let connection = graceful.watch(builder.serve_connection(io, service).into_owned());
     tokio::spawn(async move {

@@ -68,6 +68,8 @@ codes! {
     SlowBody = "slow_body", 408, "The body did not arrive in time; nothing was kept", "Send it again, faster.";
     /// No key, or a wrong one.
     Unauthorized = "unauthorized", 401, "The API key is missing, unknown or revoked", "Send Authorization: Bearer <key> with a valid key.";
+    /// Too many wrong keys.
+    TooManySignIns = "too_many_sign_ins", 429, "Too many sign-ins from this address have failed", "Give a valid key, which is never slowed; try the cluster's secret again after Retry-After.";
     /// The key may not do this.
     Forbidden = "forbidden", 403, "The API key may not do this", "Use a key with the role named in detail.";
     /// A supplier's callback that is not the supplier's.
@@ -82,6 +84,10 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405, "The path does not take this method", "See the Allow header and /openapi.json.";
     /// The state of things forbids it.
     Conflict = "conflict", 409, "The present state forbids it", "Detail says what stands in the way.";
+    /// The node that is to join does not answer.
+    NodeUnreachable = "node_unreachable", 409, "The node cannot be reached; nothing was changed", "Start it, and check peer_addr and the network between the nodes.";
+    /// The node that is to join is another one, or a stranger.
+    NodeMismatch = "node_mismatch", 409, "What answers at peer_addr is not that node; nothing was changed", "Check its number, its cluster's secret and its data directory; detail says what does not fit.";
     /// It would stop everything.
     NeedsConfirmation = "needs_confirmation", 409, "The policy would stop everything", "Look again; if it is meant, repeat it with ?confirm=true.";
     /// The account's supplier has no such thing.
@@ -100,6 +106,10 @@ codes! {
     MemoryFull = "memory_full", 503, "The memory of this node is nearly full; nothing was kept", "Send it to another node, or again after Retry-After.";
     /// Nobody leads.
     NoLeader = "no_leader", 503, "No majority of replicas can be reached; nothing was kept", "Send it again after Retry-After.";
+    /// Control has not been heard of for too long.
+    CutOff = "cut_off", 503, "This node is cut off from the cluster's control; nothing was kept", "Send it to another node, or again after Retry-After.";
+    /// The node is no member any more.
+    NodeRemoved = "node_removed", 503, "This node was removed from the cluster; nothing was kept", "Send it to another node, and stop this one.";
     /// The cluster was not founded.
     NotFounded = "not_founded", 503, "The cluster was not founded yet", "Run `tidings cluster init` once, or join this node to a cluster.";
     /// Nobody can tell.
@@ -171,7 +181,7 @@ impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after_ms = match code {
             Code::Full | Code::KeyFull | Code::DiskFull | Code::MemoryFull => Some(1_000),
-            Code::NoLeader | Code::NotFounded | Code::Timeout | Code::Stopping => Some(1_000),
+            Code::NoLeader | Code::CutOff | Code::NotFounded | Code::Timeout | Code::Stopping => Some(1_000),
             _ => None,
         };
         Self(Box::new(Inner {

@@ -5,10 +5,11 @@ use std::path::Path;
 use tidings_config::Config;
 use tidings_contract::Clock;
 use tidings_machine::control::NodeInfo;
-use tidings_raft::{Restore, RestoreError, Restored};
+use tidings_raft::{OpenError, Restore, RestoreError, Restored};
 
 use crate::clock::SystemClock;
 use crate::founding::draw_cluster_id;
+use crate::private;
 use crate::wiring;
 
 /// Makes the data directory of `config` that of the first node of a new cluster with everything in the backup at `from`.
@@ -24,6 +25,10 @@ pub async fn restore(
     progress: impl FnMut(u64, u64) + Send + 'static,
 ) -> Result<Restored, RestoreError> {
     let node = &config.node;
+    // Where there is no directory, none is made before the backup was found to be good.
+    if node.data_dir.exists() {
+        private::keep(&node.data_dir).map_err(|exposed| OpenError::Option(exposed.to_string()))?;
+    }
     let at = SystemClock.now();
     let info = NodeInfo {
         peer_addr: node.advertised_peer(node.peer_listen),

@@ -20,13 +20,15 @@ use tokio::time::Instant;
 use crate::accounts::{NodeAccounts, SealedAccounts};
 use crate::app::{App, Founding, Shared};
 use crate::clock::SystemClock;
-use crate::founding::found;
+use crate::founding::{found, recover};
 use crate::ledger::NodeLedger;
 use crate::materials::Shelf;
+use crate::private::{self, Exposed};
 use crate::problem::Problem;
 use crate::seal::Sealer;
+use crate::secret_check::{Judged, OTHER_SECRET, judge};
 use crate::steady::{self, SteadyClock};
-use crate::{api, guard, listener, look, meters, wiring};
+use crate::{api, fresh, guard, listener, look, meters, wiring};
 
 /// How often the recorder of figures tidies up what it holds.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -40,6 +42,12 @@ pub enum StartError {
     /// The groups could not be opened: the directory, the disk, the peer address, an option.
     #[error(transparent)]
     Open(#[from] tidings_raft::OpenError),
+    /// Nothing sealed opens with the configured secret.
+    #[error("{OTHER_SECRET}")]
+    OtherSecret,
+    /// The data directory cannot be kept from other people of this machine.
+    #[error(transparent)]
+    Exposed(#[from] Exposed),
     /// The address of the API cannot be bound.
     #[error("cannot listen for the API on {addr}: {source}")]
     Listen {
@@ -74,6 +82,7 @@ pub struct Running {
     upkeep: JoinHandle<()>,
     listening: JoinHandle<()>,
     guarding: JoinHandle<()>,
+    confirming: JoinHandle<()>,
 }
 
 /// Starts a node with the clock of the machine and everything that is built in.
@@ -89,6 +98,7 @@ pub async fn serve(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// See [`StartError`].
 pub async fn serve_with(config: Config, clock: Arc<dyn Clock>, registry: Registry) -> Result<Running, StartError> {
+    private::keep(&config.node.data_dir)?;
     let clock = Arc::new(SteadyClock::new(clock));
     let ledgers = Ledgers::open(wiring::raft(&config), Arc::clone(&clock) as Arc<dyn Clock>).await?;
     match assemble(config, clock, registry, ledgers.clone()).await {
@@ -113,6 +123,9 @@ async fn assemble(
     let boot = ledgers.boot();
     let ledger = Arc::new(NodeLedger::new(ledgers));
     let sealer = Sealer::new(&config.cluster.secret);
+    if !ledger.secret_is_known() && ledger.control(|control| judge(control, &sealer)) == Judged::Other {
+        return Err(StartError::OtherSecret);
+    }
     let shelf = Arc::new(Shelf::default());
     let accounts = SealedAccounts { ledger: Arc::clone(&ledger), registry: registry.clone(), sealer: sealer.clone() };
     let parts = Parts {
@@ -136,6 +149,8 @@ async fn assemble(
         dictionaries: Default::default(),
         policies: Default::default(),
         freshness: Default::default(),
+        secret_check: Default::default(),
+        sign_ins: Default::default(),
         metrics: meters::recorder(),
         said: Default::default(),
         stopping: AtomicBool::new(false),
@@ -158,7 +173,8 @@ async fn assemble(
     let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
     let listening = tokio::spawn(steady::listen(clock, Arc::downgrade(&app.ledger)));
     let guarding = tokio::spawn(guard::watch(Arc::downgrade(&app)));
-    Ok(Running { api_addr, peer_addr, config, app, motion, stop, serving, upkeep, listening, guarding })
+    let confirming = tokio::spawn(fresh::keep(Arc::downgrade(&app)));
+    Ok(Running { api_addr, peer_addr, config, app, motion, stop, serving, upkeep, listening, guarding, confirming })
 }
 
 async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
@@ -212,7 +228,8 @@ impl Running {
         let mut every = tokio::time::interval(LOOK);
         loop {
             every.tick().await;
-            if let Some(why) = self.app.ledger.failure().or_else(|| self.ended_task()) {
+            let failed = self.app.ledger.failure().or_else(|| self.app.secret_check.refused());
+            if let Some(why) = failed.or_else(|| self.ended_task()) {
                 return why;
             }
         }
@@ -238,7 +255,7 @@ impl Running {
     pub async fn stop(self) {
         let deadline = self.stop_deadline();
         let attempts_until = Instant::now() + deadline * 5 / 6;
-        let Self { app, motion, stop, serving, upkeep, listening, guarding, .. } = self;
+        let Self { app, motion, stop, serving, upkeep, listening, guarding, confirming, .. } = self;
         app.stopping.store(true, Ordering::SeqCst);
         motion.begin_stopping();
         let stayed = app.ledger.leave(deadline / 2).await;
@@ -253,6 +270,7 @@ impl Running {
         upkeep.abort();
         listening.abort();
         guarding.abort();
+        confirming.abort();
         app.ledger.shutdown().await;
     }
 }
@@ -266,4 +284,13 @@ pub async fn found_dev(running: &Running) -> Result<Secret, FoundError> {
     let Founding { partitions, replication, .. } = running.app.founding;
     let founded = found(&running.app, partitions, replication).await;
     founded.map(|(_, key)| key).map_err(|problem: Problem| FoundError(problem.detail().to_owned()))
+}
+
+/// Makes a new admin key for whoever runs the node and has lost theirs. The lost ones stay valid until they are revoked.
+///
+/// # Errors
+/// When the node is of no cluster, or the disk does not take it.
+pub async fn recover_dev(running: &Running) -> Result<Secret, FoundError> {
+    let recovered = recover(&running.app).await;
+    recovered.map(|recovered| recovered.minted.key).map_err(|problem| FoundError(problem.detail().to_owned()))
 }

@@ -75,5 +75,9 @@ pub(crate) fn requests(config: &Config) -> Limits {
         quiet_within: Duration::from_millis(config.node.stop_deadline_ms / 3),
         disk_free_bytes: intake.disk_free_bytes,
         memory_bytes: intake.memory_bytes,
+        stale_after: Duration::from_millis(config.access.stale_after_ms),
+        failed_sign_ins_per_minute: config.access.failed_sign_ins_per_minute,
+        open_metrics: config.access.open_metrics,
+        open_docs: config.access.open_docs,
     }
 }

@@ -140,7 +140,13 @@ fn what_dev_prints_works_when_it_is_pasted() {
         std::fs::write(&file, dev.tidings(&[kind, "get", name]).to_string()).expect("a file");
         assert_eq!(dev.tidings(&[kind, "put", "-f", &file.display().to_string()])["name"], name);
     }
-    assert_eq!(dev.tidings(&["template", "versions", "hello"])["templates"][0]["name"], "hello");
+    let versions = dev.tidings(&["template", "versions", "hello"]);
+    assert_eq!(versions["templates"][0]["name"], "hello");
+    assert_eq!(
+        versions["templates"].as_array().map(Vec::len),
+        Some(1),
+        "what was not changed is no new version: {versions}"
+    );
     assert_eq!(dev.tidings(&["cluster", "status"])["partitions"], 2);
     assert_eq!(dev.stop(), Some(0));
 }

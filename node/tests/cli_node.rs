@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -147,4 +148,87 @@ fn found(node: &Node) -> String {
     command.current_dir(node.dir.path()).args(["--url", &node.url, "cluster", "init", "--config", "node.toml"]);
     let output = command.stdin(Stdio::null()).output().expect("the binary runs");
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The files and directories below `path` that others may do anything with.
+fn open_to_others(path: &Path) -> Vec<PathBuf> {
+    let mode = fs::metadata(path).expect("it is there").permissions().mode();
+    let mut found: Vec<PathBuf> = (mode & 0o077 != 0).then(|| path.to_owned()).into_iter().collect();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("it can be read") {
+            found.extend(open_to_others(&entry.expect("it can be read").path()));
+        }
+    }
+    found
+}
+
+/// The first line that a command of the binary prints, run under a mask that lets everybody read.
+fn under_umask_022(dir: &Path, words: &str) -> std::process::Output {
+    let mut command = Command::new("/bin/sh");
+    command.current_dir(dir).args(["-c", &format!("umask 022; exec {} {words}", env!("CARGO_BIN_EXE_tidings"))]);
+    command.stdin(Stdio::null()).output().expect("the binary runs")
+}
+
+#[tokio::test]
+async fn what_a_node_and_its_tools_write_is_for_their_owner_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    write(dir.path(), "[raft]\nheartbeat_ms = 50\nelection_min_ms = 150\nelection_max_ms = 300\n");
+    let mut command = Command::new("/bin/sh");
+    let words = format!("umask 022; exec {} node --config node.toml", env!("CARGO_BIN_EXE_tidings"));
+    command.args(["-c", &words]);
+    let node = Node::start(command, dir);
+    let at = node.dir.path();
+    let init = under_umask_022(at, &format!("--json --url {} cluster init --config node.toml", node.url));
+    let key: serde_json::Value = serde_json::from_slice(&init.stdout).expect("JSON");
+    let key = key["key"].as_str().expect("a key").to_owned();
+    let backup = format!("--url {} --key {key} backup --to a.backup", node.url);
+    let deadline = Instant::now() + PATIENCE;
+    while !under_umask_022(at, &backup).status.success() {
+        assert!(Instant::now() < deadline, "no backup was taken\n{}", node.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(open_to_others(&at.join("data")), Vec::<PathBuf>::new());
+    assert_eq!(open_to_others(&at.join("a.backup")), Vec::<PathBuf>::new());
+
+    // A directory that an older program left open is closed at the next start, and the log says so.
+    let mut node = node;
+    node.signal(Signal::SIGTERM);
+    assert!(node.ended().await.success(), "{}", node.log());
+    let data = node.dir.path().join("data");
+    for open in [data.clone(), data.join("ledger")] {
+        fs::set_permissions(open, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+    fs::set_permissions(data.join("ledger/db"), fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let kept = tempfile::tempdir().expect("a directory");
+    let dir = std::mem::replace(&mut node.dir, kept);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command.args(["node", "--config", "node.toml"]);
+    let again = Node::start(command, dir);
+    again.until_logged(0, "others could read the data").await;
+    assert_eq!(open_to_others(&again.dir.path().join("data")), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_lost_admin_key_is_replaced_with_the_configuration_and_a_wrong_secret_does_not_start() {
+    let mut node = Node::plain("");
+    let init = found(&node);
+    assert!(init.is_empty(), "{init}");
+    let recover = ["--json", "--url", &node.url, "key", "recover", "--config", "node.toml"].join(" ");
+    let output = under_umask_022(node.dir.path(), &recover);
+    let made: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let key = made["key"].as_str().expect("a key").to_owned();
+    let list = under_umask_022(node.dir.path(), &format!("--url {} --key {key} key list", node.url));
+    assert!(
+        String::from_utf8_lossy(&list.stdout).contains("recovered with the cluster's secret on node 1"),
+        "{list:?}"
+    );
+
+    node.signal(Signal::SIGTERM);
+    assert!(node.ended().await.success(), "{}", node.log());
+    let text = fs::read_to_string(file(node.dir.path())).expect("a file");
+    fs::write(file(node.dir.path()), text.replace("a secret of", "some other secret of")).expect("written");
+    let output = under_umask_022(node.dir.path(), "node --config node.toml");
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("belongs to a cluster with another secret") && words.contains("What to do:"), "{words}");
 }

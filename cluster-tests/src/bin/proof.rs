@@ -9,14 +9,14 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, callbacks, caps, failover, grow, history, idempotency, isolation, judges, kills,
-    limits, memory, replace, rolling, smtp, vendors, webhook, weights,
+    Scale, all_down, any_node, backup, callbacks, caps, failover, grow, history, idempotency, isolation, judges,
+    keys_cut_off, kills, limits, memory, replace, rolling, smtp, vendors, webhook, weights,
 };
 use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
 use tokio::net::TcpListener;
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "kills",
     "freeze",
     "all-down",
@@ -41,6 +41,7 @@ const NAMES: [&str; 24] = [
     "wrong-clock",
     "lost-disk",
     "dead-endpoint",
+    "keys-cut-off",
 ];
 
 #[tokio::main]
@@ -121,6 +122,7 @@ async fn run(name: &str, short: bool) -> Proof<Report> {
         "lost-disk" => judges::run("lost_disk", &[&["wipe"], &["rollback"]]).await,
         "dead-endpoint" if short => judges::run("dead_endpoint", &[&["all"]]).await,
         "dead-endpoint" => judges::run("dead_endpoint", &[&["broken"], &["silent"], &["refused"], &["all"]]).await,
+        "keys-cut-off" => keys_cut_off::run().await,
         other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
     }
 }

@@ -12,6 +12,7 @@ pub mod history;
 pub mod idempotency;
 pub mod isolation;
 pub mod judges;
+pub mod keys_cut_off;
 pub mod kills;
 pub mod limits;
 pub mod memory;

@@ -1,22 +1,25 @@
 //! The cluster: founded, and looked at.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use tidings_contract::PartitionId;
 use tidings_machine::control::{Control, NodeInfo};
 use utoipa::ToSchema;
 
 use crate::app::Shared;
-use crate::auth::{Viewer, bearer_text, not_founded};
+use crate::auth::{Viewer, not_founded, origin};
 use crate::founding::found;
 use crate::look::{GroupView, Standing, StandingView};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::strict::{Raw, decode};
+
+/// How long a node may take to say how its groups stand. A node that is frozen holds up whoever watches no longer.
+const ANSWERS: Duration = Duration::from_millis(1_500);
 
 /// The cluster as it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,6 +42,9 @@ pub(crate) struct NodeShape {
     labels: BTreeMap<String, String>,
     /// Whether it answered just now.
     up: bool,
+    /// Why it did not, as the node that was asked saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
     /// Whether it is to leave: nothing is placed on it, and what it holds moves away.
     draining: bool,
     /// How many partitions it leads.
@@ -86,15 +92,22 @@ pub(crate) async fn get_cluster(State(app): State<Shared>, _: Viewer) -> Result<
     let (cluster, nodes, draining, wanted) = known.ok_or_else(not_founded)?;
     let asked = nodes.keys().map(|node| {
         let (app, node) = (app.clone(), *node);
-        async move { (node, app.ask_node(node, Standing).await.ok()) }
+        async move { (node, app.ask_node_within(node, Standing, ANSWERS).await) }
     });
-    let views: BTreeMap<u64, Option<StandingView>> = futures::future::join_all(asked).await.into_iter().collect();
+    let mut views = BTreeMap::new();
+    let mut troubles = BTreeMap::new();
+    for (node, answered) in futures::future::join_all(asked).await {
+        let (view, trouble) = answered.map_or_else(|why| (None, Some(why)), |view| (Some(view), None));
+        views.insert(node, view);
+        troubles.extend(trouble.map(|why| (node, why)));
+    }
     let groups: Vec<_> = wanted.into_iter().map(|(name, wanted)| group(name, wanted, &views)).collect();
     let partitions = || groups.iter().filter(|group| group.name != "control");
     let shape = |(id, info): (u64, NodeInfo)| {
         let view = views.get(&id).and_then(Option::as_ref);
         NodeShape {
             up: view.is_some(),
+            trouble: troubles.get(&id).cloned(),
             draining: draining.contains_key(&id),
             leads: partitions().filter(|group| group.leader == Some(id)).count(),
             holds: partitions().filter(|group| group.replicas.contains(&id)).count(),
@@ -175,14 +188,9 @@ pub(crate) struct Founded {
     responses((status = 201, body = Founded), (status = "default", body = crate::problem::Body)))]
 pub(crate) async fn post_init(
     State(app): State<Shared>,
-    headers: HeaderMap,
     request: Request,
 ) -> Result<(StatusCode, Answer<Founded>), Problem> {
-    let given = bearer_text(&headers).unwrap_or("");
-    // The secret is compared itself, not its hash, so the time must not tell how much of it was right.
-    if !bool::from(given.as_bytes().ct_eq(app.founding.secret.expose().as_bytes())) {
-        return Err(Problem::new(Code::Unauthorized, "the bearer must be the secret of the cluster"));
-    }
+    app.knows_the_secret(request.headers(), origin(request.extensions()))?;
     // The body may be left out, and its media type with it.
     let asked = match request.headers().contains_key(header::CONTENT_TYPE) {
         true => decode(&Raw::from_request(request, &app).await?.0)?,

@@ -1,7 +1,7 @@
 //! API keys: made, listed, revoked. A key is shown once.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use super::refused;
 use crate::app::Shared;
-use crate::auth::Admin;
+use crate::auth::{Admin, origin};
 use crate::bearer::mint;
+use crate::founding::recover;
 use crate::problem::Problem;
 use crate::strict::Json;
 
@@ -81,6 +82,19 @@ pub(crate) async fn post_key(
             Ok((StatusCode::CREATED, Answer(Made { id: minted.id, name, role, key })))
         }
     }
+}
+
+/// A new admin key where all of them were lost. The bearer is the cluster's secret; the audit log says so.
+#[utoipa::path(post, path = "/v1/keys/recover", tag = "people",
+    responses((status = 201, body = Made), (status = "default", body = crate::problem::Body)))]
+pub(crate) async fn recover_key(
+    State(app): State<Shared>,
+    request: Request,
+) -> Result<(StatusCode, Answer<Made>), Problem> {
+    app.knows_the_secret(request.headers(), origin(request.extensions()))?;
+    let recovered = recover(&app).await?;
+    let key = recovered.minted.key.expose().to_owned();
+    Ok((StatusCode::CREATED, Answer(Made { id: recovered.minted.id, name: recovered.name, role: Role::Admin, key })))
 }
 
 /// The keys, the revoked ones included.

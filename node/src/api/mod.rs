@@ -29,6 +29,7 @@ pub(crate) mod shapes;
 mod stats;
 mod suppressions;
 mod templates;
+mod unchanged;
 mod vendor_templates;
 
 use std::sync::Arc;
@@ -104,6 +105,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(policies::list_policy_versions))
         .routes(routes!(policies::list_policy_kinds))
         .routes(routes!(keys::post_key, keys::list_keys))
+        .routes(routes!(keys::recover_key))
         .routes(routes!(keys::delete_key))
         .routes(routes!(
             suppressions::post_suppression,
@@ -147,6 +149,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .method_not_allowed_fallback(|request: Request| async move {
             Problem::new(Code::MethodNotAllowed, format!("{} cannot be used here", request.method()))
         })
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), crate::doors::guard))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), turn_away))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::from_fn(crate::meters::count))

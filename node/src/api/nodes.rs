@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tidings_machine::control::{self, Action, NodeInfo};
-use tidings_raft::GroupId;
+use tidings_raft::{GroupId, ProbeError};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -21,6 +21,9 @@ use crate::strict::Json;
 
 /// How long handing over a group may take: what is under way, a lease, an election.
 const HAND_OVER: Duration = Duration::from_secs(12);
+
+/// How long a node that is to be taken in may take to answer its peers: it may be just starting.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// How long a hand-over that began before may still take.
 const UNDER_WAY: Duration = Duration::from_secs(5);
@@ -44,6 +47,10 @@ pub(crate) struct JoinShape {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Joining {
     id: u64,
+    /// The cluster it joins.
+    cluster: String,
+    /// The node that was asked.
+    asked: u64,
 }
 
 /// A node that leaves.
@@ -52,6 +59,10 @@ pub(crate) struct Leaving {
     id: u64,
     /// `draining` until nothing is on it any more, then `removed`.
     state: &'static str,
+    /// The cluster it is, or was, a node of.
+    cluster: String,
+    /// The node that was asked.
+    asked: u64,
     /// What the operator should know.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<String>,
@@ -91,8 +102,31 @@ impl JoinShape {
     }
 }
 
-/// Takes a node in, or notes its new addresses and labels. Its replicas follow by themselves. The number of a node that
-/// was removed is refused.
+/// Meets the node before anything is changed: with an address that nobody answers at, or somebody else, every partition
+/// would wait for a replica that never comes.
+async fn meet(app: &App, id: u64, info: &NodeInfo) -> Result<(), Problem> {
+    // Control says better what is wrong with such a number.
+    if app.ledger.control(|control| control.departures.removed.contains_key(&id)) {
+        return Ok(());
+    }
+    let address = &info.peer_addr;
+    let Err(error) = app.ledger.probe(id, address, PROBE).await else { return Ok(()) };
+    let code = match &error {
+        ProbeError::Unreachable(_) => Code::NodeUnreachable,
+        ProbeError::Mismatch(_) => Code::NodeMismatch,
+    };
+    let (me, cluster) = (app.ledger.node(), cluster_id(app));
+    let detail = format!("node {id} was looked for at {address} from node {me} of cluster {cluster}: {error}");
+    Err(Problem::new(code, detail))
+}
+
+fn cluster_id(app: &App) -> String {
+    app.ledger.control(|control| control.cluster.as_ref().map_or_else(String::new, |cluster| cluster.id.clone()))
+}
+
+/// Takes a node in, or notes its new addresses and labels. Its replicas follow by themselves. It is met first: a
+/// node that cannot be reached, has another secret or another number, or is of another cluster, is refused. So is the number
+/// of a node that was removed.
 #[utoipa::path(post, path = "/v1/cluster/nodes", tag = "cluster", request_body = JoinShape,
     responses((status = 202, body = Joining), (status = "default", body = crate::problem::Body)))]
 pub(crate) async fn post_node(
@@ -101,8 +135,9 @@ pub(crate) async fn post_node(
     Json(joining): Json<JoinShape>,
 ) -> Result<(StatusCode, Answer<Joining>), Problem> {
     let (id, info) = joining.checked(&app)?;
+    meet(&app, id, &info).await?;
     change(&app, &caller.key_id, Action::PutNode { node: id, info }).await?;
-    Ok((StatusCode::ACCEPTED, Answer(Joining { id })))
+    Ok((StatusCode::ACCEPTED, Answer(Joining { id, cluster: cluster_id(&app), asked: app.ledger.node() })))
 }
 
 /// Has a node leave: its replicas move to the others, then it is forgotten, and its number is never used again. It may be
@@ -129,6 +164,7 @@ pub(crate) async fn replace_node(
     Json(joining): Json<JoinShape>,
 ) -> Result<(StatusCode, Answer<Leaving>), Problem> {
     let (node, info) = joining.checked(&app)?;
+    meet(&app, node, &info).await?;
     change(&app, &caller.key_id, Action::ReplaceNode { old, node, info }).await?;
     Ok((StatusCode::ACCEPTED, Answer(leaving(&app, old))))
 }
@@ -182,6 +218,7 @@ async fn change(app: &App, by: &str, action: Action) -> Result<(), Problem> {
 }
 
 fn leaving(app: &App, id: u64) -> Leaving {
+    let (cluster, asked) = (cluster_id(app), app.ledger.node());
     app.ledger.control(|control| {
         let gone = control.departures.removed.contains_key(&id);
         let (staying, wanted) = (control.staying().count(), control.cluster.as_ref().map_or(0, |c| c.replication));
@@ -191,6 +228,6 @@ fn leaving(app: &App, id: u64) -> Leaving {
                 "{staying} nodes stay and {wanted} replicas are wanted: each partition has {staying} until nodes join"
             )
         });
-        Leaving { id, state: if gone { "removed" } else { "draining" }, warning }
+        Leaving { id, state: if gone { "removed" } else { "draining" }, cluster, asked, warning }
     })
 }

@@ -49,6 +49,10 @@ async fn in_the_way(app: &Shared) -> Vec<String> {
             "{why}: stop this process; to come back, join with an empty data directory and a number never used before"
         )
     }));
+    if reasons.is_empty() {
+        // It may have been frozen, or have just been started: then this finds out.
+        reasons.extend(app.believes_control().await.err().and_then(|_| app.cut_off_why()));
+    }
     let partitions = app.partitions();
     if partitions.is_empty() {
         reasons.push("the node is of no cluster yet".to_owned());

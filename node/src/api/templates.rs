@@ -20,6 +20,7 @@ use super::asked::Asked;
 use super::callbacks::{CallbackShape, CallbackWritten, read};
 use super::paths::said;
 use super::refused;
+use super::unchanged::or_current;
 use crate::app::{App, Shared};
 use crate::auth::{Admin, Viewer};
 use crate::delivering::check_wishes;
@@ -353,7 +354,8 @@ pub(crate) async fn put_template(
     if !errors.is_empty() {
         return Err(Problem::fields(Code::InvalidRequest, errors));
     }
-    let retry = wishes.retry.over(app.limits().delivery.retry.over(RetryPolicy::default()));
+    let defaults = app.limits().delivery.retry.over(RetryPolicy::default());
+    let retry = wishes.retry.over(defaults);
     check(&app, &written, retry)?;
     if let Some(account) = &written.account
         && !serves(&app, account, &written.channel)
@@ -365,13 +367,12 @@ pub(crate) async fn put_template(
         }
     }
     let rules = check_own(&written.rules).map_err(|errors| Problem::fields(Code::InvalidRequest, errors))?;
-    let callback = match &written.callback {
-        None => None,
-        Some(callback) => {
-            let stored = app.ledger.control(|c| c.templates.get(&name).and_then(|t| t.current().cloned()));
-            Some(read(&app, callback, stored.as_ref().and_then(|version| version.spec.callback.as_ref()), "callback.")?)
-        }
-    };
+    let stored = app.ledger.control(|c| c.templates.get(&name).and_then(|t| t.current().cloned()));
+    let stored = stored.as_ref().map(|version| &version.spec);
+    let callback = written.callback.as_ref();
+    let callback = callback
+        .map(|callback| read(&app, callback, stored.and_then(|spec| spec.callback.as_ref()), "callback."))
+        .transpose()?;
     let spec = TemplateSpec {
         channel: written.channel,
         account: written.account,
@@ -391,6 +392,7 @@ pub(crate) async fn put_template(
         wishes: Some(wishes),
         callback,
     };
+    let spec = or_current(spec, stored, defaults);
     let action = Action::PutTemplate { name: name.clone(), spec: Box::new(spec) };
     match app.ledger.change(&caller.key_id, action).await? {
         control::Answer::Version(version) => shape(&app, &name, version).map(Answer),

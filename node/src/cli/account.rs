@@ -7,7 +7,7 @@ use super::Context;
 use super::client::Ask;
 use super::failure::Failure;
 use super::kept::{Kept, Shown, Written, pretty};
-use super::output::{Column, rows};
+use super::output::{Column, flat, rows};
 
 const KEPT: Kept = Kept {
     one: "account",
@@ -53,7 +53,7 @@ pub(super) enum Account {
     /// Write an account from a file
     #[command(visible_alias = "apply", after_help = PUT_HELP)]
     Put(Written),
-    /// Open an account as a sender would, and show how it stands; sends nothing
+    /// Open an account as a sender would, and show how it stands; sends nothing; ends with 1 if it does not open
     Check {
         /// Its name
         name: String,
@@ -78,7 +78,13 @@ impl Account {
             Self::Put(written) => KEPT.put(context, written).await,
             Self::Check { name } => {
                 let reply = context.api()?.ask(Ask::post(&["v1", "accounts", &name, "check"], Value::Null)).await?;
-                context.out.answer(&reply, pretty)
+                context.out.answer(&reply, pretty)?;
+                match reply.value["opens"] == true {
+                    true => Ok(()),
+                    false => {
+                        Err(Failure::Failed(format!("account {name} does not open: {}", flat(&reply.value["why"]))))
+                    }
+                }
             }
             Self::Templates { name } => {
                 let reply = context.api()?.ask(Ask::get(&["v1", "accounts", &name, "templates"])).await?;

@@ -12,6 +12,7 @@ use super::client::{Api, Ask};
 use super::failure::Failure;
 use super::members::{Join, Remove, Replace, Transfer};
 use super::output::{Column, Out, flat, rows};
+use super::settling::troubles;
 use super::{Context, config};
 
 const NODES: &[Column] = &[
@@ -149,7 +150,8 @@ fn status(out: &Out, value: &Value) -> String {
     let nodes: Vec<Value> = rows(value, "nodes").iter().map(sized).collect();
     let nodes = out.table(&nodes, NODES, "There are no nodes.");
     let groups = out.table(rows(value, "groups"), GROUPS, "There are no groups.");
-    format!("{head}\n\n{nodes}\n\n{groups}")
+    let troubles: String = troubles(value).iter().map(|line| format!("\n{line}")).collect();
+    format!("{head}\n\n{nodes}{troubles}\n\n{groups}")
 }
 
 /// Bytes for people: `12.3MiB`.

@@ -85,6 +85,13 @@ fn advice(code: &str) -> Option<&'static str> {
         "too_many_recipients" | "body_too_large" => "send several messages.",
         "idempotency_mismatch" => "use a new --idempotency-key for a new message.",
         "not_founded" => "found the cluster once with `tidings cluster init --config FILE`.",
+        "too_many_sign_ins" => "give a valid key, or wait as long as it says.",
+        "cut_off" => "ask another node with --url; `tidings health` says how this one stands.",
+        "node_removed" => "ask another node with --url, and stop this one.",
+        "node_unreachable" => {
+            "start the node that is to join, and check --peer-addr and the network between the nodes."
+        }
+        "node_mismatch" => "check its number, its secret and its data directory, and which cluster --url names.",
         "no_leader" | "full" | "stopping" => "nothing was kept: run the command again, or ask another node with --url.",
         "timeout" => "it may have been kept: repeat it with the same --idempotency-key.",
         "conflict" => "the detail says what stands in the way.",

@@ -103,7 +103,7 @@ impl Join {
         let came = body["id"].as_u64();
         let api = context.api()?;
         let reply = api.ask(Ask::post(&["v1", "cluster", "nodes"], body)).await?;
-        let begun = format!("node {} joins", came.unwrap_or_default());
+        let begun = format!("node {} joins {}", came.unwrap_or_default(), asked(&reply.value));
         self.waiting.end(context, &api, reply, Change { came, left: None }, &begun).await
     }
 }
@@ -113,7 +113,7 @@ impl Remove {
         let api = context.api()?;
         let id = self.node.to_string();
         let reply = api.ask(Ask::delete(&["v1", "cluster", "nodes", &id])).await?;
-        let begun = with_warning(format!("node {id} leaves"), &reply.value);
+        let begun = with_warning(format!("node {id} leaves {}", asked(&reply.value)), &reply.value);
         self.waiting.end(context, &api, reply, Change { came: None, left: Some(self.node) }, &begun).await
     }
 }
@@ -124,7 +124,8 @@ impl Replace {
         let (came, old) = (body["id"].as_u64(), self.old.to_string());
         let api = context.api()?;
         let reply = api.ask(Ask::post(&["v1", "cluster", "nodes", &old, "replace"], body)).await?;
-        let begun = format!("node {} takes the place of node {old}", came.unwrap_or_default());
+        let begun =
+            format!("node {} takes the place of node {old} in {}", came.unwrap_or_default(), asked(&reply.value));
         let begun = with_warning(begun, &reply.value);
         self.waiting.end(context, &api, reply, Change { came, left: Some(self.old) }, &begun).await
     }
@@ -151,6 +152,11 @@ impl Waiting {
         until_settled(api, change, Duration::from_secs(self.wait_for)).await?;
         context.out.answer(&reply, |_| "done: every partition has its replicas and its leader".to_owned())
     }
+}
+
+/// Which cluster it is about, and who was asked.
+fn asked(reply: &Value) -> String {
+    format!("cluster {}, as node {} was asked", flat(&reply["cluster"]), flat(&reply["asked"]))
 }
 
 fn with_warning(text: String, reply: &Value) -> String {

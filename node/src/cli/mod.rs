@@ -44,6 +44,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use nix::sys::stat::{Mode, umask};
 use tidings_contract::Secret;
 
 use client::Api;
@@ -178,6 +179,8 @@ fn stored_key(data: &Path) -> Option<Secret> {
 pub(crate) fn main() -> ExitCode {
     // clap itself ends the process: 0 after help and version, 2 after wrong usage.
     let Cli { everywhere, command } = Cli::parse();
+    // Whatever any command writes (the database, backups, keys, materials) is for its owner alone. sled makes its files itself.
+    let _ = umask(Mode::from_bits_truncate(0o077));
     let out = Out::new(everywhere.json);
     let key = everywhere.key.filter(|key| !key.is_empty()).map(Secret::new);
     let context = Context { url: everywhere.url.filter(|url| !url.is_empty()), key, out };

@@ -72,7 +72,7 @@ impl Alone {
         let key = match stored_key(&self.data) {
             Some(key) => key,
             None => {
-                let key = tidings_node::found_dev(&running).await.map_err(|error| self.unfounded(&error))?;
+                let key = self.first_key(&running).await?;
                 write_private(&key_file, key.expose())?;
                 key
             }
@@ -85,6 +85,18 @@ impl Alone {
         let api = Api::new(&url, Some(key.clone()))?;
         ready(&api).await?;
         Ok(Started { running, api, url, key, key_file })
+    }
+
+    /// The first key of a new directory. In one whose key file is gone whoever runs the node has the secret, and gets a
+    /// new key.
+    async fn first_key(&self, running: &Running) -> Result<Secret, Failure> {
+        let unfounded = match tidings_node::found_dev(running).await {
+            Ok(key) => return Ok(key),
+            Err(error) => error,
+        };
+        let key = tidings_node::recover_dev(running).await.map_err(|error| self.unfounded(&unfounded, &error))?;
+        tracing::warn!("{KEY_FILE} was missing: a new admin key was made; lost ones work until they are revoked");
+        Ok(key)
     }
 
     fn config(&self) -> Result<Config, Failure> {
@@ -111,6 +123,14 @@ impl Alone {
     fn secret_file(&self) -> Result<PathBuf, Failure> {
         let path = self.data.join(SECRET_FILE);
         if !path.exists() {
+            if self.data.join("ledger").exists() {
+                let data = self.data.display();
+                return Err(Failure::Failed(format!(
+                    "{data} holds data, but {SECRET_FILE} is missing, without which nothing sealed in it opens\nWhat to do: \
+                     put {data}/{SECRET_FILE} back, give the secret by TIDINGS_CLUSTER_SECRET, or use another --data \
+                     directory."
+                )));
+            }
             std::fs::create_dir_all(&self.data)
                 .map_err(|error| Failure::Failed(format!("cannot make {}: {error}", self.data.display())))?;
             write_private(&path, &data_encoding::HEXLOWER.encode(&rand::random::<[u8; 32]>()))?;
@@ -118,10 +138,10 @@ impl Alone {
         Ok(path)
     }
 
-    fn unfounded(&self, error: &dyn std::fmt::Display) -> Failure {
+    fn unfounded(&self, error: &dyn std::fmt::Display, recovering: &dyn std::fmt::Display) -> Failure {
         let data = self.data.display();
         Failure::Failed(format!(
-            "no admin key for the data in {data}: {error}\nWhat to do: put the key back into {data}/{KEY_FILE}, or use \
+            "no admin key for the data in {data}: {error}, and no new one could be made: {recovering}\nWhat to do: put the key back into {data}/{KEY_FILE}, or use \
              another --data directory."
         ))
     }

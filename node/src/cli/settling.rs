@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{Api, Ask};
 use super::failure::Failure;
-use super::output::rows;
+use super::output::{flat, rows};
 
 /// How often the cluster is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -34,7 +34,7 @@ pub(super) async fn until_settled(api: &Api, change: Change, limit: Duration) ->
         bar.set_style(style);
     }
     loop {
-        let (done, all) = match api.ask(Ask::get(&["v1", "cluster"])).await {
+        let (done, all, troubles) = match api.ask(Ask::get(&["v1", "cluster"])).await {
             Ok(reply) if change.left.is_some() && reply.value["node"].as_u64() == change.left => {
                 bar.finish_and_clear();
                 return Err(Failure::Failed(
@@ -43,9 +43,12 @@ pub(super) async fn until_settled(api: &Api, change: Change, limit: Duration) ->
                         .to_owned(),
                 ));
             }
-            Ok(reply) => progress(&reply.value, change),
+            Ok(reply) => {
+                let (done, all) = progress(&reply.value, change);
+                (done, all, troubles(&reply.value))
+            }
             // A leader may be on its way from one node to another.
-            Err(Failure::Refused { status: 500.., .. }) => (0, u64::MAX),
+            Err(Failure::Refused { status: 500.., .. }) => (0, u64::MAX, Vec::new()),
             Err(failure) => return Err(failure),
         };
         if all < u64::MAX {
@@ -58,13 +61,21 @@ pub(super) async fn until_settled(api: &Api, change: Change, limit: Duration) ->
         }
         if Instant::now() >= deadline {
             bar.finish_and_clear();
-            return Err(Failure::Failed(format!(
+            let mut lines = vec![format!(
                 "{done} of {all} are in place after {} s; it goes on: tidings cluster status --watch",
                 limit.as_secs()
-            )));
+            )];
+            lines.extend(troubles);
+            return Err(Failure::Failed(lines.join("\n")));
         }
         sleep(LOOK).await;
     }
+}
+
+/// A line for each node that does not answer.
+pub(super) fn troubles(cluster: &Value) -> Vec<String> {
+    let troubled = rows(cluster, "nodes").iter().filter(|node| node["trouble"].is_string());
+    troubled.map(|node| format!("node {} does not answer: {}", flat(&node["id"]), flat(&node["trouble"]))).collect()
 }
 
 /// How many of the groups are in place, and how many there are; the nodes that changed count as one more.

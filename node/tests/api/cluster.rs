@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_channels::http::Client;
+use tidings_config::Config;
 use tidings_node::{Running, serve};
 
 use crate::lone::{CLUSTER_SECRET, Got, call, client, config, until};
@@ -21,6 +22,11 @@ impl Three {
 
     /// Three nodes; each partition is on so many of them.
     pub(crate) async fn with_replicas(replication: u16) -> Self {
+        Self::changed(replication, |_| {}).await
+    }
+
+    /// Three nodes with another configuration.
+    pub(crate) async fn changed(replication: u16, change: impl Fn(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
         let mut nodes = Vec::new();
         for id in 1..=3 {
@@ -28,6 +34,7 @@ impl Three {
             config.cluster.replication = replication;
             config.cluster.partitions = 3;
             config.intake.deadline_ms = 3_000;
+            change(&mut config);
             nodes.push(Some(serve(config).await.expect("the node starts")));
         }
         let mut three = Self { nodes, key: String::new(), http: client(), _dir: dir };

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::json;
+use tidings_contract::Secret;
+use tidings_node::serve;
 
 use crate::lone::{CLUSTER_SECRET, Lone};
 
@@ -109,4 +111,29 @@ async fn an_access_token_and_the_secret_of_a_callback_are_nowhere_in_plain_text(
         assert!(!holds(&log, secret), "a secret is in the log");
         files(dir.path(), &mut |path, bytes| assert!(!holds(bytes, secret), "a secret is in {}", path.display()));
     }
+}
+
+#[tokio::test]
+async fn a_directory_opens_with_its_own_secret_only() {
+    let node = Lone::start().await;
+    let mut config = node.config.clone();
+    let right = config.cluster.secret.clone();
+    let dir = node.stop().await;
+    config.cluster.secret = Secret::new("the secret of some other cluster");
+    let error = serve(config.clone()).await.expect_err("it is another secret");
+    assert!(error.to_string().contains("a cluster's secret cannot be changed"), "{error}");
+    // Nothing was touched by the attempt.
+    config.cluster.secret = right;
+    let running = serve(config).await.expect("it is the right one");
+    running.stop().await;
+    drop(dir);
+}
+
+#[tokio::test]
+async fn a_node_of_no_cluster_may_still_be_given_the_right_secret() {
+    let node = Lone::unfounded(|config| config.cluster.secret = Secret::new("a secret with a typing mistake")).await;
+    let mut config = node.config.clone();
+    let _dir = node.stop().await;
+    config.cluster.secret = Secret::new(CLUSTER_SECRET);
+    serve(config).await.expect("nothing was sealed yet").stop().await;
 }

@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use tidings_channels::Registry;
 use tidings_contract::{Clock, Secret, Time};
-use tidings_node::{restore, serve_with};
+use tidings_node::{restore, serve, serve_with};
 
 use crate::lone::{Lone, config};
 
@@ -109,6 +109,10 @@ async fn every_kept_directory_opens_shows_everything_and_goes_on() {
         assert_eq!(Some(accepted), facts["stats"]["accepted"].as_u64().map(|before| before + 2), "{name} {left:?}");
         let node = node.restart().await;
         assert_eq!(node.accepted().await, accepted, "{name} {left:?}");
-        node.stop().await;
+        let mut config = node.config.clone();
+        let _dir = node.stop().await;
+        config.cluster.secret = Secret::new("the secret of some other cluster");
+        let error = serve(config).await.expect_err("it is not the cluster's secret");
+        assert!(error.to_string().contains("another secret"), "{name} {left:?}: {error}");
     }
 }
