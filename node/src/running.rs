@@ -242,6 +242,7 @@ impl Running {
             ("the upkeep of figures", &self.upkeep),
             ("the clock's task", &self.listening),
             ("the guard of disk and memory", &self.guarding),
+            ("the confirming of control", &self.confirming),
         ];
         tasks.into_iter().find(|(_, task)| task.is_finished()).map(|(what, _)| format!("{what} died"))
     }

@@ -13,8 +13,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Why a node was not met.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// Nobody answers there.
-    #[error("nobody answers there: {0}")]
+    /// No node answers there.
+    #[error("no node answers there: {0}")]
     Unreachable(String),
     /// Somebody else answers there: another node, one with another secret or of another cluster, no node at all.
     #[error("who answers there is not that node: {0}")]
@@ -60,6 +60,5 @@ fn is_mismatch(error: &io::Error) -> bool {
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
             | ErrorKind::InvalidData
-            | ErrorKind::Other
     )
 }

@@ -77,9 +77,9 @@ async fn who_is_not_where_it_is_said_to_be_is_not_taken_in() {
     let other = Lone::with(|config| config.node.id = 6).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a port");
     let cases = [
-        (2, nobody, "node_unreachable", "nobody answers there"),
+        (2, nobody, "node_unreachable", "no node answers there"),
         (2, stranger.running.peer_addr, "node_mismatch", "secret"),
-        (2, fifth.running.peer_addr, "node_mismatch", "it is node 5"),
+        (2, fifth.running.peer_addr, "node_mismatch", "node 5"),
         (6, other.running.peer_addr, "node_mismatch", "another cluster"),
         (2, node.running.peer_addr, "node_mismatch", "node 1"),
     ];

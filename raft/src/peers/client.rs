@@ -181,7 +181,7 @@ impl Peers {
 
     /// Meets whoever is at `address`, who has to be `node`, and leaves again.
     pub(crate) async fn probe(&self, address: &str, node: u64) -> std::io::Result<()> {
-        self.open(address, Some(node)).await.map(drop)
+        self.inner.open(address, Some(node)).await.map(drop)
     }
 
     async fn ask(&self, connection: &Connection, kind: Kind, body: Bytes, until: Instant) -> Result<Bytes, CallError> {
