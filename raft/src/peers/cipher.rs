@@ -14,6 +14,8 @@ mod real {
     use std::io;
     use std::sync::Arc;
 
+    use rustix::io::Errno;
+    use rustix::net::RecvFlags;
     use rustls::client::Resumption;
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
@@ -111,10 +113,27 @@ mod real {
                 }
                 _ => return Err(Turned::new(Reason::Protocol, "it does not speak TLS")),
             }
+            // A node that was frozen wakes up to connections that peers gave up long ago. They cost nothing and count for
+            // nothing against those peers.
+            if has_ended(stream.get_ref()) {
+                return Err(Turned::new(Reason::Silent, "it was given up before it was taken"));
+            }
             let stream = self.acceptor.accept(stream).await;
-            let stream = stream.map_err(|error| Turned::new(Reason::Protocol, error.to_string()))?;
+            let stream = stream.map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => Turned::new(Reason::Protocol, error.to_string()),
+                _ => Turned::new(Reason::Unproven, error.to_string()),
+            })?;
             let binding = stream.get_ref().1.export_keying_material([0; 32], EXPORTED, None);
             Ok((stream.into(), binding.map_err(|error| Turned::new(Reason::Protocol, error.to_string()))?))
+        }
+    }
+
+    /// Whether the other end has said everything it will ever say, and all of it was read.
+    fn has_ended(stream: &TcpStream) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match rustix::net::recv(stream, &mut [0_u8; 1], flags) {
+            Ok((_, more)) => more == 0,
+            Err(error) => error != Errno::AGAIN,
         }
     }
 

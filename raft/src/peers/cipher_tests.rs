@@ -211,3 +211,17 @@ async fn tls_1_2_is_refused() {
     assert_eq!(met.map_err(|turned| turned.reason), Err(Reason::Protocol));
     assert!(asked.is_err());
 }
+
+#[tokio::test]
+async fn a_connection_that_was_given_up_before_it_was_taken_counts_for_nothing() {
+    let (listener, address) = listen().await;
+    let mut stream = TcpStream::connect(&address).await.expect("a connection");
+    // The beginning of a TLS record, and the end: as a peer leaves it that waited for a frozen node.
+    stream.write_all(&[22, 3, 1, 0, 100]).await.expect("taken");
+    drop(stream);
+    // The end has arrived: whoever connects afterwards is behind it.
+    drop(TcpStream::connect(&address).await.expect("another one"));
+    let turned = node_two(listener).await.expect_err("refused");
+    assert_eq!(turned.reason, Reason::Silent, "{turned:?}");
+    assert_eq!(turned.reason.longest_wait(), None);
+}

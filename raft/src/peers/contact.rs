@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use crate::seldom::MINUTE;
 
+/// Most lines a minute that say of one peer that it was lost anew; each is followed by one that says that it is back.
+const LOSSES: u32 = 3;
+
 /// What is known of every peer that was tried.
 #[derive(Debug, Default)]
 pub(super) struct Contacts {
@@ -19,6 +22,8 @@ struct Contact {
     lost: Option<(Instant, String)>,
     /// When a line last said that it is lost.
     said: Option<Instant>,
+    /// From when, and how often, lines said that it was lost anew.
+    anew: Option<(Instant, u32)>,
     /// That line has no line yet that says that the peer is back.
     owed: bool,
     /// Failures since then that had no line.
@@ -71,8 +76,11 @@ impl Contact {
         let before = self.lost.take().map(|(since, _)| since);
         let since = before.unwrap_or(now);
         self.lost = Some((since, why.to_owned()));
-        if self.said.is_some_and(|said| now.duration_since(said) < MINUTE) {
-            // A peer that comes and goes is as silent as one that stays away.
+        let may = match before {
+            Some(_) => self.said.is_none_or(|said| now.duration_since(said) >= MINUTE),
+            None => self.may_be_lost_anew(now),
+        };
+        if !may {
             self.left_out += 1;
             return None;
         }
@@ -82,6 +90,13 @@ impl Contact {
             None => Line::Lost { left_out },
             Some(since) => Line::StillLost { seconds: now.duration_since(since).as_secs(), left_out },
         })
+    }
+
+    /// A peer that comes and goes all the time is nearly as silent as one that stays away.
+    fn may_be_lost_anew(&mut self, now: Instant) -> bool {
+        let (since, times) = self.anew.filter(|(since, _)| now.duration_since(*since) < MINUTE).unwrap_or((now, 0));
+        self.anew = Some((since, times.saturating_add(1)));
+        times < LOSSES
     }
 
     fn find(&mut self, now: Instant) -> Option<Line> {
@@ -119,8 +134,20 @@ mod tests {
             lines.extend(contact.lose("broke", now));
             lines.extend(contact.find(now));
         }
-        assert_eq!(lines.len(), 20, "{lines:?}");
+        // In ten minutes: three losses a minute, and three returns.
+        assert_eq!(lines.len(), 60, "{lines:?}");
         assert_eq!(lines.last(), Some(&Line::Back { seconds: 0 }));
+    }
+
+    #[test]
+    fn a_peer_that_is_lost_again_soon_after_it_came_back_has_a_line_for_it() {
+        let (mut contact, start) = (Contact::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(contact.lose("refused", at(0)), Some(Line::Lost { left_out: 0 }));
+        assert_eq!(contact.find(at(5)), Some(Line::Back { seconds: 5 }));
+        assert_eq!(contact.lose("frozen", at(14)), Some(Line::Lost { left_out: 0 }));
+        assert_eq!(contact.lose("frozen", at(20)), None);
+        assert_eq!(contact.find(at(30)), Some(Line::Back { seconds: 16 }));
     }
 
     #[test]

@@ -12,8 +12,6 @@ use tokio::time::Instant;
 const FREE: u32 = 5;
 /// The first wait; each further failure doubles it.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest wait.
-const LONGEST: Duration = Duration::from_secs(10);
 /// The longest wait of an address from which a peer is connected, so that a stranger beside it cannot keep it out.
 const LONGEST_OF_PEERS: Duration = Duration::from_millis(200);
 /// After so long without a failure, an address is forgotten.
@@ -64,8 +62,8 @@ impl Penalties {
         self.table.lock().get(&from).is_some_and(|record| record.until > now)
     }
 
-    /// It proved nothing, or something wrong.
-    pub(super) fn failed(&self, from: IpAddr, now: Instant) {
+    /// It proved nothing, or something wrong; after many of these it waits up to `longest`.
+    pub(super) fn failed(&self, from: IpAddr, longest: Duration, now: Instant) {
         let mut table = self.table.lock();
         make_room(&mut table, from, now);
         let record = table.entry(from).or_insert_with(|| Record::new(now));
@@ -75,7 +73,7 @@ impl Penalties {
         record.last = now;
         record.failures = record.failures.saturating_add(1);
         if let Some(doublings) = record.failures.checked_sub(FREE + 1) {
-            let longest = if record.peers > 0 { LONGEST_OF_PEERS } else { LONGEST };
+            let longest = if record.peers > 0 { longest.min(LONGEST_OF_PEERS) } else { longest };
             record.until = now + FIRST.saturating_mul(1 << doublings.min(16)).min(longest);
         }
     }
@@ -123,12 +121,14 @@ fn make_room(table: &mut BTreeMap<IpAddr, Record>, from: IpAddr, now: Instant) {
 mod tests {
     use super::*;
 
+    const LONGEST: Duration = Duration::from_secs(10);
+
     fn address(number: u32) -> IpAddr {
         IpAddr::V4(std::net::Ipv4Addr::from_bits(number))
     }
 
     fn wait_after(failures: u32, penalties: &Penalties, now: Instant) -> u128 {
-        (0..failures).for_each(|_| penalties.failed(address(1), now));
+        (0..failures).for_each(|_| penalties.failed(address(1), LONGEST, now));
         (0..)
             .map(|ms| ms * 100)
             .find(|ms| !penalties.waits(address(1), now + Duration::from_millis(*ms)))
@@ -161,7 +161,7 @@ mod tests {
         let (penalties, now) = (Penalties::default(), Instant::now());
         let _connected = penalties.proven(address(0), now);
         for number in 1..5_000 {
-            penalties.failed(address(number), now + Duration::from_millis(number.into()));
+            penalties.failed(address(number), LONGEST, now + Duration::from_millis(number.into()));
         }
         let table = penalties.table.lock();
         assert!(table.len() <= ADDRESSES && table.contains_key(&address(0)));

@@ -1,6 +1,7 @@
 //! Why connections at the peer port are refused: counted each time, logged once a minute for each reason.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -52,10 +53,14 @@ impl Reason {
         }
     }
 
-    /// Whether the address has to wait because of it. What cost us next to nothing does not count: a peer may be behind
-    /// the same address.
-    pub(super) fn counts_against(self) -> bool {
-        matches!(self, Self::Protocol | Self::Unproven | Self::Secret)
+    /// How long its address has to wait at most if it goes on so. What cost us next to nothing counts for nothing: a peer may
+    /// be behind the same address. A peer that is slow, or whose node is, may end before it proved anything.
+    pub(super) fn longest_wait(self) -> Option<Duration> {
+        match self {
+            Self::Protocol | Self::Secret => Some(Duration::from_secs(10)),
+            Self::Unproven => Some(Duration::from_secs(1)),
+            Self::Silent | Self::Identity | Self::Crowded | Self::Slowed | Self::Full => None,
+        }
     }
 }
 

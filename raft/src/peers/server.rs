@@ -119,8 +119,8 @@ async fn attend(
         }
         Err(turned) => {
             let now = Instant::now();
-            if turned.reason.counts_against() {
-                hall.penalties.failed(who, now);
+            if let Some(longest) = turned.reason.longest_wait() {
+                hall.penalties.failed(who, longest, now);
             }
             hall.refusals.note(&turned, from, now);
         }
