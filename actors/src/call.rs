@@ -29,15 +29,33 @@ struct UnderWay {
 impl UnderWay {
     fn end(&mut self, mut outcomes: impl Iterator<Item = Outcome>) {
         let mut charges = std::mem::take(&mut self.charges).into_iter();
-        for letter in self.letters.drain(..) {
+        for mut letter in self.letters.drain(..) {
             let outcome = outcomes.next();
             let outcome = outcome.unwrap_or_else(|| unknown("no_outcome", "the provider gave too few outcomes"));
+            if self.features.calls_recipients {
+                name_endpoint(&self.board, &mut letter, &outcome);
+            }
             if self.features.reports {
                 expect(&self.board, &letter, &outcome, self.features.asks);
             }
             let charge = charges.next().flatten();
             came_back(&self.board, letter, self.began, Charged { outcome, charge });
         }
+    }
+}
+
+/// Says what was called, so that the outcome speaks for or against it. A yes of what is well is worth no byte in the log.
+fn name_endpoint(board: &Switchboard, letter: &mut Letter, outcome: &Outcome) {
+    let Some(endpoint) = letter.work.endpoint else { return };
+    let mut told = !matches!(outcome, Outcome::Delivered { .. });
+    if !told {
+        board.parts.ledger.with_partition(letter.work.ticket.desk().partition, &mut |partition| {
+            told = partition.is_watched(&endpoint);
+        });
+    }
+    // A probe of the account says that it was called, also where all is well.
+    if told || letter.via.is_some() {
+        letter.via.get_or_insert_default().endpoint = Some(endpoint);
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn choose_account(board: &Switchboard, work: &Work) -> Result<Chosen,
             let plain = breaker == 0 && !probe && why.is_empty();
             Ok(Chosen {
                 account: account.to_owned(),
-                via: (!plain).then(|| Box::new(Via { breaker, probe, why, waited: None })),
+                via: (!plain).then(|| Box::new(Via { breaker, probe, why, ..Via::default() })),
                 timeout: call.timeout_ms.map(Duration::from_millis),
             })
         }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{DeliveryId, PartitionId, Time, planted};
-use tidings_machine::partition::{Answer, Closing, Command, Delivery, Hint, Owner, Sheet};
+use tidings_machine::partition::{Answer, Closing, Command, Delivery, Hint, Owner, Sheet, Wellness};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::breakers::BreakersMsg;
 use crate::desk::Desk;
+use crate::endpoint;
 use crate::flight::{Back, Ticket, When};
 use crate::lanes::{Flow, LANES};
 use crate::meters;
@@ -24,6 +25,7 @@ use crate::queue::{Place, Queue};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::template::TemplateMsg;
+use crate::unwell::Turns;
 use crate::work::Work;
 
 /// How long to wait before asking again to own the partition.
@@ -49,6 +51,16 @@ pub(crate) enum DispatcherMsg {
     Second,
 }
 
+/// A delivery that was taken up, with what its replica says of it.
+#[derive(Debug)]
+struct Boarded {
+    work: Work,
+    /// How the suppression list closes it, if it does.
+    listed: Option<Closing>,
+    /// How its recipient's server stands.
+    wellness: Wellness,
+}
+
 /// The actor.
 #[derive(Debug)]
 pub(crate) struct Dispatcher;
@@ -68,6 +80,8 @@ pub(crate) struct Dispatching {
     /// Under which policies what waits was put where it waits.
     revision: u64,
     lag: metrics::Histogram,
+    /// Those that wait for endpoints that are unwell.
+    turns: Turns,
     /// Passes hints on; aborted when the actor dies.
     _listening: JoinSet<()>,
 }
@@ -100,6 +114,7 @@ impl Actor for Dispatcher {
             checked: Instant::now(),
             revision: 0,
             lag: meters::lag(),
+            turns: Turns::default(),
             _listening: listening,
         })
     }
@@ -313,23 +328,26 @@ impl Dispatching {
         board.parts.ledger.with_partition(self.desk.partition, &mut |partition| {
             for id in &deliveries {
                 let Some((delivery, sheet)) = partition.delivery(id) else { continue };
-                let Some(ticket) = Ticket::board(&self.desk, *id, self.epoch, place(&board, &delivery, &sheet)) else {
+                let (place, endpoint) = (place(&board, &delivery, &sheet), endpoint::of(delivery.address()));
+                let Some(ticket) = Ticket::board(&self.desk, *id, self.epoch, place, endpoint) else {
                     continue;
                 };
                 let listed = if delivery.due <= now { partition.closed_by_list(&delivery, &sheet, now) } else { None };
-                boarded.push((Work { ticket, delivery, sheet, looked: now }, listed));
+                let wellness = endpoint.map_or(Wellness::Well, |endpoint| partition.wellness(&endpoint, now));
+                let work = Work { ticket, delivery, sheet, looked: now, endpoint, probes: false };
+                boarded.push(Boarded { work, listed, wellness });
             }
         });
         self.decide(boarded, now);
     }
 
-    /// What is to be done about each, and how the suppression list closes it, if it does.
-    fn decide(&mut self, boarded: Vec<(Work, Option<Closing>)>, now: Time) {
+    /// What is to be done about each.
+    fn decide(&mut self, boarded: Vec<Boarded>, now: Time) {
         let mut works = Vec::with_capacity(boarded.len());
         let mut closings = Vec::new();
-        for (work, listed) in boarded {
+        for Boarded { work, listed, wellness } in boarded {
             let expired = work.is_too_late(now);
-            let Work { ticket, delivery, sheet, looked } = work;
+            let Work { ticket, delivery, sheet, looked, endpoint, probes } = work;
             self.queue.forget(delivery.id, ticket.place(), delivery.due, sheet.expires_at);
             let closing = if delivery.begun.is_some() {
                 // Nobody else in this process holds it, so the end of the attempt is lost.
@@ -351,8 +369,15 @@ impl Dispatching {
             } else if delivery.reserved && !planted("leave_not_asked") {
                 closings.push(Entry::Leave { ticket });
             } else {
-                self.lag.record(now.since(delivery.due).as_secs_f64());
-                works.push(Work { ticket, delivery, sheet, looked });
+                let lag = now.since(delivery.due);
+                let work = Work { ticket, delivery, sheet, looked, endpoint, probes };
+                match self.turns.judge(&self.desk, work, wellness, now) {
+                    Ok(work) => {
+                        self.lag.record(lag.as_secs_f64());
+                        works.push(work);
+                    }
+                    Err(entry) => closings.extend(entry),
+                }
             }
         }
         if !closings.is_empty() {

@@ -4,11 +4,13 @@
 //! has at most one live ticket in a process; whoever drops it, however, has the dispatcher look at the delivery again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tidings_contract::{DeliveryId, Time};
+use tidings_machine::partition::{Endpoint, EndpointKey};
 
 use crate::desk::Desk;
 use crate::dispatcher::DispatcherMsg;
@@ -23,12 +25,16 @@ pub(crate) struct Flights(Mutex<Table>);
 struct Table {
     live: HashMap<DeliveryId, Flight>,
     per_pool: Vec<usize>,
+    /// How many are in motion of each host and URL.
+    per_endpoint: HashMap<EndpointKey, usize>,
     back: Vec<Back>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     pool: PoolId,
+    /// What its recipient's URL names.
+    endpoint: Option<Endpoint>,
     /// Somebody asked to cancel it meanwhile.
     called_back: bool,
 }
@@ -52,6 +58,22 @@ pub(crate) enum When {
     Rested,
 }
 
+impl Table {
+    fn count_out(&mut self, flight: Flight) {
+        if let Some(count) = self.per_pool.get_mut(flight.pool.0 as usize) {
+            *count = count.saturating_sub(1);
+        }
+        for key in flight.endpoint.iter().flat_map(|endpoint| [endpoint.host, endpoint.url]) {
+            if let Entry::Occupied(mut count) = self.per_endpoint.entry(key) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+    }
+}
+
 impl Flights {
     /// How many are in motion.
     pub(crate) fn len(&self) -> usize {
@@ -61,6 +83,11 @@ impl Flights {
     /// How many of a pool are in motion.
     pub(crate) fn of_pool(&self, pool: PoolId) -> usize {
         self.0.lock().per_pool.get(pool.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// How many of a host or a URL are in motion.
+    pub(crate) fn of_endpoint(&self, key: &EndpointKey) -> usize {
+        self.0.lock().per_endpoint.get(key).copied().unwrap_or(0)
     }
 
     /// Somebody asked to cancel a delivery in motion: it comes back as soon as whoever holds it sees that, unless its
@@ -76,12 +103,15 @@ impl Flights {
         std::mem::take(&mut self.0.lock().back)
     }
 
-    fn board(&self, delivery: DeliveryId, pool: PoolId) -> bool {
+    fn board(&self, delivery: DeliveryId, pool: PoolId, endpoint: Option<Endpoint>) -> bool {
         let mut table = self.0.lock();
         if table.live.contains_key(&delivery) {
             return false;
         }
-        table.live.insert(delivery, Flight { pool, called_back: false });
+        table.live.insert(delivery, Flight { pool, endpoint, called_back: false });
+        for key in endpoint.iter().flat_map(|endpoint| [endpoint.host, endpoint.url]) {
+            *table.per_endpoint.entry(key).or_default() += 1;
+        }
         let slot = pool.0 as usize;
         if table.per_pool.len() <= slot {
             table.per_pool.resize(slot + 1, 0);
@@ -92,10 +122,8 @@ impl Flights {
 
     fn land(&self, ticket: &Ticket, when: Option<When>) {
         let mut table = self.0.lock();
-        if let Some(flight) = table.live.remove(&ticket.delivery)
-            && let Some(count) = table.per_pool.get_mut(flight.pool.0 as usize)
-        {
-            *count = count.saturating_sub(1);
+        if let Some(flight) = table.live.remove(&ticket.delivery) {
+            table.count_out(flight);
         }
         if let Some(when) = when {
             table.back.push(Back { delivery: ticket.delivery, place: ticket.place, when });
@@ -116,9 +144,15 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// A ticket for `delivery`, unless it has one already.
-    pub(crate) fn board(desk: &Arc<Desk>, delivery: DeliveryId, epoch: u64, place: Place) -> Option<Self> {
+    pub(crate) fn board(
+        desk: &Arc<Desk>,
+        delivery: DeliveryId,
+        epoch: u64,
+        place: Place,
+        endpoint: Option<Endpoint>,
+    ) -> Option<Self> {
         let desk = Arc::clone(desk);
-        let boards = desk.flights.board(delivery, place.pool);
+        let boards = desk.flights.board(delivery, place.pool, endpoint);
         boards.then(|| Self { desk, delivery, epoch, place, when: Some(When::Rested) })
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{Outcome, planted};
 use tidings_machine::control::Standing;
+use tidings_machine::partition::Wellness;
 use tokio::task::JoinSet;
 
 use crate::call::call;
@@ -141,7 +142,7 @@ impl Sending {
             } else if letter.is_stale(now)
                 || self.not_ours(&letter)
                 || self.has_tripped(&letter, now)
-                || is_listed(&self.board, &letter, now)
+                || is_barred(&self.board, &letter, now)
             {
                 letter.work.ticket.look_again();
             } else if !letter.may_go(now) {
@@ -249,7 +250,7 @@ impl Sending {
                 next.may_go(now)
                     && fits(first, next, now)
                     && lacking(&self.board, account, next, now).is_none()
-                    && !is_listed(&self.board, next, now)
+                    && !is_barred(&self.board, next, now)
             };
             let next = match begun {
                 true => self.begun.pop_front_if(joins),
@@ -266,18 +267,24 @@ impl Sending {
     }
 }
 
-/// Whether its address came on the suppression list while the letter waited, for a permit, a token or a place. An attempt
-/// that stands in the log already is made nevertheless.
-fn is_listed(board: &Switchboard, letter: &Letter, now: tidings_contract::Time) -> bool {
-    let Work { ticket, delivery, sheet, looked } = &letter.work;
+/// Whether its address came on the suppression list, or its recipient's server fell ill, while the letter waited, for a permit, a
+/// token or a place. An attempt that stands in the log already is made nevertheless.
+fn is_barred(board: &Switchboard, letter: &Letter, now: tidings_contract::Time) -> bool {
+    let Work { ticket, delivery, sheet, looked, endpoint, probes } = &letter.work;
     if letter.begun || now.since(*looked) < LOOKED_UP_FOR {
         return false;
     }
-    let mut listed = false;
+    let mut barred = false;
     board.parts.ledger.with_partition(ticket.desk().partition, &mut |partition| {
-        listed = partition.closed_by_list(delivery, sheet, now).is_some();
+        let wellness = endpoint.map_or(Wellness::Well, |endpoint| partition.wellness(&endpoint, now));
+        let unwell = match wellness {
+            Wellness::Well => false,
+            Wellness::HalfOpen(_) => !probes,
+            Wellness::Open(..) => true,
+        };
+        barred = unwell || partition.closed_by_list(delivery, sheet, now).is_some();
     });
-    listed
+    barred
 }
 
 /// Uses the permits of a call that are by request, and takes out those it does not need because one is enough.

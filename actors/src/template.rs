@@ -271,8 +271,7 @@ impl Rendering {
 
     /// No account of its leg can be used now: the delivery goes on by the next leg, or waits.
     fn hold(&self, work: Work, held: Held) {
-        let ways = [work.delivery.unknown_attempts == 0, work.sheet.failover_on_unknown];
-        if !held.for_probe && ways.contains(&true) && work.delivery.next_leg(&work.sheet).is_some() {
+        if !held.for_probe && work.may_fall() {
             let desk = Arc::clone(work.ticket.desk());
             self.board.record(&desk, [Entry::FallBack { ticket: work.ticket, why: held.why }]);
             return;

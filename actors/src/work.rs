@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tidings_contract::{Time, planted};
 use tidings_machine::control::Account;
-use tidings_machine::partition::{Delivery, Masked, OnUnknown, Sheet, Via};
+use tidings_machine::partition::{Delivery, Endpoint, Masked, OnUnknown, Sheet, Via};
 
 use crate::flight::Ticket;
 use crate::limited::Held;
@@ -22,12 +22,22 @@ pub(crate) struct Work {
     pub(crate) sheet: Arc<Sheet>,
     /// When the suppression list was looked up for it.
     pub(crate) looked: Time,
+    /// What its recipient's URL names, if it is one.
+    pub(crate) endpoint: Option<Endpoint>,
+    /// Whether it was taken up as the one attempt at an endpoint that is half-open.
+    pub(crate) probes: bool,
 }
 
 impl Work {
     /// Whether it is worth nothing any more, so that no attempt is made.
     pub(crate) fn is_too_late(&self, now: Time) -> bool {
         self.sheet.has_expired(now) && !(self.delivery.due <= now && planted("expiry_ignored"))
+    }
+
+    /// Whether it goes on by another leg where this one cannot be used now.
+    pub(crate) fn may_fall(&self) -> bool {
+        let certain = self.delivery.unknown_attempts == 0 || self.sheet.failover_on_unknown;
+        certain && self.delivery.next_leg(&self.sheet).is_some()
     }
 
     /// Until when it may wait: `at`, or when it expires if that is sooner.

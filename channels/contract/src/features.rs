@@ -17,6 +17,8 @@ pub struct Features {
     pub pulls: bool,
     /// It is asked about single deliveries.
     pub asks: bool,
+    /// It calls the recipient's own URL.
+    pub calls_recipients: bool,
 }
 
 impl Features {
@@ -29,7 +31,7 @@ impl Features {
             let asks = !matches!(at_once(channel.ask_receipts(&[], None)), Some(Err(Unsupported(_))));
             let pulls = !matches!(at_once(channel.pull_receipts_at(None, Time(0))), Some(Err(Unsupported(_))));
             let reports = asks || pulls || channel.read_callback(&[], &[], Time(0)).is_ok();
-            Self { wants_token, reports, pulls, asks }
+            Self { wants_token, reports, pulls, asks, calls_recipients: channel.calls_recipients() }
         };
         catch_unwind(AssertUnwindSafe(asked)).unwrap_or_default()
     }

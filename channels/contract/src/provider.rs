@@ -134,6 +134,12 @@ pub trait Channel: Send + Sync + fmt::Debug {
         self.fetch_token().await
     }
 
+    /// Whether a recipient is a URL and is called itself. Then what its server does, or does not, speaks for or against that
+    /// server, and nothing of the account.
+    fn calls_recipients(&self) -> bool {
+        false
+    }
+
     /// Takes a sent delivery back.
     ///
     /// # Errors

@@ -109,6 +109,10 @@ impl Channel for Account {
     async fn send(&self, call: &Call) -> Vec<Outcome> {
         each(call, |target| self.post(call.at, target)).await
     }
+
+    fn calls_recipients(&self) -> bool {
+        true
+    }
 }
 
 impl Account {

@@ -91,6 +91,7 @@ impl Partition {
         self.slots.prune(self.now, most);
         self.suppressions.prune(self.now, most);
         self.breakers.prune(self.now, most);
+        self.endpoints.prune(self.now, most);
         self.outside.prune(self.now, most);
         self.tally.prune(self.now);
     }

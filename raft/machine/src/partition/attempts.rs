@@ -75,6 +75,10 @@ impl Partition {
         if let Some((way, call)) = way.zip(call) {
             self.tell(way, &account, (call.breaker, via.as_deref()), &outcome, out);
         }
+        if let Some(endpoint) = via.as_ref().and_then(|via| via.endpoint) {
+            let policy = call.map(|call| call.breaker).unwrap_or_default();
+            self.endpoints.count(endpoint, policy, &outcome, (began, self.now));
+        }
         let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
         let delivery = Arc::make_mut(&mut waiting.delivery);
         delivery.attempts = attempt;
@@ -112,12 +116,15 @@ impl Partition {
         outcome: &Outcome,
         out: &mut Output<Hint, Record>,
     ) {
-        let failed = is_failure(outcome);
+        // What the recipient's own server does is no fault of the account's.
+        let elsewhere = via.is_some_and(|via| via.endpoint.is_some()) && !planted("health_of_the_account");
+        let failed = is_failure(outcome) && !elsewhere;
         let (epoch, probe) = via.map_or((0, false), |via| (via.breaker, via.probe));
         let name = || account.to_owned();
         if probe {
             out.hints.push(Hint::Probed { account: name(), epoch, good: !failed, policy });
-        } else if let Some(Crossed { calls, failures }) = self.breakers.count(account, epoch, failed, policy, self.now)
+        } else if !elsewhere
+            && let Some(Crossed { calls, failures }) = self.breakers.count(account, epoch, failed, policy, self.now)
         {
             out.hints.push(Hint::Failing { account: name(), epoch, calls, failures, policy });
         }

@@ -17,7 +17,7 @@ const PIECES: u64 = 20;
 
 /// What was counted of one account.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Window {
+pub(super) struct Window {
     epoch: u64,
     /// Failures since the last call that did not fail.
     in_a_row: u32,
@@ -92,7 +92,13 @@ impl Breakers {
 }
 
 impl Window {
-    fn count(&mut self, failed: bool, policy: BreakerPolicy, now: Time) -> Option<Crossed> {
+    /// Whether no failure is counted.
+    pub(super) fn has_no_failures(&self) -> bool {
+        self.in_a_row == 0 && self.pieces.iter().all(|piece| piece.failures == 0)
+    }
+
+    /// Counts a call. Gives how calls went, if it failed and that was one too many.
+    pub(super) fn count(&mut self, failed: bool, policy: BreakerPolicy, now: Time) -> Option<Crossed> {
         let length = (policy.window_ms / PIECES).max(1);
         let number = now.0 / length;
         // A window of another length before would have other numbers; those of the future are none of ours.

@@ -15,6 +15,7 @@ mod dead_letters;
 mod dedup;
 mod delivery;
 mod doubt;
+mod endpoints;
 mod event;
 mod expiring;
 mod failover;
@@ -55,6 +56,7 @@ pub use command::{
     Suppress,
 };
 pub use delivery::{Delivery, State};
+pub use endpoints::{Endpoint, EndpointKey, Part, Wellness};
 pub use event::{Event, What};
 pub use judge::{Finding, Judgement, Ruling};
 pub use legs::{LegBarred, LegCommand, LegRules, LegWord, Passage};

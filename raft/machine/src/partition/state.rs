@@ -11,6 +11,7 @@ use super::breakers::Breakers;
 use super::counts::Tally;
 use super::dead_letters::DeadLetters;
 use super::dedup::Dedup;
+use super::endpoints::Endpoints;
 use super::idempotency::{Keys, Parts};
 use super::limiter::Limiter;
 use super::outside::Outside;
@@ -47,6 +48,9 @@ pub struct Partition {
     /// When the present owner took over, if it found anything pending.
     #[serde(default)]
     pub(super) taken_at: Time,
+    /// Hosts and URLs of recipients that failed lately.
+    #[serde(default)]
+    pub(super) endpoints: Endpoints,
 }
 
 /// A pending delivery and which sheet it carries.
@@ -79,6 +83,8 @@ pub struct Sizes {
     pub suppressions: usize,
     /// Accounts whose calls are counted for their breakers.
     pub counted_accounts: usize,
+    /// Hosts and URLs of recipients that failed lately.
+    pub watched_endpoints: usize,
 }
 
 /// A delivery that ended in `failed` or `unknown` and can be redriven; the whole of it is in the archive.
@@ -198,13 +204,14 @@ impl Partition {
             cap_slots: self.slots.len(),
             suppressions: self.suppressions.len(),
             counted_accounts: self.breakers.len(),
+            watched_endpoints: self.endpoints.len(),
         }
     }
 
     /// When the next thing runs out that a `Tick` would forget; commands forget a few each on their own.
     pub fn next_expiry(&self) -> Option<Time> {
         let all = [self.parts.next(), self.keys.next(), self.dedup.next(), self.limiter.next(), self.tally.next()];
-        let rules = [self.slots.next(), self.suppressions.next(), self.breakers.next(), self.outside.next()];
+        let rules = [self.slots.next(), self.suppressions.next(), self.breakers.next(), self.outside.next(), self.endpoints.next()];
         all.into_iter().chain(rules).flatten().min()
     }
 

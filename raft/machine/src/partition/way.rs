@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 
-use super::{Delivery, RetryPolicy, Sheet};
+use super::{Delivery, Endpoint, RetryPolicy, Sheet};
 
 /// When the breaker of an account opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +198,10 @@ pub struct Via {
     /// The limit that the attempt waited for first, if it waited for one.
     #[serde(default)]
     pub waited: Option<Waited>,
+    /// What was called, where the recipient is a URL and its host: then the outcome speaks for or against that and not the
+    /// account.
+    #[serde(default)]
+    pub endpoint: Option<Endpoint>,
 }
 
 /// A limit that had no room for an attempt.

@@ -277,7 +277,7 @@ fn shares_follow_the_weights_within_two_percent() {
 
 fn call(fixture: &mut Fixture, n: u64, epoch: u64, outcome: Outcome) -> Option<(u64, u32, u32)> {
     let id = fixture.accept_one(n, routed(vec![]));
-    let via = Some(Box::new(Via { breaker: epoch, probe: false, why: String::new(), waited: None }));
+    let via = Some(Box::new(Via { breaker: epoch, probe: false, why: String::new(), ..Via::default() }));
     let (account, began) = ("a".to_owned(), fixture.now);
     fixture.hints.clear();
     fixture.ask(Command::Outcome {
@@ -340,7 +340,7 @@ fn a_probe_tells_how_it_went_and_an_alert_is_hinted_at() {
     {
         let mut fixture = Fixture::owned();
         let id = fixture.accept_one(1, routed(vec![rule("http_5*", CodeAction::Alert)]));
-        let via = Some(Box::new(Via { breaker: 3, probe: true, why: "probe".to_owned(), waited: None }));
+        let via = Some(Box::new(Via { breaker: 3, probe: true, why: "probe".to_owned(), ..Via::default() }));
         let (account, began) = ("a".to_owned(), fixture.now);
         fixture.ask(Command::Outcome {
             delivery: id,
