@@ -26,6 +26,7 @@ mod meters;
 mod motion;
 mod opened;
 mod outbox;
+mod parked;
 mod parts;
 mod pause;
 mod policies;

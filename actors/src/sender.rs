@@ -9,7 +9,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{Outcome, planted};
 use tidings_machine::control::Standing;
-use tidings_machine::partition::Wellness;
+use tidings_machine::partition::{EndpointKey, Wellness};
 use tokio::task::JoinSet;
 
 use crate::call::call;
@@ -19,18 +19,26 @@ use crate::media::lacking;
 use crate::meters;
 use crate::opened::{Means, OpenAccounts, Ready};
 use crate::outbox::Entry;
+use crate::parked::Parked;
 use crate::pause::Calling;
 use crate::pool::PoolId;
 use crate::rate_limiter::RateLimiterMsg;
 use crate::recorder::came_back;
-use crate::slot::Slots;
+use crate::slot::{SLOW, Slots};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::tokens::TokensMsg;
+use crate::unwell::Turns;
 use crate::work::{Letter, Work};
 
 /// After so long the suppression list is looked up again for a letter that is about to go: most were looked up a moment ago.
 const LOOKED_UP_FOR: Duration = Duration::from_millis(200);
+
+/// How long letters of a host that is not known to be prompt stay here while none of them goes on.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How far apart letters come back that were sent away, in milliseconds: each is filled in anew.
+const APART_MS: u64 = 4;
 
 /// What a sender is told.
 #[derive(Debug)]
@@ -41,6 +49,8 @@ pub(crate) enum SenderMsg {
     Ended,
     /// The size of pools has changed, or a partition pauses.
     Look,
+    /// Letters have stepped aside for a while: their hosts may be slow by now.
+    Slow,
 }
 
 /// The actor.
@@ -56,6 +66,12 @@ pub(crate) struct Sending {
     pool: PoolId,
     /// Letters that wait for a free call, by lane and flow. Bounded by their tickets.
     waiting: Lanes<Letter>,
+    /// Letters whose hosts hold all the places they may.
+    parked: Parked,
+    /// Those of slow hosts that went home.
+    turns: Turns,
+    /// Whether it is looked at soon which hosts are slow.
+    looks: bool,
     /// Letters whose attempt stands in the log and that have their place already.
     begun: VecDeque<Letter>,
     accounts: OpenAccounts,
@@ -83,6 +99,9 @@ impl Actor for Sender {
             name,
             pool,
             waiting: Lanes::default(),
+            parked: Parked::default(),
+            turns: Turns::default(),
+            looks: false,
             begun: VecDeque::new(),
             accounts: OpenAccounts::default(),
             slots: Slots::default(),
@@ -99,6 +118,7 @@ impl Actor for Sender {
         match message {
             SenderMsg::Letters(letters) => state.receive(letters),
             SenderMsg::Look => {}
+            SenderMsg::Slow => state.looks = false,
             SenderMsg::Ended => {
                 state.slots.heard();
                 while state.calls.try_join_next().is_some() {}
@@ -128,6 +148,7 @@ impl Sending {
     fn work(&mut self, myself: &ActorRef<SenderMsg>) {
         if self.board.is_stopping() {
             self.waiting.retain(|letter| letter.begun);
+            self.parked.retain(|letter| letter.begun);
         }
         self.let_go();
         let (mut lapsed, mut tokenless) = (Vec::new(), Vec::new());
@@ -169,8 +190,9 @@ impl Sending {
         if !tokenless.is_empty() {
             self.board.tokens_actor.send(TokensMsg::Letters(tokenless));
         }
+        self.send_home(size, myself);
         let in_use = self.slots.in_use();
-        self.gauge.set(self.waiting.len(), in_use);
+        self.gauge.set(self.waiting.len() + self.parked.len(), in_use);
         meters::in_flight(&self.name, in_use);
     }
 
@@ -197,13 +219,53 @@ impl Sending {
         if let Some(letter) = self.begun.pop_front() {
             return Some(letter);
         }
-        let free = self.slots.in_use() < size;
-        free.then(|| self.waiting.pop()).flatten()
+        while self.slots.in_use() < size {
+            let slots = &self.slots;
+            if let Some(letter) = self.parked.pop(|host| slots.allow(host, size)) {
+                return Some(letter);
+            }
+            let letter = self.waiting.pop()?;
+            match host_of(&letter).filter(|host| self.parked.holds(host) || !self.slots.allow(host, size)) {
+                Some(host) => self.parked.push(host, letter),
+                None => return Some(letter),
+            }
+        }
+        None
+    }
+
+    /// Sends back what waits for slow hosts beyond what they may hold: it is not to take the room of others' letters.
+    fn send_home(&mut self, size: usize, myself: &ActorRef<SenderMsg>) {
+        if self.parked.len() == 0 {
+            return;
+        }
+        let (slots, now) = (&self.slots, self.board.now());
+        let kept = ((size / 8).max(1), (self.board.bounds(self.pool).1 / 4).max(1));
+        let home = self.parked.send_home(kept, |host, since| {
+            slots.is_slow(host) || (!slots.is_prompt(host) && since.elapsed() >= PATIENCE)
+        });
+        let mut unused = Vec::new();
+        for (_, mut letter) in home {
+            for held in &mut letter.limits {
+                let subject = Arc::clone(&held.subject);
+                unused.extend(held.let_go().map(|permit| Held { permit: Some(permit), ..Held::of(subject) }));
+            }
+            // One row for all of them: whoever looks again costs something, however many hosts there are.
+            let back = self.turns.next(EndpointKey::default(), now.after(SLOW), APART_MS);
+            let back = letter.work.within_life(back);
+            letter.work.ticket.not_before(back);
+        }
+        if !unused.is_empty() {
+            self.board.rate_limiter.send(RateLimiterMsg::Unused(unused));
+        }
+        if self.parked.len() > 0 && !std::mem::replace(&mut self.looks, true) {
+            myself.send_after(PATIENCE, || SenderMsg::Slow);
+        }
     }
 
     /// Has the attempt claimed, or makes it where that is not wanted or done already.
     fn begin(&mut self, letter: Letter, means: Means, myself: &ActorRef<SenderMsg>) {
-        let slot = letter.slot.or_else(|| Some(self.slots.take(myself)));
+        let host = host_of(&letter);
+        let slot = letter.slot.or_else(|| Some(self.slots.take(host, myself)));
         let letter = Letter { slot, ..letter };
         if letter.wants_begin() && !planted("begin_skipped") {
             let desk = Arc::clone(letter.work.ticket.desk());
@@ -236,6 +298,7 @@ impl Sending {
     fn let_go(&mut self) {
         if self.board.desks().iter().any(|desk| desk.is_paused()) {
             self.waiting.retain(|letter| !letter.is_held());
+            self.parked.retain(|letter| !letter.is_held());
         }
     }
 
@@ -265,6 +328,11 @@ impl Sending {
         }
         letters
     }
+}
+
+/// The host that a letter's recipient names, if it is a URL.
+fn host_of(letter: &Letter) -> Option<EndpointKey> {
+    letter.work.endpoint.map(|endpoint| endpoint.host)
 }
 
 /// Whether its address came on the suppression list, or its recipient's server fell ill, while the letter waited, for a permit, a

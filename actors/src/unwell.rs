@@ -27,8 +27,8 @@ const MOST: usize = 4_096;
 pub(crate) struct Turns(HashMap<EndpointKey, Time>);
 
 impl Turns {
-    /// When the next one looks again that waits until then.
-    fn next(&mut self, key: EndpointKey, until: Time) -> Time {
+    /// When the next one looks again that waits until then, so many milliseconds after the one before.
+    pub(crate) fn next(&mut self, key: EndpointKey, until: Time, apart_ms: u64) -> Time {
         if self.0.len() >= MOST && !self.0.contains_key(&key) {
             self.0.clear();
         }
@@ -36,7 +36,7 @@ impl Turns {
         let at = (*turn).max(until);
         // Beyond the spread once more from the front.
         let at = if at > until.after_ms(SPREAD_MS) { until } else { at };
-        *turn = at.after_ms(APART_MS);
+        *turn = at.after_ms(apart_ms);
         at
     }
 
@@ -50,7 +50,7 @@ impl Turns {
                 if desk.flights.of_endpoint(&endpoint::part(&endpoint, part)) <= 1 {
                     return Ok(Work { probes: true, ..work });
                 }
-                let back = self.next(endpoint::part(&endpoint, part), now.after_ms(PROBED_MS));
+                let back = self.next(endpoint::part(&endpoint, part), now.after_ms(PROBED_MS), APART_MS);
                 let back = work.within_life(back);
                 work.ticket.not_before(back);
                 return Err(None);
@@ -62,7 +62,7 @@ impl Turns {
             let why = format!("{subject}: breaker open until {until}");
             return Err(Some(Entry::FallBack { ticket: work.ticket, why }));
         }
-        let back = self.next(endpoint::part(&endpoint, part), until);
+        let back = self.next(endpoint::part(&endpoint, part), until, APART_MS);
         let back = work.within_life(back);
         let attempt = work.delivery.attempts.saturating_add(1);
         let told = |what: &What| matches!(what, What::Waited { attempt: other, .. } if *other == attempt);

@@ -222,6 +222,10 @@ impl Channel for Named {
         abilities.fetch_token().await
     }
 
+    fn calls_recipients(&self) -> bool {
+        true
+    }
+
     async fn recall(&self, sent: &Sent, token: Option<&Secret>) -> Result<Outcome, Unsupported> {
         self.1.abilities().ok_or(Unsupported("recall"))?.recall(sent, token)
     }

@@ -4,6 +4,7 @@ mod after_the_end;
 mod asked;
 mod calm;
 mod deaths;
+mod endpoints;
 mod ends;
 mod leaving;
 mod ledger_faults;
