@@ -70,7 +70,7 @@ impl Turns {
             work.ticket.not_before(back);
             return Err(None);
         }
-        let rule = if part == Part::Host { "breaker/host" } else { "breaker/url" };
+        let rule = if part == Part::Host { Waited::HOST } else { Waited::URL };
         let waited = Waited { rule: rule.to_owned(), subject, until };
         Err(Some(Entry::Wait { ticket: work.ticket, attempt, waited: Box::new(waited), back }))
     }

@@ -1,4 +1,4 @@
-//! A provider with two accounts behind one address: it tells them apart by who signed, and can refuse one of them.
+//! A supplier with two accounts behind one address: it tells them apart by a header, and can refuse one of them.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -16,12 +16,10 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use crate::receiver::sign;
 use crate::{Proof, When};
 
-/// The secrets that the two accounts sign with.
-pub const SECRETS: [&str; 2] =
-    ["whsec_dGhlIGZpcnN0IGFjY291bnQgb2YgdGhlIHR3byBvZiB0aGVt", "whsec_dGhlIHNlY29uZCBhY2NvdW50IG9mIHRoZSB0d28gb2Zt"];
+/// What the two accounts call themselves.
+pub const USERS: [&str; 2] = ["first", "second"];
 
 /// What came so far.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +30,7 @@ pub struct Seen {
     pub refused: u64,
     /// Different deliveries that were taken.
     pub distinct: HashSet<String>,
-    /// Calls that neither account signed.
+    /// Calls of neither account.
     pub wrong: u64,
 }
 
@@ -99,10 +97,11 @@ async fn take(
     refuses: &AtomicBool,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    // A connection is kept only when the body was read.
+    let _body = body.collect().await;
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (id, at, signed) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
-    let by = SECRETS.iter().position(|secret| sign(secret, id, at, &body).is_ok_and(|own| own == signed));
+    let (id, user) = (header("x-delivery"), header("x-user"));
+    let by = USERS.iter().position(|one| *one == user);
     let mut seen = seen.lock();
     let status = match by {
         Some(0) if refuses.load(Ordering::SeqCst) => {

@@ -34,7 +34,7 @@ pub async fn run(messages: u64) -> Proof<Report> {
     let provider = TwoAccounts::start().await?;
     let cluster = Cluster::start(&Shape::full(3, PARTITIONS)).await?;
     let breaker = json!({"breaker": {"min_calls": MIN_CALLS, "open_ms": 1_000, "longest_open_ms": 4_000}});
-    teach(&cluster, &breaker).await?;
+    teach(&cluster, &provider, &breaker).await?;
     provider.refuse(true);
     let load = Load::start(&cluster.admin, plan(&cluster, &provider, messages));
     let opened = eventually("the breaker opens", PATIENCE, async || {

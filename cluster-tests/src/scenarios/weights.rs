@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, PATIENCE, Shape, eventually};
 use crate::failure::ensure;
 use crate::load::{Load, Plan};
 use crate::report::Report;
-use crate::two_accounts::{SECRETS, TwoAccounts};
+use crate::two_accounts::{TwoAccounts, USERS};
 use crate::{Proof, When};
 
 /// Sends `messages` by a route of 70 to 30 over three nodes.
@@ -17,11 +17,11 @@ use crate::{Proof, When};
 pub async fn run(messages: u64) -> Proof<Report> {
     let provider = TwoAccounts::start().await?;
     let cluster = Cluster::start(&Shape::full(3, 8)).await?;
-    teach(&cluster, &json!({})).await?;
+    teach(&cluster, &provider, &json!({})).await?;
     let tally = Load::start(&cluster.admin, plan(&cluster, &provider, messages)).finish().await?;
     cluster.wait_drained().await?;
     let seen = provider.seen();
-    ensure(seen.wrong == 0, || format!("{} calls were signed by nobody", seen.wrong))?;
+    ensure(seen.wrong == 0, || format!("{} calls were of nobody", seen.wrong))?;
     let lost = tally.accepted.values().filter(|id| !seen.distinct.contains(*id)).count();
     ensure(lost == 0, || format!("{lost} of {} were lost", tally.accepted.len()))?;
     let share = share(seen.taken);
@@ -38,9 +38,14 @@ pub(super) fn share([first, second]: [u64; 2]) -> f64 {
 }
 
 /// Two accounts, a route of 70 to 30 with these wishes for delivery, and the template `hook` that goes by it.
-pub(super) async fn teach(cluster: &Cluster, delivery: &Value) -> Proof {
-    for (name, secret) in ["a", "b"].into_iter().zip(SECRETS) {
-        let account = json!({"provider": "webhook", "settings": {"secret": secret, "allow_private": true}});
+///
+/// The supplier is one that a document describes: what a recipient's own server answers would speak against that server.
+pub(super) async fn teach(cluster: &Cluster, provider: &TwoAccounts, delivery: &Value) -> Proof {
+    for (name, user) in ["a", "b"].into_iter().zip(USERS) {
+        let headers = json!({"x-user": "{{ user }}", "x-delivery": "{{ delivery }}"});
+        let body = json!({"to": "{{ to }}", "n": "{{ content.n }}"});
+        let definition = json!({"url": format!("{}/send", provider.base()), "headers": headers, "body": body});
+        let account = json!({"provider": "custom_http", "settings": {"user": user, "definition": definition}});
         put(cluster, &format!("accounts/{name}"), &account).await?;
     }
     let accounts = json!([{"account": "a", "weight": 70}, {"account": "b", "weight": 30}]);

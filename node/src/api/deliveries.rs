@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tidings_channels::check_recipient;
 use tidings_contract::{DeliveryId, MessageId, PartitionId, RecipientKind, Time, partition_of};
 use tidings_machine::control::Standing as OfBreaker;
-use tidings_machine::partition::{Choice, Health, State as Standing, choose};
+use tidings_machine::partition::{Choice, Health, State as Standing, What, choose};
 use utoipa::{IntoParams, ToSchema};
 
 use super::asked::{Asked, id};
@@ -198,7 +198,11 @@ fn waits_for(app: &Shared, found: &Found) -> Option<String> {
             Choice::Go { .. } => None,
         }
     });
-    choice.filter(|why| !found.delivery.state.is_final() && !why.is_empty())
+    let endpoint = || match &found.delivery.events.last()?.what {
+        What::Waited { waited, .. } if waited.of_endpoint() => Some(format!("{}: breaker open", waited.subject)),
+        _ => None,
+    };
+    choice.filter(|why| !why.is_empty()).or_else(endpoint).filter(|_| !found.delivery.state.is_final())
 }
 
 /// Cancels one delivery, if it is still pending.

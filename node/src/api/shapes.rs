@@ -249,9 +249,12 @@ impl EventShape {
         match what {
             What::Waited { attempt, waited } => Self {
                 attempt: Some(attempt),
+                detail: Some(match waited.of_endpoint() {
+                    true => format!("calls of {} failed: its breaker is open", waited.subject),
+                    false => format!("{} has no room before", waited.subject),
+                }),
                 rule: Some(waited.rule),
                 due: Some(waited.until),
-                detail: Some(format!("{} has no room before", waited.subject)),
                 ..named("waited")
             },
             What::OwnerChanged { since } => Self { since: Some(since), ..named("owner_changed") },

@@ -204,15 +204,29 @@ pub struct Via {
     pub endpoint: Option<Endpoint>,
 }
 
-/// A limit that had no room for an attempt.
+/// What an attempt waits for: a limit without room, or a server of a recipient's that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waited {
-    /// The rule: `limits/<policy>@<version>`, or `account_limit/<account>@<revision>` for an account's own.
+    /// The rule: `limits/<policy>@<version>`, `account_limit/<account>@<revision>` for an account's own, `breaker/host` or
+    /// `breaker/url` for the recipient's server.
     pub rule: String,
-    /// Whose budget: `account/<name>`, `template/<name>`, `key/<id>`, `recipient/<channel>/<address>`, `all`.
+    /// Whose budget: `account/<name>`, `template/<name>`, `key/<id>`, `recipient/<channel>/<address>`, `all`; or the host or
+    /// the URL that failed.
     pub subject: String,
-    /// No permit was to be had before.
+    /// No attempt is made before.
     pub until: Time,
+}
+
+impl Waited {
+    /// For a host of recipients whose breaker is open.
+    pub const HOST: &str = "breaker/host";
+    /// For a URL of recipients whose breaker is open.
+    pub const URL: &str = "breaker/url";
+
+    /// Whether it is a server of a recipient's that failed.
+    pub fn of_endpoint(&self) -> bool {
+        [Self::HOST, Self::URL].contains(&self.rule.as_str())
+    }
 }
 
 /// How far a delivery has come on its ways. Only what left the first account or may leave it has one.

@@ -9,6 +9,7 @@ mod bounces;
 mod callbacks;
 mod closing;
 mod doubt;
+mod endpoints;
 mod failover;
 mod fixture;
 mod intake;
