@@ -34,7 +34,10 @@ pub(crate) fn part(endpoint: &Endpoint, part: Part) -> EndpointKey {
 fn parse(address: &str) -> Option<Url> {
     // Most recipients are none: they are not parsed.
     let scheme = address.get(..5)?;
-    scheme.eq_ignore_ascii_case("http:").then_some(()).or_else(|| scheme.eq_ignore_ascii_case("https").then_some(()))?;
+    scheme
+        .eq_ignore_ascii_case("http:")
+        .then_some(())
+        .or_else(|| scheme.eq_ignore_ascii_case("https").then_some(()))?;
     Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
@@ -85,7 +88,8 @@ mod tests {
 
     #[test]
     fn what_is_no_url_has_no_endpoint_and_words_hold_no_secret() {
-        for address in ["+8613800138000", "ann@example.com", "ops", "https", "http:", "ftp://a.example/", "http://", ""] {
+        for address in ["+8613800138000", "ann@example.com", "ops", "https", "http:", "ftp://a.example/", "http://", ""]
+        {
             assert_eq!(of(address), None, "{address}");
         }
         assert_eq!(words("https://u:p@a.example/x?sig=1", Part::Url), "https://a.example:443/x");

@@ -41,7 +41,13 @@ impl Turns {
     }
 
     /// Sorts out what cannot go now. Gives the work back if it can.
-    pub(crate) fn judge(&mut self, desk: &Desk, work: Work, wellness: Wellness, now: Time) -> Result<Work, Option<Entry>> {
+    pub(crate) fn judge(
+        &mut self,
+        desk: &Desk,
+        work: Work,
+        wellness: Wellness,
+        now: Time,
+    ) -> Result<Work, Option<Entry>> {
         let Some(endpoint) = work.endpoint else { return Ok(work) };
         let (part, until) = match wellness {
             Wellness::Well => return Ok(work),

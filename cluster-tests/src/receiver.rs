@@ -26,6 +26,9 @@ use crate::{Failure, Proof, When};
 /// The secret that the proofs' webhook accounts sign with.
 pub const SECRET: &str = "whsec_dGhpcyBzZWNyZXQgaXMgb25seSBmb3IgcHJvb2Zz";
 
+/// How paths begin that answer 500 and count nothing, until the receiver heals.
+pub const BROKEN: &str = "/broken/";
+
 /// What the receiver does with each call.
 #[derive(Clone, Debug, Default)]
 pub struct Manners {
@@ -68,6 +71,8 @@ pub struct Seen {
     pub kept: Vec<Kept>,
     /// When the first and the last call came.
     pub span: Option<(Instant, Instant)>,
+    /// Whether the broken paths answer like the others by now.
+    pub healed: bool,
 }
 
 /// What a receiver in another process says of itself at `GET /counts`.
@@ -167,6 +172,11 @@ impl Receiver {
         self.seen.lock().counts()
     }
 
+    /// The broken paths take everything from now on.
+    pub fn heal(&self) {
+        self.seen.lock().healed = true;
+    }
+
     /// Waits until nothing has come for `quiet`.
     pub async fn wait_quiet(&self, quiet: Duration) {
         let mut last = (self.counts().calls, Instant::now());
@@ -231,6 +241,9 @@ async fn take(
     let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
         return reply(StatusCode::BAD_REQUEST, Bytes::new());
     };
+    if parts.uri.path().starts_with(BROKEN) && !seen.lock().healed {
+        return reply(StatusCode::INTERNAL_SERVER_ERROR, Bytes::new());
+    }
     count(&parts.headers, &body, manners, seen);
     if !manners.delay.is_zero() {
         tokio::time::sleep(manners.delay).await;

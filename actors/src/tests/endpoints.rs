@@ -60,7 +60,8 @@ async fn beside(world: &World, to: &[String]) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn a_url_that_answers_500_does_not_delay_another_one_of_the_same_host_and_account() {
-    let world = world(|_, target| if is_at(target, "/bad") { Step::Give(Duration::ZERO, busy()) } else { Step::deliver() });
+    let world =
+        world(|_, target| if is_at(target, "/bad") { Step::Give(Duration::ZERO, busy()) } else { Step::deliver() });
     let world = world.await;
     for _ in 0..5 {
         world.send_to(&spec(), &urls("gateway.example", "bad", 100));
@@ -75,7 +76,8 @@ async fn a_url_that_answers_500_does_not_delay_another_one_of_the_same_host_and_
 
 #[tokio::test(start_paused = true)]
 async fn while_a_host_refuses_deliveries_to_it_wait_and_use_no_attempts_up() {
-    let world = world(|_, target| if is_at(target, "dead") { Step::Give(Duration::ZERO, refused()) } else { Step::deliver() });
+    let world =
+        world(|_, target| if is_at(target, "dead") { Step::Give(Duration::ZERO, refused()) } else { Step::deliver() });
     let world = world.await;
     let sent = world.send_to(&spec(), &urls("dead.example", "first", 200));
     sleep(Duration::from_secs(30)).await;

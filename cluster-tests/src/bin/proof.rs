@@ -11,6 +11,8 @@ use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
     Scale, all_down, any_node, backup, callbacks, caps, failover, grow, history, idempotency, isolation, judges,
     keys_cut_off, kills, limits, memory, replace, rolling, smtp, vendors, webhook, weights,
+    Scale, all_down, any_node, backup, callbacks, caps, endpoints, failover, grow, history, idempotency, isolation,
+    judges, kills, limits, memory, replace, rolling, smtp, vendors, webhook, weights,
 };
 use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
@@ -42,6 +44,7 @@ const NAMES: [&str; 25] = [
     "lost-disk",
     "dead-endpoint",
     "keys-cut-off",
+    "endpoints",
 ];
 
 #[tokio::main]
@@ -123,6 +126,7 @@ async fn run(name: &str, short: bool) -> Proof<Report> {
         "dead-endpoint" if short => judges::run("dead_endpoint", &[&["all"]]).await,
         "dead-endpoint" => judges::run("dead_endpoint", &[&["broken"], &["silent"], &["refused"], &["all"]]).await,
         "keys-cut-off" => keys_cut_off::run().await,
+        "endpoints" => endpoints::run().await,
         other => Err(Failure::new(format!("there is no proof {other}; there are: {}", NAMES.join(", ")))),
     }
 }

@@ -20,17 +20,22 @@ const EVERY: Duration = Duration::from_millis(25);
 /// Recipients of one campaign message.
 const CROWD: u64 = 10_000;
 /// How often a p99 may be as long as when nothing else goes on, and what it may be anyway: noise of a shared machine.
-const TIMES: u32 = 3;
-const NOISE: Duration = Duration::from_millis(150);
+pub(super) const TIMES: u32 = 3;
+pub(super) const NOISE: Duration = Duration::from_millis(150);
 
-/// A mail server that takes connections and never says a word.
-struct Silent {
+/// A server that takes connections and never says a word.
+pub(super) struct Silent {
     port: u16,
     stop: Arc<AtomicBool>,
 }
 
 impl Silent {
-    fn start() -> Proof<Self> {
+    /// Where a recipient of it receives.
+    pub(super) fn url(&self, n: u64) -> String {
+        format!("http://127.0.0.1:{}/in/{n}", self.port)
+    }
+
+    pub(super) fn start() -> Proof<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).when("binding the silent server")?;
         let port = listener.local_addr().when("binding the silent server")?.port();
         let stop = Arc::new(AtomicBool::new(false));
@@ -107,13 +112,13 @@ async fn teach(cluster: &Cluster, silent: &Silent) -> Proof {
     cluster.teach("mail", &mail, &letter).await
 }
 
-async fn post(cluster: &Cluster, node: usize, body: &Value) -> Proof {
+pub(super) async fn post(cluster: &Cluster, node: usize, body: &Value) -> Proof {
     let url = format!("{}/v1/messages", cluster.url(node));
     cluster.admin.send(Method::POST, &url, body).await?.expect_status(202).map(drop)
 }
 
 /// Sends one message after the other and gives the 99th percentile from the request to the arrival.
-async fn p99(cluster: &Cluster, receiver: &Receiver, template: &str, part: u64) -> Proof<Duration> {
+pub(super) async fn p99(cluster: &Cluster, receiver: &Receiver, template: &str, part: u64) -> Proof<Duration> {
     let first = (part + 1) * 1_000_000;
     let mut sent = Vec::new();
     let mut every = tokio::time::interval(EVERY);
@@ -136,6 +141,6 @@ async fn p99(cluster: &Cluster, receiver: &Receiver, template: &str, part: u64) 
     times.get(times.len() * 99 / 100).copied().when("finding the 99th percentile")
 }
 
-fn millis(time: Duration) -> String {
+pub(super) fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1_000.0)
 }

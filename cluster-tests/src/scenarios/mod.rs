@@ -6,6 +6,7 @@ pub mod backup;
 pub mod callbacks;
 pub mod caps;
 mod dkim;
+pub mod endpoints;
 pub mod failover;
 pub mod grow;
 pub mod history;

@@ -90,7 +90,13 @@ fn words(outcome: &Outcome) -> (Option<Word>, Option<Word>) {
 
 impl Endpoints {
     /// Counts a call that began at `began`.
-    pub(super) fn count(&mut self, endpoint: Endpoint, policy: BreakerPolicy, outcome: &Outcome, (began, now): (Time, Time)) {
+    pub(super) fn count(
+        &mut self,
+        endpoint: Endpoint,
+        policy: BreakerPolicy,
+        outcome: &Outcome,
+        (began, now): (Time, Time),
+    ) {
         let (host, url) = words(outcome);
         for (key, word) in [(endpoint.host, host), (endpoint.url, url)] {
             if let Some(word) = word {
@@ -148,7 +154,8 @@ impl Endpoints {
 
 impl Health {
     fn hear(&mut self, policy: BreakerPolicy, word: Word, now: Time) {
-        let counted = BreakerPolicy { consecutive: if policy.consecutive == 0 { ROW } else { policy.consecutive }, ..policy };
+        let counted =
+            BreakerPolicy { consecutive: if policy.consecutive == 0 { ROW } else { policy.consecutive }, ..policy };
         match (self.until, word) {
             (None, word) => {
                 if self.window.count(word == Word::Bad, counted, now).is_some() {

@@ -211,7 +211,13 @@ impl Partition {
     /// When the next thing runs out that a `Tick` would forget; commands forget a few each on their own.
     pub fn next_expiry(&self) -> Option<Time> {
         let all = [self.parts.next(), self.keys.next(), self.dedup.next(), self.limiter.next(), self.tally.next()];
-        let rules = [self.slots.next(), self.suppressions.next(), self.breakers.next(), self.outside.next(), self.endpoints.next()];
+        let rules = [
+            self.slots.next(),
+            self.suppressions.next(),
+            self.breakers.next(),
+            self.outside.next(),
+            self.endpoints.next(),
+        ];
         all.into_iter().chain(rules).flatten().min()
     }
 

@@ -85,7 +85,10 @@ fn a_host_that_answers_anything_is_there() {
         fixture.pass(1_000);
     }
     // Two of three calls found no connection: that is a share.
-    assert!(matches!(standing(&fixture, endpoint(1, 99)), Wellness::Well), "no five in a row, no twenty in ten seconds");
+    assert!(
+        matches!(standing(&fixture, endpoint(1, 99)), Wellness::Well),
+        "no five in a row, no twenty in ten seconds"
+    );
     calls(&mut fixture, 100, 5, endpoint(1, 1), &later("connect"));
     assert!(matches!(standing(&fixture, endpoint(1, 99)), Wellness::Open(Part::Host, _)), "five in a row");
 }
