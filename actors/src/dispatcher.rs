@@ -376,7 +376,7 @@ impl Dispatching {
                         self.lag.record(lag.as_secs_f64());
                         works.push(work);
                     }
-                    Err(entry) => closings.extend(entry),
+                    Err(entry) => closings.extend(entry.map(|entry| *entry)),
                 }
             }
         }

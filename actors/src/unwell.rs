@@ -47,7 +47,7 @@ impl Turns {
         work: Work,
         wellness: Wellness,
         now: Time,
-    ) -> Result<Work, Option<Entry>> {
+    ) -> Result<Work, Option<Box<Entry>>> {
         let Some(endpoint) = work.endpoint else { return Ok(work) };
         let (part, until) = match wellness {
             Wellness::Well => return Ok(work),
@@ -66,7 +66,7 @@ impl Turns {
         let subject = endpoint::words(work.delivery.address(), part);
         if work.may_fall() {
             let why = format!("{subject}: breaker open until {until}");
-            return Err(Some(Entry::FallBack { ticket: work.ticket, why }));
+            return Err(Some(Box::new(Entry::FallBack { ticket: work.ticket, why })));
         }
         let back = self.next(endpoint::part(&endpoint, part), until, APART_MS);
         let back = work.within_life(back);
@@ -78,6 +78,6 @@ impl Turns {
         }
         let rule = if part == Part::Host { Waited::HOST } else { Waited::URL };
         let waited = Waited { rule: rule.to_owned(), subject, until };
-        Err(Some(Entry::Wait { ticket: work.ticket, attempt, waited: Box::new(waited), back }))
+        Err(Some(Box::new(Entry::Wait { ticket: work.ticket, attempt, waited: Box::new(waited), back })))
     }
 }

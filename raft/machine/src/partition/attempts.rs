@@ -117,7 +117,7 @@ impl Partition {
         out: &mut Output<Hint, Record>,
     ) {
         // What the recipient's own server does is no fault of the account's.
-        let elsewhere = via.is_some_and(|via| via.endpoint.is_some()) && !planted("health_of_the_account");
+        let elsewhere = via.is_some_and(|via| via.endpoint.is_some());
         let failed = is_failure(outcome) && !elsewhere;
         let (epoch, probe) = via.map_or((0, false), |via| (via.breaker, via.probe));
         let name = || account.to_owned();

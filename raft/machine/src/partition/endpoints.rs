@@ -6,7 +6,7 @@
 //! customers. Both are counted here, in the partition where the recipient lives; only what failed lately is held.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{Outcome, Time, planted};
+use tidings_contract::{Outcome, Time};
 
 use super::breakers::{Window, is_failure};
 use super::expiring::Expiring;
@@ -190,7 +190,7 @@ impl Health {
 impl Partition {
     /// How what a recipient names stands at `now`.
     pub fn wellness(&self, endpoint: &Endpoint, now: Time) -> Wellness {
-        if planted("health_of_the_account") { Wellness::Well } else { self.endpoints.standing(endpoint, now) }
+        self.endpoints.standing(endpoint, now)
     }
 
     /// Whether a call that came through is worth being told: something of the endpoint failed lately.
