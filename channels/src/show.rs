@@ -7,13 +7,17 @@
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use serde::Serialize;
-use tidings_contract::{Call, Channel, Features, Outcome, Reason, Secret};
+use sha2::Sha256;
+use tidings_contract::{Call, Channel, Features, Outcome, Provider, Reason, Secret, Settings};
 
 use crate::http::{Failure, HeaderMap, Method, Url};
+use crate::signing::hex;
+use crate::stand_ins::{Set, common};
 
 /// What stands for a secret.
 const MASK: &str = "***";
@@ -24,6 +28,8 @@ const SIGNATURES: &[&str] = &["sign", "signature", "sig", "x-signature", "access
 /// Names of headers that hold what lets one in, beside those that say so themselves.
 const LETS_IN: &[&str] = &["authorization", "proxy-authorization", "cookie", "x-api-key"];
 const SHOWN: &str = "shown";
+/// Secrets that are shorter are looked for as they are only: their hashes and parts would be found everywhere.
+const LONG_ENOUGH: usize = 6;
 
 tokio::task_local! {
     static SHOW: Arc<Mutex<Vec<ShownRequest>>>;
@@ -55,19 +61,55 @@ pub struct Preview {
     pub refused: Option<Reason>,
 }
 
+/// Shows what an account would send, without its secrets: it is opened twice, with other secrets of the same form each time, and
+/// what differs between the two was derived from them. So nothing that a provider or a document makes of a secret is shown.
+/// An account that opens with its own secrets only shows the methods of its requests.
+pub async fn preview_account(provider: &dyn Provider, account: &str, settings: &Settings, call: &Call) -> Preview {
+    let secrets: Vec<_> = settings.secret.values().flat_map(forms).collect();
+    let mut shown = Vec::new();
+    for set in [Set::A, Set::B] {
+        let opened = set.settings(provider, account, settings).and_then(|stand| provider.open(account, &stand).ok());
+        let Some(channel) = opened else { return hidden() };
+        shown.push(catch(channel.as_ref(), call).await);
+    }
+    let (Some((b, _)), Some((mut a, refused))) = (shown.pop(), shown.pop()) else { return hidden() };
+    if a.len() != b.len() {
+        return hidden();
+    }
+    for (a, b) in a.iter_mut().zip(&b) {
+        a.unite(b);
+        a.mask(&secrets);
+    }
+    let refused = refused.map(|reason| Reason { words: without(&reason.words, &secrets), ..reason });
+    Preview { requests: a, refused }
+}
+
+/// What is shown where nothing may be.
+fn hidden() -> Preview {
+    Preview {
+        requests: Vec::new(),
+        refused: Some(Reason::new("hidden", "its secrets cannot be kept out of a preview")),
+    }
+}
+
 /// Lets `channel` do all it does for `call` but the sending, and masks `secrets` in what it would send.
 pub async fn preview<'a>(channel: &dyn Channel, call: &Call, secrets: impl IntoIterator<Item = &'a Secret>) -> Preview {
+    let secrets: Vec<_> = secrets.into_iter().flat_map(forms).collect();
+    let (mut requests, refused) = catch(channel, call).await;
+    requests.iter_mut().for_each(|request| request.mask(&secrets));
+    let refused = refused.map(|reason| Reason { words: without(&reason.words, &secrets), ..reason });
+    Preview { requests, refused }
+}
+
+/// What `channel` would send, as it is, and why it refuses if it would send nothing.
+async fn catch(channel: &dyn Channel, call: &Call) -> (Vec<ShownRequest>, Option<Reason>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let call = &with_ids(channel, call);
     let outcomes = SHOW.scope(Arc::clone(&seen), channel.send(call)).await;
-    let secrets: Vec<_> = secrets.into_iter().flat_map(forms).collect();
-    let mut requests = std::mem::take(&mut *seen.lock());
-    requests.iter_mut().for_each(|request| request.mask(&secrets));
+    let requests = std::mem::take(&mut *seen.lock());
     let reason = outcomes.iter().filter_map(Outcome::reason).find(|reason| reason.code != SHOWN);
-    let refused = reason
-        .filter(|_| requests.is_empty())
-        .map(|reason| Reason { code: reason.code.clone(), words: without(&reason.words, &secrets) });
-    Preview { requests, refused }
+    let refused = reason.filter(|_| requests.is_empty()).cloned();
+    (requests, refused)
 }
 
 /// What an account can do beside sending, found out with the door closed.
@@ -148,6 +190,16 @@ fn unsigned(url: &Url) -> String {
 }
 
 impl ShownRequest {
+    /// Keeps what is the same in `other`.
+    fn unite(&mut self, other: &Self) {
+        self.url = common(&self.url, &other.url, MASK);
+        self.body = common(&self.body, &other.body, MASK);
+        for (name, value) in &mut self.headers {
+            let twin = other.headers.iter().find(|(other, _)| other == name);
+            *value = twin.map_or_else(|| MASK.to_owned(), |(_, twin)| common(value, twin, MASK));
+        }
+    }
+
     fn mask(&mut self, secrets: &[String]) {
         self.url = without(&self.url, secrets);
         self.body = without(&self.body, secrets);
@@ -189,8 +241,9 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// The forms in which a secret may stand in a request.
-fn forms(secret: &Secret) -> Vec<String> {
+/// The forms in which a secret may stand in a request or an answer: as it is, in the other case, encoded, also as a part of a
+/// longer text that is base64 as a whole, and hashed.
+pub(crate) fn forms(secret: &Secret) -> Vec<String> {
     let plain = secret.expose();
     if plain.is_empty() {
         return Vec::new();
@@ -198,11 +251,37 @@ fn forms(secret: &Secret) -> Vec<String> {
     let encoded: String = url::form_urlencoded::byte_serialize(plain.as_bytes()).collect();
     let json = serde_json::Value::from(plain).to_string();
     let json = json.trim_matches('"').to_owned();
-    vec![plain.to_owned(), encoded.replace('+', "%20"), encoded, json, STANDARD.encode(plain)]
+    let mut forms = vec![plain.to_owned(), encoded.replace('+', "%20"), encoded, json];
+    if plain.len() >= LONG_ENOUGH {
+        let sha1 = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, plain.as_bytes());
+        let digests = [Md5::digest(plain).to_vec(), sha1.as_ref().to_vec(), Sha256::digest(plain).to_vec()];
+        for bytes in digests.iter().map(Vec::as_slice).chain([plain.as_bytes()]) {
+            let hex = hex(bytes);
+            forms.extend([hex.to_ascii_uppercase(), hex, STANDARD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)]);
+        }
+        forms.extend([plain.to_uppercase(), plain.to_lowercase()]);
+        forms.extend((0..3).flat_map(|before| inner(plain.as_bytes(), before)));
+    } else {
+        forms.push(STANDARD.encode(plain));
+    }
+    // What holds another form goes first.
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.dedup();
+    forms
 }
 
-fn without(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, MASK))
+/// What is the same of the base64 of any text in which so many bytes, modulo three, stand before these ones.
+fn inner(bytes: &[u8], before: usize) -> [String; 2] {
+    let padded = [&[0; 2][..before], bytes].concat();
+    // The first letters mix with what stands before, the last ones with what follows.
+    let (from, to) = (before * 4 / 3 + usize::from(before > 0), padded.len() / 3 * 4);
+    let cut = |text: String| text.get(from..to).unwrap_or_default().to_owned();
+    [cut(STANDARD.encode(&padded)), cut(URL_SAFE_NO_PAD.encode(&padded))]
+}
+
+/// The text without any of these forms.
+pub(crate) fn without(text: &str, forms: &[String]) -> String {
+    forms.iter().filter(|form| !form.is_empty()).fold(text.to_owned(), |text, form| text.replace(form.as_str(), MASK))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use jiff::fmt::rfc2822;
 use tidings_contract::{Blame, Outcome, Reason, Secret, Time};
 
 use crate::http::Answer;
+use crate::show;
 
 /// Longest time a receiver can make us wait, in milliseconds: an hour.
 pub(crate) const MOST_WAIT_MS: u64 = 3_600_000;
@@ -57,8 +58,8 @@ pub(crate) fn words(answer: &Answer) -> String {
 /// The outcome with every one of `secrets` taken out of its words.
 pub(crate) fn without<'a>(mut outcome: Outcome, secrets: impl IntoIterator<Item = &'a Secret>) -> Outcome {
     if let Outcome::Later { reason, .. } | Outcome::Never { reason, .. } | Outcome::Unknown { reason } = &mut outcome {
-        for secret in secrets.into_iter().map(Secret::expose).filter(|secret| !secret.is_empty()) {
-            reason.words = reason.words.replace(secret, "***");
+        for secret in secrets {
+            reason.words = show::without(&reason.words, &show::forms(secret));
         }
     }
     outcome

@@ -50,6 +50,8 @@ codes! {
     UnknownField = "unknown_field", 400, "The body has a field that does not exist", "Remove or rename the field; detail names the ones there are.";
     /// A field is wrong.
     InvalidRequest = "invalid_request", 422, "A field is missing or wrong", "Mend the fields listed in errors.";
+    /// Stored secrets would go to a new place.
+    SecretsNeeded = "secrets_needed", 422, "Stored secrets would go to a new place", "Give the secrets listed in errors again, in clear instead of ***.";
     /// No recipient at all.
     NoRecipients = "no_recipients", 422, "There are no recipients", "Give at least one recipient.";
     /// More recipients than a message may have.

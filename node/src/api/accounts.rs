@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidings_actors::Accounts as _;
+use tidings_channels::moved;
 use tidings_contract::{AccountLimit, FieldError, LimitUnit, Settings, Time};
 use tidings_machine::control::{self, Account, Action, Control, Refusal, Standing};
 use tidings_machine::partition::Wishes;
@@ -179,6 +180,7 @@ fn settings(app: &App, name: &str, written: Written) -> Result<Settings, Problem
         let sealed = app.accounts();
         let stored = stored.filter(|account| account.provider == written.provider);
         let stored = stored.and_then(|account| sealed.settings(name, &account).ok());
+        stay_home(stored.as_ref(), &settings)?;
         for (secret, value) in settings.secret.iter_mut().filter(|(_, value)| value.expose() == MASK) {
             let kept = stored.as_ref().and_then(|stored| stored.secret(secret)).cloned();
             *value =
@@ -187,6 +189,24 @@ fn settings(app: &App, name: &str, written: Written) -> Result<Settings, Problem
     }
     provider.open(name, &settings).map_err(wrong)?;
     Ok(settings)
+}
+
+/// Stored secrets go nowhere new: where a setting changed that decides where they go, they are given again.
+fn stay_home(stored: Option<&Settings>, given: &Settings) -> Result<(), Problem> {
+    let Some(stored) = stored else { return Ok(()) };
+    let moved = moved(&stored.plain, &given.plain);
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let moved: Vec<_> = moved.iter().map(|name| format!("settings.{name}")).collect();
+    let kept = given.secret.iter().filter(|(name, value)| value.expose() == MASK && stored.secret(name).is_some());
+    let wrong: Vec<_> = kept
+        .map(|(name, _)| {
+            let detail = format!("is needed again: {} changed, which decides where it goes", moved.join(", "));
+            FieldError::new(format!("settings.{name}"), detail)
+        })
+        .collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Problem::fields(Code::SecretsNeeded, wrong)) }
 }
 
 /// The windows that were typed: one object, or a list of them.

@@ -87,21 +87,33 @@ pub(crate) fn read(
         return Err(Problem::field(field("events"), "is empty; leave the callback out to be told nothing"));
     }
     let events = events.iter().fold(0, |bits, one| bits | one.bit());
-    let sealed = sealed(app, written, stored, below)?;
+    let sealed = sealed(app, written, &url, stored, below)?;
     Ok(CallbackSpec { url, sealed, events, allow_private: written.allow_private })
 }
 
 /// The sealed secret. The same secret keeps its sealed form, so that writing the same again changes nothing.
-fn sealed(app: &App, written: &CallbackWritten, stored: Option<&CallbackSpec>, below: &str) -> Result<Sealed, Problem> {
+fn sealed(
+    app: &App,
+    written: &CallbackWritten,
+    url: &str,
+    stored: Option<&CallbackSpec>,
+    below: &str,
+) -> Result<Sealed, Problem> {
+    let field = |name: &str| format!("{below}{name}");
     let known = stored.and_then(|stored| {
         let open = app.sealer.unseal(CALLBACK_TEMPLATE, &stored.sealed).ok()?;
         Some((open.get(SECRET)?.clone(), stored.sealed.clone()))
     });
     match known {
+        // What is signed for one place may be shown at another, so the signer goes nowhere new.
+        Some(_) if written.secret.expose() == MASK && stored.is_some_and(|stored| stored.url != url) => {
+            let detail = format!("is needed again: {below}url changed, which decides where it is used");
+            return Err(Problem::fields(Code::SecretsNeeded, vec![FieldError::new(field("secret"), detail)]));
+        }
         Some((_, sealed)) if written.secret.expose() == MASK => return Ok(sealed),
         Some((secret, sealed)) if secret.expose() == written.secret.expose() => return Ok(sealed),
         None if written.secret.expose() == MASK => {
-            return Err(Problem::field(format!("{below}secret"), "is *** but no secret is stored"));
+            return Err(Problem::field(field("secret"), "is *** but no secret is stored"));
         }
         _ => {}
     }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tidings_channels::Described;
+use tidings_channels::{Described, goes_elsewhere};
 use tidings_contract::FieldError;
 use tidings_machine::control::{self, Action, Control, DeclaredProviders, ProviderSpec, Refusal};
 use utoipa::ToSchema;
@@ -73,6 +73,24 @@ fn lacking(control: &Control, name: &str, described: &Described) -> Vec<FieldErr
     lacks.take(NAMED).collect()
 }
 
+/// Stored secrets go nowhere new: a document that sends to another host is refused while accounts keep secrets for the one
+/// before it.
+fn stay_home(control: &Control, name: &str, definition: &Value) -> Result<(), Problem> {
+    let Some(current) = control.declared.current(name) else { return Ok(()) };
+    let before: Value = serde_json::from_str(&current.spec.definition).unwrap_or_default();
+    if !goes_elsewhere(&before, definition) {
+        return Ok(());
+    }
+    let keep =
+        control.accounts.iter().filter(|(_, account)| account.provider == name && !account.secret_names.is_empty());
+    let wrong = |(user, _): (&String, _)| {
+        let how = "declare it under another name and write the account anew with its secrets";
+        FieldError::new("definition", format!("sends the secrets of the account {user} to a new place; {how}"))
+    };
+    let wrong: Vec<_> = keep.map(wrong).take(NAMED).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Problem::fields(Code::SecretsNeeded, wrong)) }
+}
+
 /// Declares a provider, or writes a new version of it: its accounts are opened with it at once, on every node.
 #[utoipa::path(put, path = "/v1/providers/{name}", tag = "content", params(("name" = String, Path)),
     request_body = Written,
@@ -102,6 +120,7 @@ pub(crate) async fn put_provider(
     }
     let definition = Value::Object(written.definition);
     let text = definition.to_string();
+    app.ledger.control(|c| stay_home(c, &name, &definition))?;
     match Described::read(definition) {
         Ok(described) => errors.extend(app.ledger.control(|c| lacking(c, &name, &described))),
         Err(error) => errors.push(error),

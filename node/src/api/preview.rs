@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidings_actors::Accounts;
 use tidings_actors::render::{Length, Variables};
-use tidings_channels::{Segments, ShownRequest, check_recipient, preview, segments_of};
+use tidings_channels::{Segments, ShownRequest, check_recipient, preview_account, segments_of};
 use tidings_contract::{Call, DeliveryId, LengthUnit, MessageId, PartitionId, Reason, RecipientKind, Secret, Target};
 use utoipa::ToSchema;
 
@@ -15,6 +15,7 @@ use crate::app::{App, Shared};
 use crate::auth::Viewer;
 use crate::intake::{Compiled, look_through, words_of_preview};
 use crate::problem::{Code, Problem};
+use crate::providers::named;
 use crate::strict::Json;
 
 /// Somebody to preview for.
@@ -150,13 +151,22 @@ fn account(compiled: &Compiled, to: Option<&str>) -> Option<String> {
     compiled.version.spec.account.as_deref().or_else(own).map(str::to_owned)
 }
 
+fn unopened(name: &str) -> Problem {
+    Problem::new(Code::Conflict, format!("the account {name:?} cannot be opened"))
+}
+
 async fn show(app: &App, compiled: &Compiled, to: &str, name: &str, into: &mut Previewed) -> Result<(), Problem> {
     let account = app.ledger.control(|c| c.accounts.get(name).cloned());
     let account = account.ok_or_else(|| Problem::new(Code::UnknownAccount, format!("there is no account {name:?}")))?;
     let accounts = app.accounts();
     let closed = |reason: Reason| Problem::new(Code::Conflict, reason.to_string());
     let settings = accounts.settings(name, &account).map_err(closed)?;
-    let opened = accounts.open(name, &account).map_err(closed)?;
+    let provider = match named(&app.ledger, &app.registry, &account.provider) {
+        Some(Ok(found)) => found.provider,
+        // The reason why there is none is the one for which it cannot be opened.
+        _ => return Err(accounts.open(name, &account).map_or_else(closed, |_| unopened(name))),
+    };
+    accounts.open(name, &account).map_err(closed)?;
     let at = app.now();
     let mut requests = Vec::new();
     for (part, content) in (0..).zip(std::iter::once(&into.content).chain(&into.further)) {
@@ -176,7 +186,7 @@ async fn show(app: &App, compiled: &Compiled, to: &str, name: &str, into: &mut P
             token: Some(Secret::new("***")),
             materials: None,
         };
-        let shown = preview(opened.channel.as_ref(), &call, settings.secret.values()).await;
+        let shown = preview_account(provider.as_ref(), name, &settings, &call).await;
         requests.extend(shown.requests.into_iter().map(RequestShape::from));
         into.refused = into.refused.take().or(shown.refused);
     }

@@ -36,7 +36,7 @@ A file, in TOML or JSON; `tidings providers NAME` shows the settings there are:
   permits = 50
   window_ms = 1000
 
-A secret that reads \"***\" keeps the one that is stored.";
+A secret that reads \"***\" keeps the one that is stored, unless a setting changed that decides where it goes.";
 
 const TEMPLATES: &[Column] = &[("ID", "/id"), ("TITLE", "/title"), ("CONTENT", "/content"), ("EXAMPLE", "/example")];
 

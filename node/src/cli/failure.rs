@@ -80,6 +80,7 @@ fn advice(code: &str) -> Option<&'static str> {
         "unknown_account" => "see `tidings account list`, or write it with `tidings account put -f FILE`.",
         "not_found" => "check the id; `tidings trace --recipient ADDRESS` finds deliveries, ended ones for 30 days.",
         "invalid_request" | "unknown_field" | "bad_json" => "mend what is named and run the command again.",
+        "secrets_needed" => "write the secrets that are named in clear: what decides where they go was changed.",
         "no_valid_recipient" | "no_recipients" => "mend the recipients; nothing was kept.",
         "template_syntax" => "mend the field at the line and column named.",
         "too_many_recipients" | "body_too_large" => "send several messages.",

@@ -109,7 +109,7 @@ async fn a_restored_cluster_has_everything_and_goes_on_with_what_was_pending() {
     let again = node.post_once("k", &body).await;
     assert_eq!((again.header("idempotent-replayed"), &again.body), (Some("true"), &first));
     // The sealed secrets open: a setting is changed and the masked one stays.
-    let mail = json!({"host": "mail2.example.com", "from": "a@example.com", "username": "ann", "password": "***"});
+    let mail = json!({"host": "mail.example.com", "from": "b@example.com", "username": "ann", "password": "***"});
     node.put("/v1/accounts/mail", json!({"provider": "email/smtp", "settings": mail})).await.expect(200);
     assert_eq!(node.get(&format!("/v1/deliveries/{pending}")).await.expect(200)["state"], "pending");
     node.account("slow", json!({})).await;

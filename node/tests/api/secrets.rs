@@ -136,4 +136,47 @@ async fn a_node_of_no_cluster_may_still_be_given_the_right_secret() {
     let _dir = node.stop().await;
     config.cluster.secret = Secret::new(CLUSTER_SECRET);
     serve(config).await.expect("nothing was sealed yet").stop().await;
+async fn a_stored_secret_goes_nowhere_new() {
+    let node = Lone::start().await;
+    let needed = |answer: &crate::lone::Got, field: &str| {
+        assert_eq!(answer.problem(422), "secrets_needed", "{}", answer.body);
+        assert_eq!(answer.body["errors"][0]["field"], field, "{}", answer.body);
+        assert!(!answer.body.to_string().contains(PASSWORD), "{}", answer.body);
+    };
+    let mail = |changed: serde_json::Value, password: &str| {
+        let mut settings = json!({"host": "mail.example.com", "from": "a@example.com", "username": "ann"});
+        settings.as_object_mut().expect("an object").extend(changed.as_object().expect("an object").clone());
+        settings["password"] = json!(password);
+        json!({"provider": "email/smtp", "settings": settings})
+    };
+    node.put("/v1/accounts/mail", mail(json!({}), PASSWORD)).await.expect(200);
+    for elsewhere in [json!({"host": "mail.evil.example"}), json!({"port": 2525}), json!({"tls": "none"})] {
+        needed(&node.put("/v1/accounts/mail", mail(elsewhere.clone(), "***")).await, "settings.password");
+        node.put("/v1/accounts/mail", mail(elsewhere, PASSWORD)).await.expect(200);
+        node.put("/v1/accounts/mail", mail(json!({}), PASSWORD)).await.expect(200);
+    }
+    node.put("/v1/accounts/mail", mail(json!({"from": "b@example.com"}), "***")).await.expect(200);
+
+    let declared =
+        |url: &str| json!({"definition": {"url": url, "headers": {"x": "{{ secret }}"}, "body": {"to": "{{ to }}"}}});
+    let path = "/v1/providers/declared/acme";
+    node.put(path, declared("https://acme.example/send")).await.expect(200);
+    let account = json!({"provider": "declared/acme", "settings": {"secret": PASSWORD}});
+    node.put("/v1/accounts/acme", account).await.expect(200);
+    needed(&node.put(path, declared("https://evil.example/send")).await, "definition");
+    node.put(path, declared("https://acme.example/v2/send")).await.expect(200);
+    let endpoint =
+        json!({"provider": "declared/acme", "settings": {"secret": "***", "endpoint": "https://evil.example"}});
+    needed(&node.put("/v1/accounts/acme", endpoint).await, "settings.secret");
+
+    let custom = |url: &str, secret: &str| json!({"provider": "custom_http", "settings": {"secret": secret, "definition": declared(url)["definition"]}});
+    node.put("/v1/accounts/own", custom("https://acme.example/send", PASSWORD)).await.expect(200);
+    needed(&node.put("/v1/accounts/own", custom("https://evil.example/send", "***")).await, "settings.secret");
+
+    let signer = "whsec_dGhpcyBzZWNyZXQgaXMgb25seSBmb3IgcHJvb2Zz";
+    let callback = |url: &str, secret: &str| json!({"channel": "email", "account": "mail", "content": {"subject": "s", "text": "t"}, "callback": {"url": url, "secret": secret}});
+    node.put("/v1/templates/told", callback("https://caller.example/in", signer)).await.expect(200);
+    needed(&node.put("/v1/templates/told", callback("https://evil.example/in", "***")).await, "callback.secret");
+    node.put("/v1/templates/told", callback("https://evil.example/in", signer)).await.expect(200);
+    node.stop().await;
 }
