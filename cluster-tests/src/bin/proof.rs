@@ -9,16 +9,14 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, callbacks, caps, failover, grow, history, idempotency, isolation, judges,
-    keys_cut_off, kills, limits, memory, replace, rolling, smtp, vendors, webhook, weights,
     Scale, all_down, any_node, backup, callbacks, caps, endpoints, failover, grow, history, idempotency, isolation,
-    judges, kills, limits, memory, replace, rolling, smtp, vendors, webhook, weights,
+    judges, keys_cut_off, kills, limits, memory, replace, rolling, smtp, vendors, webhook, weights,
 };
 use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
 use tokio::net::TcpListener;
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "kills",
     "freeze",
     "all-down",

@@ -136,6 +136,9 @@ async fn a_node_of_no_cluster_may_still_be_given_the_right_secret() {
     let _dir = node.stop().await;
     config.cluster.secret = Secret::new(CLUSTER_SECRET);
     serve(config).await.expect("nothing was sealed yet").stop().await;
+}
+
+#[tokio::test]
 async fn a_stored_secret_goes_nowhere_new() {
     let node = Lone::start().await;
     let needed = |answer: &crate::lone::Got, field: &str| {
