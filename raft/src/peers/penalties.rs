@@ -12,8 +12,9 @@ use tokio::time::Instant;
 const FREE: u32 = 5;
 /// The first wait; each further failure doubles it.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest wait of an address from which a peer is connected, so that a stranger beside it cannot keep it out.
-const LONGEST_OF_PEERS: Duration = Duration::from_millis(200);
+/// The longest wait of an address from which a peer is connected, or was not long ago, so that a stranger beside it cannot
+/// keep it out: with so short a wait one of its next tries finds the door open.
+const LONGEST_OF_PEERS: Duration = Duration::from_millis(50);
 /// After so long without a failure, an address is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 /// Most addresses that are remembered.
@@ -34,6 +35,8 @@ struct Record {
     until: Instant,
     /// Connections of peers from this address.
     peers: usize,
+    /// Until when it counts as a peer's address though none is connected.
+    home_until: Instant,
 }
 
 /// A peer that is connected from an address, until it is dropped.
@@ -52,11 +55,6 @@ pub(super) fn whose(from: SocketAddr) -> IpAddr {
 }
 
 impl Penalties {
-    /// Whether the address failed so often that it may have one connection at a time only.
-    pub(super) fn is_suspect(&self, from: IpAddr) -> bool {
-        self.table.lock().get(&from).is_some_and(|record| record.failures > FREE)
-    }
-
     /// Whether the address has to wait.
     pub(super) fn waits(&self, from: IpAddr, now: Instant) -> bool {
         self.table.lock().get(&from).is_some_and(|record| record.until > now)
@@ -73,7 +71,8 @@ impl Penalties {
         record.last = now;
         record.failures = record.failures.saturating_add(1);
         if let Some(doublings) = record.failures.checked_sub(FREE + 1) {
-            let longest = if record.peers > 0 { longest.min(LONGEST_OF_PEERS) } else { longest };
+            let home = record.peers > 0 || record.home_until > now;
+            let longest = if home { longest.min(LONGEST_OF_PEERS) } else { longest };
             record.until = now + FIRST.saturating_mul(1 << doublings.min(16)).min(longest);
         }
     }
@@ -83,7 +82,7 @@ impl Penalties {
         let mut table = self.table.lock();
         make_room(&mut table, from, now);
         let record = table.entry(from).or_insert_with(|| Record::new(now));
-        (record.failures, record.until) = (0, now);
+        (record.failures, record.until, record.home_until) = (0, now, now + FORGOTTEN);
         record.peers += 1;
         Connected { from, table: Arc::clone(&self.table) }
     }
@@ -91,7 +90,7 @@ impl Penalties {
 
 impl Record {
     fn new(now: Instant) -> Self {
-        Self { failures: 0, last: now, until: now, peers: 0 }
+        Self { failures: 0, last: now, until: now, peers: 0, home_until: now }
     }
 }
 
@@ -99,6 +98,7 @@ impl Drop for Connected {
     fn drop(&mut self) {
         if let Some(record) = self.table.lock().get_mut(&self.from) {
             record.peers = record.peers.saturating_sub(1);
+            record.home_until = Instant::now() + FORGOTTEN;
         }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     fn wait_after(failures: u32, penalties: &Penalties, now: Instant) -> u128 {
         (0..failures).for_each(|_| penalties.failed(address(1), LONGEST, now));
         (0..)
-            .map(|ms| ms * 100)
+            .map(|steps| steps * 50)
             .find(|ms| !penalties.waits(address(1), now + Duration::from_millis(*ms)))
             .unwrap_or(0)
             .into()
@@ -151,9 +151,11 @@ mod tests {
         let (penalties, now) = (Penalties::default(), Instant::now());
         assert_eq!(wait_after(50, &penalties, now), 10_000);
         let connected = penalties.proven(address(1), now);
-        assert_eq!(wait_after(50, &penalties, now), 200);
+        assert_eq!(wait_after(50, &penalties, now), 50);
         drop(connected);
-        assert_eq!(wait_after(1, &penalties, now), 10_000);
+        assert_eq!(wait_after(1, &penalties, now), 50, "it may have lost its connection just now");
+        let later = now + FORGOTTEN * 3;
+        assert_eq!(wait_after(50, &penalties, later), 10_000);
     }
 
     #[test]

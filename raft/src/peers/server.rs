@@ -69,8 +69,7 @@ pub(crate) async fn serve(listener: TcpListener, peers: Peers, service: Arc<dyn 
                         hall.refusals.note(&turned, from, now);
                         continue;
                     }
-                    let each = if hall.penalties.is_suspect(who) { 1 } else { OF_ONE_ADDRESS };
-                    let place = hall.strangers.crowd_in(who, each);
+                    let place = hall.strangers.crowd_in(who, OF_ONE_ADDRESS);
                     connections.spawn(attend(stream, from, place, Arc::clone(&hall), peers.clone(), Arc::clone(&service)));
                 }
                 Err(error) => {
