@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::dedup::{Ask, DedupMsg, FingerprintError, FingerprintItem, Fingerprints, Places};
-use crate::receipts::{CallbackError, called_back};
+use crate::receipts::{CallbackError, called_back, hears_callbacks};
 use crate::recorder::all_recorded;
 use crate::render::Variables;
 use crate::supervisor::{NAME, Supervisor, SupervisorMsg};
@@ -159,6 +159,14 @@ impl Motion {
         let ask = Ask { template: template.to_owned(), version, shared, items, reply, places };
         self.board.dedup.send(DedupMsg::Ask(Box::new(ask)));
         answer.await.unwrap_or(Err(FingerprintError::Lost))
+    }
+
+    /// Whether anybody calls back for an account, so that a body need not be read where nobody does.
+    ///
+    /// # Errors
+    /// `NotHere` where nobody does; `Refused` when the account cannot be opened.
+    pub fn hears_callbacks(&self, account: &str) -> Result<(), CallbackError> {
+        hears_callbacks(&self.board, account).map(drop)
     }
 
     /// Verifies, reads and keeps a callback of an account's supplier. Gives the media type and the body of what the supplier

@@ -264,6 +264,20 @@ pub(crate) fn expect(board: &Switchboard, letter: &Letter, outcome: &Outcome, as
     board.record(&desk, [Entry::Aside(Box::new(command))]);
 }
 
+/// An account whose supplier calls back.
+pub(crate) fn hears_callbacks(board: &Switchboard, name: &str) -> Result<Ready, CallbackError> {
+    let mut account = None;
+    board.parts.ledger.with_control(&mut |control| account = control.accounts.get(name).cloned());
+    let account = account.ok_or(CallbackError::NotHere)?;
+    let ready = board.called_back.lock().named(board, &name.into(), &account).map_err(CallbackError::Refused)?;
+    // What is no callback at all is refused by whoever reads them, and is unsupported with all others.
+    let channel = &ready.opened.channel;
+    match catch_unwind(AssertUnwindSafe(|| channel.read_callback(&[], &[], board.now()))) {
+        Ok(Err(Unsupported(_))) => Err(CallbackError::NotHere),
+        _ => Ok(ready),
+    }
+}
+
 /// Verifies, reads and keeps a callback of a supplier's. Gives what the supplier wants to hear.
 pub(crate) async fn called_back(
     board: &Switchboard,
@@ -271,11 +285,7 @@ pub(crate) async fn called_back(
     headers: &[(String, String)],
     body: &[u8],
 ) -> Result<(&'static str, &'static str), CallbackError> {
-    let mut account = None;
-    board.parts.ledger.with_control(&mut |control| account = control.accounts.get(name).cloned());
-    let account = account.ok_or(CallbackError::NotHere)?;
-    let name: Arc<str> = name.into();
-    let ready = board.called_back.lock().named(board, &name, &account).map_err(CallbackError::Refused)?;
+    let ready = hears_callbacks(board, name)?;
     let channel = &ready.opened.channel;
     let read = catch_unwind(AssertUnwindSafe(|| channel.read_callback(headers, body, board.now())));
     let receipts = match read {
@@ -284,7 +294,7 @@ pub(crate) async fn called_back(
         Ok(Err(Unsupported(_))) => return Err(CallbackError::NotHere),
         Err(_) => return Err(CallbackError::Refused(Reason::new("panic", "the provider panicked"))),
     };
-    report(board, &name, receipts, CALLED_FOR).await?;
+    report(board, name, receipts, CALLED_FOR).await?;
     Ok(channel.callback_answer())
 }
 

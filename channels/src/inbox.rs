@@ -13,6 +13,9 @@ pub(crate) const DEFAULT_CAPACITY: usize = 1_000;
 /// Most entries an account can ask for.
 pub(crate) const MOST_CAPACITY: usize = 100_000;
 
+/// Most bytes that all kept contents take; the oldest give way before their number does.
+const MOST_BYTES: usize = 64 << 20;
+
 /// One content that the sandbox took, or may have taken.
 #[derive(Clone, Debug, Serialize)]
 pub struct InboxEntry {
@@ -46,12 +49,39 @@ pub struct SandboxInbox {
 struct Ring {
     capacity: usize,
     last: u64,
+    bytes: usize,
     entries: VecDeque<InboxEntry>,
+}
+
+impl InboxEntry {
+    /// About what it takes in memory, in bytes.
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.account.len() + self.channel.len() + self.to.len() + weight(&self.content)
+    }
+}
+
+/// About what a value takes in memory, in bytes.
+fn weight(value: &Value) -> usize {
+    let inside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(weight).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + weight(value)).sum(),
+        _ => 0,
+    };
+    size_of::<Value>() + inside
+}
+
+impl Ring {
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.entries.pop_front() {
+            self.bytes = self.bytes.saturating_sub(oldest.weight());
+        }
+    }
 }
 
 impl SandboxInbox {
     pub(crate) fn new() -> Self {
-        Self { ring: RwLock::new(Ring { capacity: DEFAULT_CAPACITY, last: 0, entries: VecDeque::new() }) }
+        Self { ring: RwLock::new(Ring { capacity: DEFAULT_CAPACITY, last: 0, bytes: 0, entries: VecDeque::new() }) }
     }
 
     /// Makes room for at least `capacity` entries; never less than was asked for before.
@@ -65,9 +95,11 @@ impl SandboxInbox {
         let mut ring = self.ring.write();
         ring.last += 1;
         entry.seq = ring.last;
-        if ring.entries.len() >= ring.capacity {
-            ring.entries.pop_front();
+        let weight = entry.weight();
+        while !ring.entries.is_empty() && (ring.entries.len() >= ring.capacity || ring.bytes + weight > MOST_BYTES) {
+            ring.drop_oldest();
         }
+        ring.bytes += weight;
         ring.entries.push_back(entry);
         ring.last
     }
@@ -108,6 +140,22 @@ mod tests {
             to: to.to_owned(),
             content: Arc::new(Value::Null),
         }
+    }
+
+    #[test]
+    fn large_contents_take_bounded_memory_however_many_may_be_kept() {
+        let inbox = SandboxInbox::new();
+        inbox.reserve(MOST_CAPACITY);
+        let large = Arc::new(serde_json::json!({"parts": ["x".repeat(1 << 20), {"more": "y".repeat(1 << 20)}]}));
+        for _ in 0..50 {
+            inbox.push(InboxEntry { content: Arc::clone(&large), ..entry("a") });
+        }
+        let kept = inbox.list(0, usize::MAX).len();
+        assert!((30..=32).contains(&kept), "{kept} of 2 MiB each are kept in 64 MiB");
+        for _ in 0..kept {
+            inbox.push(entry("b"));
+        }
+        assert_eq!((inbox.list(0, usize::MAX).len(), inbox.count()), (2 * kept, 50 + kept as u64));
     }
 
     #[test]

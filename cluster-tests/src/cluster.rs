@@ -60,6 +60,9 @@ pub struct Status {
     pub groups: Vec<Group>,
     /// The nodes.
     pub nodes: Vec<Member>,
+    /// The nodes that did not say how they stand.
+    #[serde(default)]
+    pub incomplete: Vec<u64>,
 }
 
 /// One node in [`Status`].

@@ -42,6 +42,7 @@ impl Config {
         self.check_node(&mut checks);
         self.check_cluster(&mut checks);
         self.check_raft(&mut checks);
+        self.check_http(&mut checks);
         self.check_flow(&mut checks);
         self.check_log(&mut checks);
         checks.0
@@ -131,6 +132,23 @@ impl Config {
             },
         );
         checks.within("access.failed_sign_ins_per_minute", access.failed_sign_ins_per_minute, 6..=1_000_000);
+    }
+
+    fn check_http(&self, checks: &mut Checks) {
+        let http = &self.http;
+        checks.within("http.connections", http.connections, 16..=1_000_000);
+        checks.within("http.connections_per_address", http.connections_per_address, 0..=1_000_000);
+        checks.within("http.head_ms", http.head_ms, 100..=600_000);
+        checks.within("http.idle_ms", http.idle_ms, 100..=3_600_000);
+        checks.within("http.body_ms", http.body_ms, 100..=3_600_000);
+        checks.within("http.write_ms", http.write_ms, 100..=3_600_000);
+        let largest = self.intake.max_body_bytes.max(self.intake.max_material_bytes);
+        checks.that(http.bodies_bytes >= largest, "http.bodies_bytes", http.bodies_bytes, || {
+            format!("must hold the largest body and the largest material ({largest} bytes), or none ever comes in")
+        });
+        checks.within("http.bodies_bytes", http.bodies_bytes as u64, MIB..=1_024 * 1_024 * MIB);
+        checks.within("http.stranger_bodies_bytes", http.stranger_bodies_bytes as u64, MIB..=1_024 * 1_024 * MIB);
+        checks.within("http.answers_bytes", http.answers_bytes as u64, MIB..=1_024 * 1_024 * MIB);
     }
 
     fn check_flow(&self, checks: &mut Checks) {

@@ -10,5 +10,6 @@ pub use live::{Change, LIVE};
 pub use load::DEFAULT_TOML;
 pub use mistake::{Mistake, Mistakes};
 pub use schema::{
-    Access, Breaker, Cluster, Config, Delivery, Disk, Dispatch, Intake, Log, LogFormat, Node, Raft, Receipts, Retry,
+    Access, Breaker, Cluster, Config, Delivery, Disk, Dispatch, Http, Intake, Log, LogFormat, Node, Raft, Receipts,
+    Retry,
 };

@@ -10,6 +10,7 @@ use crate::{Config, Mistake, Mistakes};
 /// end with "Live.".
 pub const LIVE: &[&str] = &[
     "node.stop_deadline_ms",
+    "http.body_ms",
     "intake.max_body_bytes",
     "intake.max_material_bytes",
     "intake.max_recipients",

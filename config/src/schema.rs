@@ -22,6 +22,8 @@ pub struct Config {
     pub raft: Raft,
     /// The database.
     pub disk: Disk,
+    /// Connections to the API, and the bodies that come in on them.
+    pub http: Http,
     /// What may come in.
     pub intake: Intake,
     /// Who may ask, and how often in vain.
@@ -119,6 +121,30 @@ pub struct Disk {
     pub cache_bytes: u64,
     /// How long ended deliveries are kept, in days.
     pub retention_days: u32,
+}
+
+/// Connections to the API, and the bodies that come in on them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Most connections at once.
+    pub connections: usize,
+    /// Most connections of one address at once; 0 for no limit of its own.
+    pub connections_per_address: usize,
+    /// How long the head of a request may take, from the connection or from its first byte on, in milliseconds.
+    pub head_ms: u64,
+    /// How long a connection may lie idle between two requests, in milliseconds.
+    pub idle_ms: u64,
+    /// How long a body may take to arrive, in milliseconds.
+    pub body_ms: u64,
+    /// How long an answer may make no progress, in milliseconds.
+    pub write_ms: u64,
+    /// Most bytes of the bodies of requests with a key, all together.
+    pub bodies_bytes: usize,
+    /// Most bytes of the bodies of requests without a key, all together.
+    pub stranger_bodies_bytes: usize,
+    /// Most bytes of large answers that wait to be read, all together.
+    pub answers_bytes: usize,
 }
 
 /// What may come in.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,8 +14,11 @@ use tidings_contract::{Clock, Secret, Time};
 use tidings_machine::partition::Wishes;
 
 use crate::accounts::SealedAccounts;
+use crate::bodies::Bodies;
+use crate::connections::Places;
 use crate::fresh::Freshness;
 use crate::guard::Guard;
+use crate::heavy::Heavy;
 use crate::intake::{Dictionaries, KnownWays, Templates};
 use crate::ledger::NodeLedger;
 use crate::look::Said;
@@ -57,6 +60,12 @@ pub(crate) struct App {
     pub founding: Founding,
     /// Whether more may come in, and when.
     pub guard: Arc<Guard>,
+    /// Room for bodies.
+    pub bodies: Arc<Bodies>,
+    /// Turns for work that takes long.
+    pub heavy: Heavy,
+    /// The places of connections, once there is a listener.
+    pub places: OnceLock<Weak<Places>>,
     pub shelf: Arc<Shelf>,
 }
 
@@ -67,8 +76,10 @@ pub(crate) struct Limits {
     pub max_body_bytes: usize,
     /// Most bytes of a material.
     pub max_material_bytes: usize,
-    /// Most recipients of a message.
+    /// Most recipients of a message, and of all messages of a batch.
     pub max_recipients: usize,
+    /// How long a body may take to arrive.
+    pub body_within: Duration,
     /// How long a request may wait for its answer.
     pub deadline: Duration,
     /// How long idempotency keys are kept.

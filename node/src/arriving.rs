@@ -1,13 +1,16 @@
 //! A material on its way in, as a body of its own or in a form: hashed and cut into pieces while it arrives, held once.
 
-use axum::body::Body;
+use std::time::Duration;
+
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tidings_machine::control::Material as Known;
 
+use crate::app::App;
+use crate::bodies::{Share, declared};
+use crate::inflow::{Inflow, claims_of};
 use crate::problem::{Code, Problem};
 
 /// Room for what a form has beside the file, in bytes.
@@ -68,23 +71,29 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(Code::BodyTooLarge, format!("the material is larger than {limit} bytes"))
 }
 
-/// Takes a material in.
+/// Takes a material in, which may take `within`.
 ///
 /// # Errors
-/// What is wrong with it: too large, empty, broken off, or of no media type.
-pub(crate) async fn arrive(request: Request, limit: usize) -> Result<Arrived, Problem> {
+/// What is wrong with it: too large, too slow, empty, broken off, or of no media type; or `busy`.
+pub(crate) async fn arrive(app: &App, request: Request, within: Duration) -> Result<Arrived, Problem> {
+    let limit = app.limits().max_material_bytes;
     let given = of(request.headers());
     if given.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("multipart/form-data")) {
-        return in_form(request, limit).await;
+        // The reader of forms reads the body itself, so all that it may bring is claimed before.
+        let most = limit.saturating_add(FORM);
+        let bytes = declared(request.headers()).unwrap_or(most);
+        if bytes > most {
+            return Err(too_large(limit));
+        }
+        app.bodies.claim(Share::Callers, bytes, &claims_of(&request))?;
+        let slow = |_| Problem::new(Code::SlowBody, format!("the body took longer than {} s", within.as_secs()));
+        return tokio::time::timeout(within, in_form(request, limit)).await.map_err(slow)?;
     }
     let media_type = media_type(&given)?;
     let mut gathering = Gathering::default();
-    let mut body: Body = request.into_body();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Problem::field("body", format!("broke off: {error}")))?;
-        if let Some(bytes) = frame.data_ref() {
-            gathering.take(bytes, limit)?;
-        }
+    let mut inflow = Inflow::begin(app, request, limit, within, Share::Callers)?;
+    while let Some(bytes) = inflow.next().await? {
+        gathering.take(&bytes, limit)?;
     }
     gathering.arrived(None, media_type)
 }

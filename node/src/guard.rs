@@ -2,6 +2,7 @@
 //! drain. Looked at once a second; a request only reads figures.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tidings_contract::PartitionId;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::control_groups;
 use crate::problem::{Code, Problem};
 
 /// How often the figures are looked at.
@@ -22,7 +24,7 @@ const ADVICE_MS: (u64, u64) = (1_000, 60_000);
 /// Advice where nothing was measured: a partition that has no replica here, or a node that has just started.
 const UNMEASURED_MS: u64 = 5_000;
 /// Advice for a full disk: somebody has to make room.
-const DISK_MS: u64 = 30_000;
+pub(crate) const DISK_MS: u64 = 30_000;
 /// Advice for full memory: what is pending has to drain.
 const MEMORY_MS: u64 = 5_000;
 
@@ -36,8 +38,8 @@ pub(crate) struct Guard {
     disk_free: AtomicU64,
     /// Resident bytes of this process; 0 while nobody knows.
     resident: AtomicU64,
-    /// What `intake.memory_bytes = 0` stands for: three quarters of what this process may have.
-    memory_bytes: u64,
+    /// See [`share_of_memory`].
+    memory_bytes: AtomicU64,
     drains: RwLock<BTreeMap<PartitionId, Drain>>,
 }
 
@@ -46,7 +48,7 @@ impl Guard {
         Self {
             disk_free: AtomicU64::new(u64::MAX),
             resident: AtomicU64::new(0),
-            memory_bytes: available_bytes().map_or(u64::MAX, |bytes| bytes / 4 * 3),
+            memory_bytes: AtomicU64::new(share_of_memory()),
             drains: RwLock::default(),
         }
     }
@@ -62,18 +64,16 @@ impl Guard {
             let words = format!("{free} bytes are free on this node's disk; it takes messages from {least} on");
             return Err(Problem::new(Code::DiskFull, words).come_back_in(DISK_MS));
         }
-        let most = if limits.memory_bytes == 0 { self.memory_bytes } else { limits.memory_bytes };
+        let most = match limits.memory_bytes {
+            0 => self.memory_bytes.load(Ordering::Relaxed),
+            given => given,
+        };
         let resident = self.resident.load(Ordering::Relaxed);
         if resident > most {
             let words = format!("this node holds {resident} bytes of memory; it takes messages up to {most}");
             return Err(Problem::new(Code::MemoryFull, words).come_back_in(MEMORY_MS));
         }
         Ok(())
-    }
-
-    /// Whether this node's disk has less room than it needs to take more.
-    pub(crate) fn disk_is_full(&self, app: &App) -> bool {
-        self.disk_free.load(Ordering::Relaxed) < app.limits().disk_free_bytes || app.ledger.disk_trouble().is_some()
     }
 
     /// Deliveries of a partition that ended in a second, lately, in thousandths; nothing if it was not looked at often enough.
@@ -115,6 +115,10 @@ impl Guard {
         }
         if let Some(disk) = app.ledger.disk_use().filter(|_| cfg!(not(feature = "sim"))) {
             self.disk_free.store(disk.free_bytes, Ordering::Relaxed);
+        }
+        // A group's limit may change while the process runs.
+        if cfg!(not(feature = "sim")) {
+            self.memory_bytes.store(share_of_memory(), Ordering::Relaxed);
         }
         let now = Instant::now();
         for partition in app.partitions() {
@@ -180,13 +184,16 @@ fn resident_bytes() -> Option<u64> {
     None
 }
 
-/// What this process may have: the machine's memory, or the control group's limit where that is less (`memory.max`, Linux
-/// kernel documentation, "Control Group v2").
+/// What this process may have: the machine's memory, or the limit of its control groups where that is less.
 fn available_bytes() -> Option<u64> {
     let machine = field("/proc/meminfo", "MemTotal:");
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let group = group.and_then(|text| text.trim().parse::<u64>().ok());
-    machine.into_iter().chain(group).min()
+    let groups = control_groups::memory_limit(Path::new("/"));
+    machine.into_iter().chain(groups).min()
+}
+
+/// What `intake.memory_bytes = 0` stands for: three quarters of what this process may have.
+fn share_of_memory() -> u64 {
+    available_bytes().map_or(u64::MAX, |bytes| bytes / 4 * 3)
 }
 
 /// A field in kB of a file of `/proc`, in bytes.

@@ -15,6 +15,7 @@ use tidings_raft::{
 };
 use tokio::sync::{mpsc, watch};
 
+use crate::guard::DISK_MS;
 use crate::look::GroupView;
 use crate::problem::{Code, Problem};
 
@@ -31,6 +32,10 @@ pub(crate) enum Setback {
     NotKept(String),
     /// Certainly not kept: no room. Again, when there is.
     Full(String),
+    /// Certainly not kept: the leader's disk takes no writes. Again, when somebody has made room.
+    DiskFull(String),
+    /// Certainly not kept, and it never will be: it is larger than what is kept at once.
+    TooLarge(String),
     /// Nobody can tell. Again, with the same command, if it is idempotent.
     Unknown(String),
     /// Certainly not kept: the node is ending.
@@ -41,7 +46,9 @@ impl Setback {
     /// What went wrong, for people.
     pub(crate) fn why(&self) -> &str {
         match self {
-            Self::NotKept(why) | Self::Full(why) | Self::Unknown(why) => why,
+            Self::NotKept(why) | Self::Full(why) | Self::DiskFull(why) | Self::TooLarge(why) | Self::Unknown(why) => {
+                why
+            }
             Self::Closed => "the node is stopping",
         }
     }
@@ -51,8 +58,9 @@ impl From<ProposeError> for Setback {
     fn from(error: ProposeError) -> Self {
         match error {
             ProposeError::NotLeader { .. } | ProposeError::Refused(_) => Self::NotKept(error.to_string()),
-            // Nothing that comes through intake is that large; it counts as a lack of room because waiting cannot help.
-            ProposeError::Full(_) | ProposeError::TooLarge { .. } => Self::Full(error.to_string()),
+            ProposeError::Full(_) => Self::Full(error.to_string()),
+            ProposeError::DiskFull(_) => Self::DiskFull(error.to_string()),
+            ProposeError::TooLarge { .. } => Self::TooLarge(error.to_string()),
             ProposeError::Unknown(_) => Self::Unknown(error.to_string()),
             ProposeError::Shutdown => Self::Closed,
         }
@@ -62,7 +70,9 @@ impl From<ProposeError> for Setback {
 impl From<Setback> for LedgerError {
     fn from(setback: Setback) -> Self {
         match setback {
-            Setback::NotKept(why) | Setback::Full(why) => Self::Refused(why),
+            Setback::NotKept(why) | Setback::Full(why) | Setback::DiskFull(why) | Setback::TooLarge(why) => {
+                Self::Refused(why)
+            }
             Setback::Unknown(why) => Self::Unknown(why),
             Setback::Closed => Self::Closed,
         }
@@ -74,6 +84,8 @@ impl From<Setback> for Problem {
         match setback {
             Setback::NotKept(why) => Self::new(Code::NoLeader, why),
             Setback::Full(why) => Self::new(Code::Full, why),
+            Setback::DiskFull(why) => Self::new(Code::DiskFull, why).come_back_in(DISK_MS),
+            Setback::TooLarge(why) => Self::new(Code::TooLarge, why),
             Setback::Unknown(why) => Self::new(Code::Timeout, why),
             Setback::Closed => Self::new(Code::Stopping, "the node is stopping"),
         }

@@ -1,6 +1,6 @@
 //! Materials: kept in pieces at their home partition, put together and checked when they are wanted, remembered for a while.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -23,6 +23,8 @@ use crate::problem::{Code, Problem};
 const REMEMBERED: usize = 64 * 1024 * 1024;
 /// Most materials that come in at once: each is held in memory until it is kept.
 const COMING_IN: usize = 4;
+/// Most materials that are put together at once.
+const ASSEMBLED: usize = 16;
 /// How often a material is put that somebody deletes meanwhile.
 const PUT_AGAIN: usize = 5;
 
@@ -32,11 +34,18 @@ pub(crate) struct Shelf {
     /// The ones handed out last, the newest at the end.
     remembered: Mutex<VecDeque<(String, Arc<Material>)>>,
     pub(crate) coming_in: Semaphore,
+    /// Held while a material is put together; one id always has the same one.
+    assembling: [tokio::sync::Mutex<()>; ASSEMBLED],
 }
 
 impl Default for Shelf {
     fn default() -> Self {
-        Self { app: OnceLock::new(), remembered: Mutex::default(), coming_in: Semaphore::new(COMING_IN) }
+        Self {
+            app: OnceLock::new(),
+            remembered: Mutex::default(),
+            coming_in: Semaphore::new(COMING_IN),
+            assembling: Default::default(),
+        }
     }
 }
 
@@ -105,6 +114,11 @@ pub(crate) fn id_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Which of the locks is for a material: ids are hashes, so they spread.
+fn stripe(id: &str) -> usize {
+    id.bytes().map(usize::from).sum::<usize>() % ASSEMBLED
+}
+
 impl App {
     /// The partition that keeps the bytes of a material.
     pub(crate) fn material_home(&self, id: &str) -> PartitionId {
@@ -124,6 +138,24 @@ impl App {
         Ok(look())
     }
 
+    /// Those of `ids` that are no materials. However many they are, control is asked once for what is not known here.
+    ///
+    /// # Errors
+    /// Whatever makes control unreachable.
+    pub(crate) async fn unknown_materials(&self, ids: &BTreeSet<&String>) -> Result<BTreeSet<String>, Problem> {
+        let look = || {
+            self.ledger.control(|c| {
+                let missing = ids.iter().filter(|id| !c.materials.contains_key(id.as_str()));
+                missing.map(|id| (*id).clone()).collect::<BTreeSet<_>>()
+            })
+        };
+        if look().is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        self.fresh_control().await?;
+        Ok(look())
+    }
+
     /// A material with its bytes; `None` if there is no such material.
     ///
     /// # Errors
@@ -131,6 +163,11 @@ impl App {
     pub(crate) async fn material(self: &Shared, id: &str) -> Result<Option<Arc<Material>>, Problem> {
         let Some(known) = self.known_material(id).await? else { return Ok(None) };
         let named = |material: &Material| material.name == known.name && material.media_type == known.media_type;
+        if let Some(material) = self.shelf.recall(id).filter(|material| named(material)) {
+            return Ok(Some(material));
+        }
+        // However many want it at once, it is put together once.
+        let _turn = self.shelf.assembling[stripe(id)].lock().await;
         if let Some(material) = self.shelf.recall(id).filter(|material| named(material)) {
             return Ok(Some(material));
         }
@@ -142,7 +179,7 @@ impl App {
             let piece = piece.map_err(|_| Problem::new(Code::NoLeader, format!("{home} cannot be asked")))?;
             bytes.extend(STANDARD.decode(piece).map_err(|e| Problem::new(Code::Internal, e.to_string()))?);
         }
-        if id_of(&bytes) != id {
+        if self.heavy.run(bytes.len(), || id_of(&bytes)).await != id {
             return Err(Problem::new(Code::Internal, format!("the bytes of material {id} are not what they were")));
         }
         let Known { name, media_type, .. } = known;

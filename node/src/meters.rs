@@ -56,6 +56,14 @@ fn counter(method: &'static str, route: Option<MatchedPath>, status: u16) -> met
 pub(crate) fn gauge(app: &App) {
     let node = app.ledger.node().to_string();
     app.guard.gauge(&node);
+    app.bodies.gauge(&node);
+    if let Some(places) = app.places.get().and_then(std::sync::Weak::upgrade) {
+        let (full, short) = places.count();
+        for (class, count) in [("full", full), ("short", short)] {
+            let labels = [("node", node.clone()), ("class", class.to_owned())];
+            metrics::gauge!("tidings_http_connections", &labels).set(count as f64);
+        }
+    }
     for view in app.ledger.status() {
         let labels = [("node", node.clone()), ("group", view.name.clone())];
         let leads = view.leader == Some(app.ledger.node());

@@ -64,6 +64,8 @@ codes! {
     IdempotencyMismatch = "idempotency_mismatch", 422, "The Idempotency-Key was used with another body", "Use a new key for a new message, or repeat the very same body.";
     /// The body is too large.
     BodyTooLarge = "body_too_large", 413, "The body is too large", "Send less at once.";
+    /// It can never be kept.
+    TooLarge = "too_large", 413, "It is larger than what can be kept at once; it never fits", "Send less at once: shorter texts and variables, or fewer recipients.";
     /// The body is not declared as JSON.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body is not declared as JSON", "Send Content-Type: application/json.";
     /// The body did not arrive.
@@ -106,6 +108,8 @@ codes! {
     DiskFull = "disk_full", 503, "The disk of this node is nearly full; nothing was kept", "Send it to another node, or again after Retry-After.";
     /// The memory is nearly full.
     MemoryFull = "memory_full", 503, "The memory of this node is nearly full; nothing was kept", "Send it to another node, or again after Retry-After.";
+    /// Too many connections or bodies.
+    Busy = "busy", 503, "This node has as many connections, bodies or large answers as it may; nothing was kept", "Send it to another node, or again after Retry-After.";
     /// Nobody leads.
     NoLeader = "no_leader", 503, "No majority of replicas can be reached; nothing was kept", "Send it again after Retry-After.";
     /// Control has not been heard of for too long.
@@ -127,15 +131,50 @@ codes! {
 pub(crate) struct Rejected {
     /// The index in the request.
     pub index: u16,
-    /// The recipient as given.
+    /// The recipient as given; what is longer than 2,100 characters is cut.
     pub to: String,
     /// `invalid_recipient`, `missing_variable`, `unknown_account`, `duplicate_recipient`,
-    /// `unknown_time_zone`, `unknown_material`, `no_leader`, `full`, `key_full`, `disk_full`, `unknown`.
+    /// `unknown_time_zone`, `unknown_material`, `no_leader`, `full`, `key_full`, `disk_full`, `too_large`, `unknown`.
     pub code: &'static str,
     /// What is wrong.
     pub detail: String,
     /// Whether the same recipient may be taken when it is sent again.
     pub retryable: bool,
+}
+
+/// Most of a name or of what is said of a recipient, of a recipient, and of the detail of a problem that is repeated, in characters.
+const SHOWN: usize = 256;
+const SHOWN_TO: usize = 2_100;
+const SHOWN_DETAIL: usize = 1_000;
+/// Most errors of one problem that are told.
+const SHOWN_ERRORS: usize = 100;
+
+/// At most so many characters of a text; what is cut ends with an ellipsis. Whoever asks must not decide how long our answers
+/// are.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// A field's error as it is told.
+fn shown(mut error: FieldError) -> FieldError {
+    (error.field, error.detail) = (cut(&error.field, SHOWN), cut(&error.detail, SHOWN_DETAIL));
+    error
+}
+
+impl Rejected {
+    /// A recipient who cannot be taken, and never will be as things are.
+    pub(crate) fn new(index: u16, to: &str, code: &'static str, detail: &str) -> Self {
+        Self { index, to: cut(to, SHOWN_TO), code, detail: cut(detail, SHOWN), retryable: false }
+    }
+
+    /// The same, where trying again may help.
+    #[must_use]
+    pub(crate) fn retryable(self) -> Self {
+        Self { retryable: true, ..self }
+    }
 }
 
 /// A problem, ready to be answered.
@@ -183,13 +222,15 @@ impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after_ms = match code {
             Code::Full | Code::KeyFull | Code::DiskFull | Code::MemoryFull => Some(1_000),
-            Code::NoLeader | Code::CutOff | Code::NotFounded | Code::Timeout | Code::Stopping => Some(1_000),
+            Code::Busy | Code::NoLeader | Code::CutOff | Code::NotFounded | Code::Timeout | Code::Stopping => {
+                Some(1_000)
+            }
             _ => None,
         };
         Self(Box::new(Inner {
             code,
             status: code.status(),
-            detail: detail.into(),
+            detail: cut(&detail.into(), SHOWN_DETAIL),
             errors: Vec::new(),
             rejected: Vec::new(),
             retry_after_ms,
@@ -200,7 +241,7 @@ impl Problem {
     pub(crate) fn fields(code: Code, errors: Vec<FieldError>) -> Self {
         let detail = errors.first().map(|e| format!("{} {}", e.field, e.detail)).unwrap_or_default();
         let mut problem = Self::new(code, detail);
-        problem.0.errors = errors;
+        problem.0.errors = errors.into_iter().take(SHOWN_ERRORS).map(shown).collect();
         problem
     }
 
@@ -297,6 +338,27 @@ mod tests {
             .filter(|line| line.starts_with("| `") && line.contains("` | ") && line.matches('|').count() == 5);
         let listed: BTreeSet<_> = rows.filter_map(|row| row.split('`').nth(1)).collect();
         assert_eq!(listed, names, "README.md lists codes that do not exist");
+    }
+
+    #[test]
+    fn nobody_decides_how_long_our_answers_are() {
+        let long = "é".repeat(10_000);
+        let errors = (0..1_000).map(|_| FieldError::new(long.clone(), long.clone())).collect();
+        let rejected = (0..10).map(|n| Rejected::new(n, &long, "invalid_recipient", &long)).collect();
+        let problem = Problem::fields(Code::InvalidRequest, errors).with_rejected(rejected);
+        let body = serde_json::to_vec(&problem.body()).expect("a problem is serializable");
+        assert!(body.len() < 350_000, "{}", body.len());
+        assert_eq!(cut("été", 3), "été");
+        assert_eq!(cut("étés", 3), "été…");
+    }
+
+    #[test]
+    fn what_never_fits_is_not_told_to_come_back() {
+        let response = Problem::new(Code::TooLarge, "it holds at most 224 KiB").into_response();
+        assert_eq!(
+            (response.status(), response.headers().get(header::RETRY_AFTER)),
+            (StatusCode::PAYLOAD_TOO_LARGE, None)
+        );
     }
 
     #[test]

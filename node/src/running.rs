@@ -19,7 +19,9 @@ use tokio::time::Instant;
 
 use crate::accounts::{NodeAccounts, SealedAccounts};
 use crate::app::{App, Founding, Shared};
+use crate::bodies::Bodies;
 use crate::clock::SystemClock;
+use crate::connections::Connections;
 use crate::founding::{found, recover};
 use crate::ledger::NodeLedger;
 use crate::materials::Shelf;
@@ -28,7 +30,7 @@ use crate::problem::Problem;
 use crate::seal::Sealer;
 use crate::secret_check::{Judged, OTHER_SECRET, judge};
 use crate::steady::{self, SteadyClock};
-use crate::{api, fresh, guard, listener, look, meters, wiring};
+use crate::{api, descriptors, fresh, guard, listener, look, meters, wiring};
 
 /// How often the recorder of figures tidies up what it holds.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -117,6 +119,7 @@ async fn assemble(
     registry: Registry,
     ledgers: Ledgers,
 ) -> Result<Running, StartError> {
+    descriptors::raise();
     let addr = config.node.api_listen;
     let (listener, api_addr) = listener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
     let peer_addr = ledgers.peer_addr();
@@ -163,13 +166,18 @@ async fn assemble(
             labels: config.node.labels.clone(),
         },
         guard: guard::fresh(),
+        bodies: Arc::new(Bodies::new(&config.http)),
+        heavy: Default::default(),
+        places: Default::default(),
         shelf,
     });
     app.shelf.stand_in(&app);
     look::answer_peers(&app);
     be_asked_before_a_hand_over(&app);
     let (stop, stopped) = watch::channel(None);
-    let serving = tokio::spawn(listener::serve(listener, api::router(Arc::clone(&app)), stopped));
+    let connections = Connections::new(api::router(Arc::clone(&app)), &config.http, Arc::clone(&app.bodies));
+    let _ = app.places.set(Arc::downgrade(&connections.places));
+    let serving = tokio::spawn(listener::serve(listener, connections, stopped));
     let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
     let listening = tokio::spawn(steady::listen(clock, Arc::downgrade(&app.ledger)));
     let guarding = tokio::spawn(guard::watch(Arc::downgrade(&app)));

@@ -1,20 +1,15 @@
 //! Strict JSON: reads a body exactly as declared, and says where it is wrong.
 
-use std::time::Duration;
-
-use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::Shared;
+use crate::bodies::Share;
+use crate::inflow::arrive;
 use crate::problem::{Code, Problem};
-
-/// Longest time a body may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// A JSON body, read strictly.
 #[derive(Debug)]
@@ -29,22 +24,7 @@ impl FromRequest<Shared> for Raw {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
         check_media_type(request.headers())?;
-        arrive(request.into_body(), app.limits().max_body_bytes).await.map(Self)
-    }
-}
-
-/// The bytes of a body, if it is no larger than `limit` and comes in time.
-///
-/// # Errors
-/// `body_too_large`, `slow_body`, or `bad_json` when it breaks off.
-pub(crate) async fn arrive(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(ARRIVAL, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Problem::new(Code::BodyTooLarge, format!("the body is larger than {limit} bytes")))
-        }
-        Ok(Err(error)) => Err(Problem::new(Code::BadJson, format!("the body broke off: {error}"))),
-        Err(_) => Err(Problem::new(Code::SlowBody, format!("the body took longer than {} s", ARRIVAL.as_secs()))),
+        arrive(app, request, app.limits().max_body_bytes, Share::Callers).await.map(Self)
     }
 }
 
@@ -53,7 +33,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
         let Raw(body) = Raw::from_request(request, app).await?;
-        decode(&body).map(Self)
+        app.heavy.run(body.len(), || decode(&body)).await.map(Self)
     }
 }
 

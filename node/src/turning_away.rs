@@ -11,7 +11,7 @@ use crate::app::Shared;
 use crate::problem::{Code, Problem};
 
 /// Paths that are answered to the end: whoever watches over the node should see how it goes.
-const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+pub(crate) const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Answers `stopping` once the node stops. A request that came before goes on; its connection ends with its answer too.
 pub(crate) async fn turn_away(State(app): State<Shared>, request: Request, next: Next) -> Response {

@@ -67,6 +67,7 @@ pub(crate) fn requests(config: &Config) -> Limits {
         max_body_bytes: intake.max_body_bytes,
         max_material_bytes: intake.max_material_bytes,
         max_recipients: intake.max_recipients,
+        body_within: Duration::from_millis(config.http.body_ms),
         deadline: Duration::from_millis(intake.deadline_ms),
         idempotency_ms: intake.idempotency_hours.saturating_mul(3_600_000),
         max_delay_ms: intake.max_delay_days.saturating_mul(DAY_MS),

@@ -29,12 +29,15 @@ pub enum ProposeError {
         /// What fits.
         limit: usize,
     },
-    /// Certainly not kept: a queue or the disk is full. Ask again when there is room.
+    /// Certainly not kept: a queue is full. Ask again when there is room.
     #[error("not kept, no room: {0}")]
     Full(String),
     /// The process is ending. Certainly not kept.
     #[error("the ledger is closed")]
     Shutdown,
+    /// Certainly not kept: the disk of the leader takes no writes. Ask again when somebody has made room.
+    #[error("not kept, the leader's disk takes no writes: {0}")]
+    DiskFull(String),
 }
 
 /// Why a node's data could not be opened. None of these goes away by asking again.

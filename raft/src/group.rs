@@ -136,7 +136,7 @@ impl<M: Machine> Group<M> {
         until: Instant,
     ) -> Result<Vec<M::Answer>, ProposeError> {
         if let Some(why) = self.disk.health().refuses() {
-            return Err(ProposeError::Full(why));
+            return Err(ProposeError::DiskFull(why));
         }
         self.proposer.propose(commands, until).await
     }

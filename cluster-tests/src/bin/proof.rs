@@ -10,13 +10,13 @@ use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
     Scale, all_down, any_node, backup, callbacks, caps, endpoints, failover, grow, history, idempotency, isolation,
-    judges, keys_cut_off, kills, limits, memory, replace, rolling, smtp, vendors, webhook, weights,
+    judges, keys_cut_off, kills, limits, memory, replace, rolling, smtp, strangers, vendors, webhook, weights,
 };
 use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
 use tokio::net::TcpListener;
 
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 27] = [
     "kills",
     "freeze",
     "all-down",
@@ -37,6 +37,7 @@ const NAMES: [&str; 26] = [
     "failover",
     "weights",
     "caps",
+    "strangers",
     "frozen-owner",
     "wrong-clock",
     "lost-disk",
@@ -111,6 +112,7 @@ async fn run(name: &str, short: bool) -> Proof<Report> {
         "failover" => failover::run(6_000).await,
         "weights" => weights::run(10_000).await,
         "caps" => caps::run(if short { 1 } else { 3 }).await,
+        "strangers" => strangers::run().await,
         "frozen-owner" if short => judges::run("frozen_owner", &[&["cancel"], &["short"]]).await,
         "frozen-owner" => {
             judges::run("frozen_owner", &[&["none"], &["cancel"], &["suppress"], &["twice"], &["short"]]).await

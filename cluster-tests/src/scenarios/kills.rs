@@ -12,6 +12,9 @@ use crate::oracle::{self, Kill};
 use crate::receiver::{Manners, Receiver, SECRET};
 use crate::report::Report;
 
+/// Longest time it takes to look at the cluster while a node is frozen: 800 ms for the node, and a busy machine.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// What happens to the leader of most partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -69,10 +72,22 @@ async fn hit_one(cluster: &mut Cluster, fault: Fault, scale: Scale) -> Proof<Kil
     .await?;
     match fault {
         Fault::Kill => cluster.nodes[index].restart()?,
-        Fault::Freeze => cluster.nodes[index].resume()?,
+        Fault::Freeze => {
+            looks_at_once(cluster, gone).await?;
+            cluster.nodes[index].resume()?;
+        }
     }
     cluster.wait_ready().await?;
     Ok(Kill { at, in_flight })
+}
+
+/// The cluster can be looked at without waiting for who does not answer, and says who that is.
+async fn looks_at_once(cluster: &Cluster, frozen: u64) -> Proof {
+    let began = Instant::now();
+    let status = cluster.status().await?;
+    let took = began.elapsed();
+    ensure(took <= LOOK, || format!("it took {took:?} to look at the cluster while node {frozen} was frozen"))?;
+    ensure(status.incomplete == [frozen], || format!("{:?} did not answer, it says", status.incomplete))
 }
 
 /// Waits until so many are accepted.

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod replace;
 pub mod rolling;
 pub mod smtp;
+pub mod strangers;
 pub mod vendors;
 pub mod webhook;
 pub mod weights;

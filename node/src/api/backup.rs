@@ -36,7 +36,7 @@ pub(crate) async fn get_backup(State(app): State<Shared>, Admin(caller): Admin) 
 fn problem(error: BackupError) -> Problem {
     match error {
         BackupError::NotFounded => not_founded(),
-        BackupError::Busy => Problem::new(Code::Conflict, error.to_string()),
+        BackupError::Busy => Problem::new(Code::Busy, error.to_string()),
         BackupError::Unreadable { .. } => Problem::new(Code::NoLeader, error.to_string()),
         BackupError::Stalled => Problem::new(Code::Timeout, error.to_string()),
     }

@@ -19,7 +19,7 @@ use crate::problem::Problem;
 use crate::strict::{Raw, decode};
 
 /// How long a node may take to say how its groups stand. A node that is frozen holds up whoever watches no longer.
-const ANSWERS: Duration = Duration::from_millis(1_500);
+const ANSWERS: Duration = Duration::from_millis(800);
 
 /// The cluster as it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,6 +31,9 @@ pub(crate) struct ClusterShape {
     node: u64,
     nodes: Vec<NodeShape>,
     groups: Vec<GroupShape>,
+    /// Nodes that did not say in time how they stand; what only they know is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    incomplete: Vec<u64>,
 }
 
 /// A node.
@@ -101,6 +104,7 @@ pub(crate) async fn get_cluster(State(app): State<Shared>, _: Viewer) -> Result<
         views.insert(node, view);
         troubles.extend(trouble.map(|why| (node, why)));
     }
+    let incomplete = troubles.keys().copied().collect();
     let groups: Vec<_> = wanted.into_iter().map(|(name, wanted)| group(name, wanted, &views)).collect();
     let partitions = || groups.iter().filter(|group| group.name != "control");
     let shape = |(id, info): (u64, NodeInfo)| {
@@ -126,6 +130,7 @@ pub(crate) async fn get_cluster(State(app): State<Shared>, _: Viewer) -> Result<
         node: app.ledger.node(),
         nodes: nodes.into_iter().map(shape).collect(),
         groups,
+        incomplete,
     }))
 }
 

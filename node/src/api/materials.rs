@@ -1,12 +1,13 @@
 //! Materials: files that contents refer to by the hash of their bytes.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidings_contract::Time;
 use tidings_machine::control::{self, Action, Material, Refusal};
@@ -19,8 +20,8 @@ use crate::arriving::{Arrived, arrive};
 use crate::auth::{Admin, Viewer};
 use crate::problem::{Code, Problem};
 
-/// Longest time a material may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(120);
+/// So many times longer than another body may a material take to arrive.
+const TIMES_SLOWER: u32 = 4;
 /// Longest name, in characters.
 const NAME_LIMIT: usize = 128;
 
@@ -97,9 +98,8 @@ pub(crate) async fn post_material(
         .coming_in
         .try_acquire()
         .map_err(|_| Problem::new(Code::Full, "as many materials as may are coming in at this node already"))?;
-    let arriving = tokio::time::timeout(ARRIVAL, arrive(request, app.limits().max_material_bytes));
-    let slow = |_| Problem::new(Code::SlowBody, format!("the body took longer than {} s", ARRIVAL.as_secs()));
-    let Arrived { id, pieces, bytes, name: in_form, media_type } = arriving.await.map_err(slow)??;
+    let within = app.limits().body_within * TIMES_SLOWER;
+    let Arrived { id, pieces, bytes, name: in_form, media_type } = arrive(&app, request, within).await?;
     let name = match given {
         Some(given) => given,
         None => name(&in_form.unwrap_or_default())?,
@@ -153,14 +153,27 @@ pub(crate) async fn get_material_content(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let material = app.material(&id).await?.ok_or_else(|| unknown(&id))?;
-    let mut response = Body::from(material.bytes.to_vec()).into_response();
-    let headers = response.headers_mut();
     let media_type = HeaderValue::from_str(&material.media_type);
+    let mut response = Body::from(shared(material)).into_response();
+    let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, media_type.unwrap_or(HeaderValue::from_static("application/octet-stream")));
     // A browser saves it: what somebody put here never runs as a page of ours.
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
+}
+
+/// The bytes of a material without copying them: however many read it, it is held once.
+fn shared(material: Arc<tidings_contract::Material>) -> Bytes {
+    struct Held(Arc<tidings_contract::Material>);
+
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0.bytes
+        }
+    }
+
+    Bytes::from_owner(Held(material))
 }
 
 /// Removes a material. Refused while a template in use names it.

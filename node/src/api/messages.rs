@@ -6,8 +6,9 @@ use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures::{FutureExt, StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tidings_contract::{DeliveryId, MessageId, PartitionId, Time};
 use tidings_machine::partition::{Finding, Judgement, Recipient, Ruling, State as Standing};
 use utoipa::{IntoParams, ToSchema};
@@ -17,10 +18,13 @@ use super::cancel::{Cancelled, cancel};
 use super::shapes::{Paging, limit};
 use crate::app::{App, Shared};
 use crate::auth::{Caller, Sender, Viewer};
-use crate::intake::{self, Batch, Rehearsed, RehearsedLeg, Taken};
+use crate::intake::{self, Batch, Rehearsed, RehearsedLeg, Taken, recipients_in};
 use crate::look::{HeaderOf, OfMessage, Summary, Unreachable};
 use crate::problem::{Code, Problem, Rejected};
 use crate::strict::{Raw, decode};
+
+/// Messages of a batch that are under way at once.
+const AT_ONCE: usize = 16;
 
 /// A message that was taken.
 #[derive(Debug, Serialize, ToSchema)]
@@ -229,7 +233,7 @@ pub(crate) async fn post_message(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes the JSON that intake reads in place")]
 pub(crate) struct BatchShape {
-    /// At most 100 messages, each taken or refused on its own.
+    /// At most 100 messages with at most 10,000 recipients together, each taken or refused on its own.
     messages: Vec<SubmissionShape>,
 }
 
@@ -238,7 +242,7 @@ pub(crate) struct BatchShape {
 pub(crate) struct Results {
     /// One per message, in the order of the request: `status` and the fields of a taken message, or `problem`.
     #[schema(value_type = Vec<Object>)]
-    results: Vec<serde_json::Value>,
+    results: Vec<Box<RawValue>>,
 }
 
 /// Takes several messages, each on its own. With an Idempotency-Key, message n of the batch has the key `<key>#<n>`.
@@ -251,26 +255,44 @@ pub(crate) async fn post_batch(
     Raw(body): Raw,
 ) -> Result<Answer<Results>, Problem> {
     let key = idempotency_key(&headers)?;
-    let batch: Batch<'_> = decode(&body)?;
+    let batch: Batch<'_> = app.heavy.run(body.len(), || decode(&body)).await?;
     if batch.messages.len() > Batch::MOST {
         return Err(Problem::field("messages", format!("holds more than {} messages", Batch::MOST)));
     }
-    let each = batch.messages.iter().enumerate().map(|(n, raw)| one_of_batch(&app, &caller, raw, key, n));
-    Ok(Answer(Results { results: futures::future::join_all(each).await }))
+    let most = app.limits().max_recipients;
+    let counted = || batch.messages.iter().map(|message| recipients_in(message)).sum::<usize>();
+    let recipients = app.heavy.run(body.len(), counted).await;
+    if recipients > most {
+        let words = format!("the messages have {recipients} recipients together; a batch has at most {most}");
+        return Err(Problem::new(Code::TooManyRecipients, words));
+    }
+    let each = batch.messages.iter().enumerate();
+    let each: Vec<_> = each.map(|(n, raw)| one_of_batch(&app, &caller, raw, key, n).boxed()).collect();
+    Ok(Answer(Results { results: stream::iter(each).buffered(AT_ONCE).collect().await }))
 }
 
-async fn one_of_batch(app: &App, caller: &Caller, raw: &RawValue, key: Option<&str>, n: usize) -> serde_json::Value {
+/// What became of one message of a batch. Written at once: a tree of values would take many times the memory.
+async fn one_of_batch(app: &App, caller: &Caller, raw: &RawValue, key: Option<&str>, n: usize) -> Box<RawValue> {
+    #[derive(Serialize)]
+    struct OfTaken {
+        status: u16,
+        #[serde(flatten)]
+        taken: TakenShape,
+    }
+
+    #[derive(Serialize)]
+    struct OfRefused<'a> {
+        status: u16,
+        problem: crate::problem::Body<'a>,
+    }
+
     let key = key.map(|key| format!("{key}#{n}"));
     let result = intake::submit(app, caller, raw.get().as_bytes(), key.as_deref()).await;
-    let shape = match result {
-        Ok(taken) => serde_json::to_value(TakenShape::from(taken)).map(|mut shape| {
-            shape["status"] = 202.into();
-            shape
-        }),
-        Err(problem) => serde_json::to_value(problem.body())
-            .map(|body| serde_json::json!({"status": problem.status(), "problem": body})),
+    let written = match result {
+        Ok(taken) => to_raw_value(&OfTaken { status: 202, taken: taken.into() }),
+        Err(problem) => to_raw_value(&OfRefused { status: problem.status(), problem: problem.body() }),
     };
-    shape.unwrap_or_default()
+    written.unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// A message and how its deliveries stand.

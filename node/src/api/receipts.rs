@@ -6,11 +6,14 @@ use axum::response::{IntoResponse, Response};
 use tidings_actors::CallbackError;
 
 use crate::app::Shared;
+use crate::bodies::Share;
+use crate::inflow::arrive;
 use crate::problem::{Code, Problem};
-use crate::strict::arrive;
 
 /// Largest callback, in bytes. Suppliers send a few hundred receipts at once.
 const BODY_BYTES: usize = 1 << 20;
+/// Most of a name that is repeated to whoever asked, in characters.
+const SHOWN: usize = 100;
 
 /// Takes a callback of the supplier of an account. Anybody may call; what is not the supplier's is refused.
 #[utoipa::path(post, path = "/v1/receipts/{account}", tag = "process", params(("account" = String, Path)),
@@ -22,17 +25,27 @@ pub(crate) async fn post_receipts(
     Path(account): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
+    // Nothing is read for an account that nobody calls back for.
+    app.motion.hears_callbacks(&account).map_err(|error| problem(&account, error))?;
     let headers = headers_of(&request);
-    let body = arrive(request.into_body(), BODY_BYTES.min(app.limits().max_body_bytes)).await?;
+    let limit = BODY_BYTES.min(app.limits().max_body_bytes);
+    let body = arrive(&app, request, limit, Share::Strangers).await?;
     match app.motion.called_back(&account, &headers, &body).await {
         Ok((media_type, reply)) => Ok(([(header::CONTENT_TYPE, media_type)], reply).into_response()),
-        Err(CallbackError::NotHere) => {
-            Err(Problem::new(Code::NotFound, format!("no supplier calls back for {account:?}")))
+        Err(error) => Err(problem(&account, error)),
+    }
+}
+
+fn problem(account: &str, error: CallbackError) -> Problem {
+    match error {
+        CallbackError::NotHere => {
+            let account: String = account.chars().take(SHOWN).collect();
+            Problem::new(Code::NotFound, format!("no supplier calls back for {account:?}"))
         }
         // Only the code: a stranger should learn nothing from the words.
-        Err(CallbackError::Refused(reason)) => Err(Problem::new(Code::CallbackRefused, reason.code)),
-        Err(CallbackError::Ledger(error)) => Err(Problem::new(Code::NoLeader, error.to_string())),
-        Err(error) => Err(Problem::new(Code::Internal, error.to_string())),
+        CallbackError::Refused(reason) => Problem::new(Code::CallbackRefused, reason.code),
+        CallbackError::Ledger(error) => Problem::new(Code::NoLeader, error.to_string()),
+        error => Problem::new(Code::Internal, error.to_string()),
     }
 }
 

@@ -147,7 +147,9 @@ pub(crate) async fn post_suppression(
     let wish = Suppress { channel: on, address: to, reason, until, by: key, bounce: None };
     match change(&app, &address, Command::Suppress(Box::new(wish))).await? {
         partition::Answer::Refused(Refusal::Full) => {
-            return Err(Problem::new(Code::Full, "the suppression list of the address's partition is full"));
+            // Nothing goes from the list by itself, so to come again does not help.
+            let words = "the suppression list of the address's partition is full; take addresses off it first";
+            return Err(Problem::new(Code::Conflict, words));
         }
         partition::Answer::Refused(Refusal::TooLate) => return Err(Problem::field("until", "has passed")),
         partition::Answer::Refused(other) => {

@@ -407,6 +407,16 @@ pub(crate) struct Templates {
     templates: Vec<TemplateShape>,
 }
 
+/// Versions of templates, made one after another with turns for others in between: each may have to be compiled.
+async fn shapes<'a>(app: &App, wanted: impl Iterator<Item = (&'a str, u32)>) -> Result<Answer<Templates>, Problem> {
+    let mut templates = Vec::new();
+    for (name, version) in wanted {
+        templates.push(shape(app, name, version)?);
+        tokio::task::yield_now().await;
+    }
+    Ok(Answer(Templates { templates }))
+}
+
 /// The templates in use, each in its newest version.
 #[utoipa::path(get, path = "/v1/templates", tag = "content",
     responses((status = 200, body = Templates), (status = "default", body = crate::problem::Body)))]
@@ -415,8 +425,7 @@ pub(crate) async fn list_templates(State(app): State<Shared>, _: Viewer) -> Resu
         let in_use = c.templates.iter().filter(|(_, template)| !template.deleted);
         in_use.map(|(name, template)| (name.clone(), template.latest)).collect()
     });
-    let templates = current.iter().map(|(name, version)| shape(&app, name, *version)).collect::<Result<_, _>>()?;
-    Ok(Answer(Templates { templates }))
+    shapes(&app, current.iter().map(|(name, version)| (name.as_str(), *version))).await
 }
 
 /// Which version of a template.
@@ -456,8 +465,7 @@ pub(crate) async fn list_versions(
         .ledger
         .control(|c| c.templates.get(&name).map(|template| template.versions.keys().rev().copied().collect()));
     let versions = versions.ok_or_else(|| unknown_template(&name))?;
-    let templates = versions.into_iter().map(|version| shape(&app, &name, version)).collect::<Result<_, _>>()?;
-    Ok(Answer(Templates { templates }))
+    shapes(&app, versions.into_iter().map(|version| (name.as_str(), version))).await
 }
 
 /// Takes a template out of use. What was accepted before is still delivered.

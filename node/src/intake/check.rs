@@ -246,7 +246,7 @@ fn callback_of(app: &App, compiled: &Compiled, key_id: &str) -> Option<Box<Callb
 
 impl Checked {
     fn reject(&mut self, index: u16, to: &To<'_>, code: &'static str, detail: String) {
-        self.rejected.push(Rejected { index, to: to.to.to_string(), code, detail, retryable: false });
+        self.rejected.push(Rejected::new(index, &to.to, code, &detail));
     }
 
     /// Rejects recipients that name no account of the template's channel.
@@ -261,12 +261,9 @@ impl Checked {
         });
         let mut known = known.into_iter();
         self.set_aside(|recipient| {
-            (!known.next().unwrap_or(true)).then(|| Rejected {
-                index: recipient.index,
-                to: recipient.to.clone(),
-                code: "unknown_account",
-                detail: format!("there is no account {} that serves {channel}", recipient.to),
-                retryable: false,
+            (!known.next().unwrap_or(true)).then(|| {
+                let detail = format!("there is no account {} that serves {channel}", recipient.to);
+                Rejected::new(recipient.index, &recipient.to, "unknown_account", &detail)
             })
         });
     }

@@ -27,6 +27,9 @@ pub(super) struct Claiming<'a> {
     pub caller: &'a Caller,
 }
 
+/// Advice where no further key can be kept, in milliseconds.
+const KEYS_MS: u64 = 60_000;
+
 /// Claims the key; gives the plan to be carried out and whether the key was claimed before.
 pub(super) async fn claim(
     app: &App,
@@ -54,7 +57,9 @@ pub(super) async fn claim(
             Err(Problem::new(Code::IdempotencyMismatch, format!("the key was used with another body, for {message}")))
         }
         Answer::Refused(Refusal::Full) => {
-            Err(Problem::new(Code::Full, format!("{home} holds as many idempotency keys as it may")))
+            // They run out with the time for which keys are remembered, one after another.
+            let full = Problem::new(Code::Full, format!("{home} holds as many idempotency keys as it may"));
+            Err(full.come_back_in(KEYS_MS))
         }
         other => Err(Problem::new(Code::Internal, format!("the claim was answered {other:?}"))),
     }

@@ -28,8 +28,8 @@ pub(crate) enum End<T> {
     NoLeader(String),
     /// It is certainly not kept: there is no room.
     Full(String),
-    /// It is certainly not kept: there is no room for it in its partition, and how long that lasts is known.
-    Crowded(Problem),
+    /// It is certainly not kept, and the problem says whether and when to come back.
+    Refused(Problem),
     /// Nobody can tell.
     Unknown(String),
     /// It is certainly not kept: the node is ending.
@@ -51,7 +51,12 @@ pub(crate) async fn insist(app: &App, partition: PartitionId, command: &Command,
             },
             Err(Setback::NotKept(why)) => End::NoLeader(why),
             Err(Setback::Full(why)) if doubt.is_none() => return End::Full(why),
-            Err(Setback::Full(why) | Setback::Unknown(why)) => End::Unknown(why),
+            Err(setback @ (Setback::DiskFull(_) | Setback::TooLarge(_))) if doubt.is_none() => {
+                return End::Refused(setback.into());
+            }
+            Err(Setback::Full(why) | Setback::DiskFull(why) | Setback::TooLarge(why) | Setback::Unknown(why)) => {
+                End::Unknown(why)
+            }
             Err(Setback::Closed) => return doubt.map_or(End::Stopping, End::Unknown),
         };
         if let End::Unknown(why) = &end {
@@ -77,7 +82,7 @@ impl<T> End<T> {
         match self {
             Self::NoLeader(why) => Problem::new(Code::NoLeader, why),
             Self::Full(why) => Problem::new(Code::Full, why),
-            Self::Crowded(problem) => problem,
+            Self::Refused(problem) => problem,
             Self::Unknown(why) => Problem::new(Code::Timeout, why),
             Self::Stopping => Problem::new(Code::Stopping, "the node is stopping"),
             Self::Kept(_) => Problem::new(Code::Internal, "it was kept, but the answer cannot be read"),
@@ -93,6 +98,11 @@ fn crowded(app: &App, command: &Command, refusal: Refusal) -> Problem {
     let (partition, wanted, key) = (accept.partition, accept.recipients.len() as u64, &accept.sheet.key_id);
     let held = app.ledger.partition(partition, |p| (p.limits(), p.pending_count(), p.pending_of_key(key)));
     let (limits, pending, of_key) = held.unwrap_or_default();
+    let most = if refusal == Refusal::KeyFull { limits.pending_per_key } else { limits.pending };
+    if never_fits(wanted, most) {
+        let words = format!("{wanted} recipients of one partition are more than it may ever hold, which is {most}");
+        return Problem::new(Code::TooLarge, words);
+    }
     let (code, missing, share, words) = match refusal {
         Refusal::KeyFull => {
             let missing = (of_key + wanted).saturating_sub(limits.pending_per_key);
@@ -107,6 +117,11 @@ fn crowded(app: &App, command: &Command, refusal: Refusal) -> Problem {
     Problem::new(code, format!("{partition} {words}")).come_back_in(ms)
 }
 
+/// Whether `wanted` are more than there will ever be room for. Where nothing is known of the limit (0) there may be.
+fn never_fits(wanted: u64, most: u64) -> bool {
+    most > 0 && wanted > most
+}
+
 /// Has one part kept.
 async fn keep_part(app: &App, accept: Accept, deadline: Instant) -> (Vec<Recipient>, End<Vec<Verdict>>) {
     let partition = accept.partition;
@@ -114,16 +129,15 @@ async fn keep_part(app: &App, accept: Accept, deadline: Instant) -> (Vec<Recipie
     let end = match insist(app, partition, &command, deadline).await {
         End::Kept(Answer::Accepted(verdicts)) => End::Kept(verdicts),
         End::Kept(Answer::Refused(refusal @ (Refusal::Full | Refusal::KeyFull))) => {
-            End::Crowded(crowded(app, &command, refusal))
+            End::Refused(crowded(app, &command, refusal))
         }
         End::Kept(Answer::Refused(Refusal::TooLate)) => {
             End::NoLeader("the part came too late; the clocks of the nodes may differ".to_owned())
         }
         End::Kept(other) => End::Unknown(format!("the partition answered {other:?}")),
         End::NoLeader(why) => End::NoLeader(why),
-        End::Full(why) if app.guard.disk_is_full(app) => End::Crowded(Problem::new(Code::DiskFull, why)),
         End::Full(why) => End::Full(why),
-        End::Crowded(problem) => End::Crowded(problem),
+        End::Refused(problem) => End::Refused(problem),
         End::Unknown(why) => End::Unknown(why),
         End::Stopping => End::Stopping,
     };

@@ -21,20 +21,13 @@ const IN_VARIABLE: &str = "material:";
 /// Whatever makes control unreachable: a material that is not known here may have been put on another node a moment ago.
 pub(super) async fn have_materials(app: &App, compiled: &Compiled, checked: &mut Checked) -> Result<(), Problem> {
     let named = named(compiled, checked)?;
-    let mut there: BTreeMap<&String, bool> = BTreeMap::new();
-    for id in named.values().flatten() {
-        if !there.contains_key(id) {
-            there.insert(id, app.known_material(id).await?.is_some());
-        }
-    }
-    let lacks = |index: &u16| named.get(index).and_then(|ids| ids.iter().find(|id| !there[id]));
+    let ids: BTreeSet<&String> = named.values().flatten().collect();
+    let missing = app.unknown_materials(&ids).await?;
+    let lacks = |index: &u16| named.get(index).and_then(|ids| ids.iter().find(|id| missing.contains(id.as_str())));
     checked.set_aside(|recipient| {
-        lacks(&recipient.index).map(|id| Rejected {
-            index: recipient.index,
-            to: recipient.to.clone(),
-            code: "unknown_material",
-            detail: format!("there is no material {id}"),
-            retryable: false,
+        lacks(&recipient.index).map(|id| {
+            let detail = format!("there is no material {id}");
+            Rejected::new(recipient.index, &recipient.to, "unknown_material", &detail)
         })
     });
     Ok(())

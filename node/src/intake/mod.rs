@@ -38,7 +38,7 @@ use keep::{End, keep};
 use materials::have_materials;
 pub(crate) use rehearse::{Rehearsed, rehearse};
 pub(crate) use rehearse_legs::RehearsedLeg;
-pub(crate) use request::{Batch, Submission};
+pub(crate) use request::{Batch, Submission, recipients_in};
 use rules::rule;
 pub(crate) use rules::{check_own, rule_again, words_of_preview};
 use split::{Part, census, split};
@@ -85,13 +85,13 @@ pub(crate) async fn submit(app: &App, caller: &Caller, body: &[u8], key: Option<
 async fn take(app: &App, caller: &Caller, body: &[u8], key: Option<&str>) -> Result<Taken, Problem> {
     app.guard.admit(app)?;
     let deadline = Instant::now() + app.limits().deadline;
-    let submission: Submission<'_> = crate::strict::decode(body)?;
+    let submission: Submission<'_> = app.heavy.run(body.len(), || crate::strict::decode(body)).await?;
     let now = app.now();
     check_shape(&submission, &app.limits(), now)?;
     let partitions = app.ledger.control(|c| c.cluster.as_ref().map(|cluster| cluster.partitions));
     let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
     let compiled = app.current_template(&submission.template).await?;
-    let mut checked = check(app, &submission, &compiled, &caller.key_id, now)?;
+    let mut checked = app.heavy.run(body.len(), || check(app, &submission, &compiled, &caller.key_id, now)).await?;
     have_materials(app, &compiled, &mut checked).await?;
     fingerprint(app, &compiled, &mut checked).await?;
     rule(app, &compiled, &mut checked, now).await?;

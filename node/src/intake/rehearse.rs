@@ -42,13 +42,13 @@ pub(crate) struct Rehearsed {
 /// # Errors
 /// The problem that sending it would have.
 pub(crate) async fn rehearse(app: &Shared, caller: &Caller, body: &[u8]) -> Result<Rehearsed, Problem> {
-    let submission: Submission<'_> = crate::strict::decode(body)?;
+    let submission: Submission<'_> = app.heavy.run(body.len(), || crate::strict::decode(body)).await?;
     let now = app.now();
     check_shape(&submission, &app.limits(), now)?;
     let partitions = app.ledger.control(|c| c.cluster.as_ref().map(|cluster| cluster.partitions));
     let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
     let compiled = app.current_template(&submission.template).await?;
-    let mut checked = check(app, &submission, &compiled, &caller.key_id, now)?;
+    let mut checked = app.heavy.run(body.len(), || check(app, &submission, &compiled, &caller.key_id, now)).await?;
     have_materials(app, &compiled, &mut checked).await?;
     fingerprint(app, &compiled, &mut checked).await?;
     rule(app, &compiled, &mut checked, now).await?;
@@ -78,12 +78,9 @@ async fn ask(app: &Shared, checked: Checked, partitions: u16, now: Time) -> Resu
         let question = Rehearse { partition, at: now, message, sheet, recipients: recipients.clone() };
         match app.ask(partition, question).await {
             Ok(judgements) => deliveries.extend(recipients.into_iter().zip(judgements)),
-            Err(Unreachable(partition)) => rejected.extend(recipients.into_iter().map(|recipient| Rejected {
-                index: recipient.index,
-                to: recipient.to,
-                code: "no_leader",
-                detail: format!("{partition} cannot be asked"),
-                retryable: true,
+            Err(Unreachable(partition)) => rejected.extend(recipients.into_iter().map(|recipient| {
+                let detail = format!("{partition} cannot be asked");
+                Rejected::new(recipient.index, &recipient.to, "no_leader", &detail).retryable()
             })),
         }
     }

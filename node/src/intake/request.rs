@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tidings_contract::{Lane, Time};
@@ -67,6 +67,18 @@ pub(crate) struct Batch<'a> {
 impl Batch<'_> {
     /// Most messages of a batch.
     pub(crate) const MOST: usize = 100;
+}
+
+/// How many recipients a message of a batch names, without keeping any of them; none in one that has another shape, because
+/// that is refused.
+pub(crate) fn recipients_in(message: &RawValue) -> usize {
+    #[derive(Deserialize)]
+    struct Counted {
+        // Ignored values take no memory, however many there are.
+        to: Vec<IgnoredAny>,
+    }
+
+    serde_json::from_str(message.get()).map_or(0, |counted: Counted| counted.to.len())
 }
 
 const FIELDS: &[&str] = &["to", "variables", "time_zone", "fallback"];
@@ -143,6 +155,20 @@ mod tests {
         let to: Vec<_> = submission.to.iter().map(|to| (to.to.as_ref(), to.variables.map(RawValue::get))).collect();
         assert_eq!(to, [("a", None), ("b\n", Some(r#"{"n": 1}"#)), ("c", None)]);
         assert!(matches!(submission.to[0].to, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn recipients_are_counted_whatever_they_are() {
+        for (message, count) in [
+            (r#"{"template": "otp", "to": ["a", {"to": "b"}, 5, null]}"#, 4),
+            (r#"{"template": "otp", "to": []}"#, 0),
+            (r#"{"template": "otp"}"#, 0),
+            (r#"{"to": "a"}"#, 0),
+            ("[]", 0),
+        ] {
+            let raw: &RawValue = serde_json::from_str(message).expect("it is JSON");
+            assert_eq!(recipients_in(raw), count, "{message}");
+        }
     }
 
     #[test]

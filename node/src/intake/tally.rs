@@ -45,13 +45,8 @@ impl Tally {
 
     /// Somebody who could be taken now, but not when the part was applied.
     fn refuse(&mut self, latecomer: Recipient) {
-        self.rejected.push(Rejected {
-            index: latecomer.index,
-            to: latecomer.to,
-            code: "unknown_account",
-            detail: "there was no such account when the message was taken first".to_owned(),
-            retryable: false,
-        });
+        let detail = "there was no such account when the message was taken first";
+        self.rejected.push(Rejected::new(latecomer.index, &latecomer.to, "unknown_account", detail));
     }
 
     /// Somebody who was taken when the part was applied, but would not be now.
@@ -64,15 +59,13 @@ impl Tally {
     pub(super) fn lose(&mut self, recipients: Vec<Recipient>, problem: Problem) {
         let code = match problem.code() {
             Code::Timeout => "unknown",
-            Code::Full | Code::KeyFull | Code::DiskFull => problem.code().name(),
+            Code::Full | Code::KeyFull | Code::DiskFull | Code::TooLarge => problem.code().name(),
             _ => "no_leader",
         };
-        self.rejected.extend(recipients.into_iter().map(|recipient| Rejected {
-            index: recipient.index,
-            to: recipient.to,
-            code,
-            detail: problem.detail().to_owned(),
-            retryable: true,
+        let retryable = problem.code() != Code::TooLarge;
+        self.rejected.extend(recipients.into_iter().map(|recipient| {
+            let rejected = Rejected::new(recipient.index, &recipient.to, code, problem.detail());
+            if retryable { rejected.retryable() } else { rejected }
         }));
         // Doubt outweighs everything: the caller must not take it for a refusal.
         let graver = self.gravest.as_ref().is_none_or(|known| known.code() != Code::Timeout && code == "unknown");
@@ -120,13 +113,7 @@ mod tests {
 
     #[test]
     fn a_repeat_answers_for_those_who_were_taken_the_first_time() {
-        let gone = Rejected {
-            index: 1,
-            to: "to-1".to_owned(),
-            code: "unknown_account",
-            detail: String::new(),
-            retryable: false,
-        };
+        let gone = Rejected::new(1, "to-1", "unknown_account", "");
         let mut tally = Tally::new(vec![gone]);
         // 0 came too late, 1 was taken then and is gone now, 4 came too late.
         tally.keep([0, 2, 3, 4].map(recipient).to_vec(), [1, 2, 3].map(verdict).to_vec());

@@ -132,3 +132,30 @@ async fn any_node_answers_for_all_and_without_a_majority_none_pretends() {
     .await;
     three.nodes[0].take().expect("it runs").stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_does_not_answer_is_named_and_does_not_hold_up_the_others() {
+    let mut three = Three::start().await;
+    let gone = three.nodes[2].take().expect("it runs");
+    let peer_addr = gone.peer_addr;
+    gone.stop().await;
+    // In its place somebody takes connections and says nothing, as the system does for a process that is frozen.
+    let mute = until("its address is free", async || tokio::net::TcpListener::bind(peer_addr).await.ok()).await;
+    let muted = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = mute.accept().await {
+            held.push(stream);
+        }
+    });
+    let cluster = until("the others lead everything", async || {
+        let cluster = three.ask(0, "GET", "/v1/cluster", None).await.expect(200);
+        let groups = cluster["groups"].as_array()?;
+        groups.iter().all(|group| group["leader"] != 3 && group["leader"].is_u64()).then_some(cluster)
+    })
+    .await;
+    assert_eq!(cluster["incomplete"], json!([3]), "{cluster}");
+    let up: Vec<_> = cluster["nodes"].as_array().expect("a list").iter().map(|node| node["up"].clone()).collect();
+    assert_eq!(up, [true, true, false]);
+    muted.abort();
+    three.stop().await;
+}

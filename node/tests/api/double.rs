@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tidings_channels::Registry;
+use tidings_config::Config;
 use tidings_contract::{
     Blame, Call, Channel, Clock, FieldError, Outcome, Provider, ProviderInfo, Reason, Receipt, ReceiptMark, Secret,
     Sent, Setting, Settings, Time, Token, Unsupported,
@@ -135,9 +136,15 @@ impl Clock for Since {
 
 /// A node that takes messages, with an account `twin` of the double, and the template `hello` over it.
 pub(crate) async fn node() -> (Lone, Arc<Double>) {
+    node_with(|_| {}).await
+}
+
+/// The same with another configuration.
+pub(crate) async fn node_with(change: impl FnOnce(&mut Config)) -> (Lone, Arc<Double>) {
     let double = Arc::new(Double::default());
     let dir = tempfile::tempdir().expect("a directory can be made");
-    let config = config(1, dir.path().join("data"));
+    let mut config = config(1, dir.path().join("data"));
+    change(&mut config);
     let clock = Since(Time(1_800_000_000_000), Instant::now());
     let registry = Registry::new().with(Arc::new(Maker(Arc::clone(&double))));
     let running = serve_with(config.clone(), Arc::new(clock), registry).await.expect("the node starts");

@@ -178,6 +178,11 @@ impl Lone {
         self.put(&format!("/v1/templates/{name}"), spec).await.expect(200)
     }
 
+    /// The figures, as text.
+    pub(crate) async fn metrics(&self) -> String {
+        self.get("/metrics").await.answer.text()
+    }
+
     /// Sends, and gives the answer.
     pub(crate) async fn send(&self, body: Value) -> Value {
         self.post("/v1/messages", body).await.expect(202)

@@ -37,6 +37,7 @@ mod rules;
 mod secrets;
 mod sign_ins;
 mod stopping;
+mod strangers;
 mod suppressions;
 mod upgrade;
 mod words;
