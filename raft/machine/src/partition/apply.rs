@@ -52,6 +52,7 @@ impl Partition {
             Command::Recall(command) => self.recall(command, out),
             Command::Wait { delivery, attempt, epoch, waited } => self.wait(delivery, attempt, epoch, waited),
             Command::Leg(command) => self.leg(command, out),
+            Command::Withdraw { delivery, attempt, epoch } => self.withdraw(delivery, attempt, epoch),
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))

@@ -39,6 +39,20 @@ impl Partition {
         Ok(Answer::Done(State::Pending))
     }
 
+    /// A claimed attempt was certainly not made. It counts for nothing, and its number is free again. Another owner since then
+    /// has closed it as lost, or will: it cannot know.
+    pub(super) fn withdraw(&mut self, id: DeliveryId, attempt: u16, epoch: u64) -> Result<Answer, Refusal> {
+        self.fence(epoch)?;
+        let waiting = self.pending.get_mut(&id).ok_or(Refusal::NotPending)?;
+        if waiting.delivery.begun != Some(attempt) {
+            return Err(Refusal::WrongAttempt);
+        }
+        let delivery = Arc::make_mut(&mut waiting.delivery);
+        delivery.begun = None;
+        delivery.note(self.now, What::Withdrawn { attempt });
+        Ok(Answer::Done(State::Pending))
+    }
+
     /// Tells the trace that an attempt waits for a limit. Nothing else changes: when it is worth looking again is the owner's
     /// to know, because a limit may be raised meanwhile.
     pub(super) fn wait(&mut self, id: DeliveryId, attempt: u16, epoch: u64, limit: Waited) -> Result<Answer, Refusal> {

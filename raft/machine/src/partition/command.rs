@@ -156,6 +156,16 @@ pub enum Command {
     },
     /// About a further leg of a delivery. Answered by `Leg`, `Done` or `Refused`.
     Leg(LegCommand),
+    /// The owner claimed an attempt and certainly did not make it, because it was not allowed to any more when the call was to
+    /// begin: the claim is taken back. Answered by `Done` or `Refused`.
+    Withdraw {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// Which attempt: the one that is claimed.
+        attempt: u16,
+        /// The epoch in which the owner took the delivery up.
+        epoch: u64,
+    },
 }
 
 /// An address that nothing is to be sent to any more.

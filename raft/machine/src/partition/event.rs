@@ -197,4 +197,9 @@ pub enum What {
         /// When the present owner took over.
         since: Time,
     },
+    /// A claimed attempt was certainly not made: its node was not allowed to any more when the call was to begin.
+    Withdrawn {
+        /// Which attempt, from 1.
+        attempt: u16,
+    },
 }

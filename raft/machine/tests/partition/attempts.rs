@@ -1,7 +1,7 @@
 //! Attempts and what becomes of a delivery after each.
 
 use tidings_contract::{Blame, Outcome};
-use tidings_machine::partition::{Answer, Hint, Refusal, Sheet, State, What};
+use tidings_machine::partition::{Answer, Closing, Command, Hint, Limits, Owner, Refusal, Sheet, State, What};
 
 use super::fixture::{Fixture, delivered, done, sheet, sheet_at_most_once, story};
 
@@ -156,6 +156,41 @@ fn a_claimed_attempt_is_never_claimed_again() {
         story(&fixture.ended(id).delivery),
         ["accepted", "begun", "later", "retry", "begun", "unknown", "ended"]
     );
+}
+
+#[test]
+fn a_claim_that_is_taken_back_counts_for_nothing() {
+    let mut fixture = Fixture::owned();
+    let id = fixture.accept_one(1, sheet_at_most_once());
+    assert_eq!(fixture.withdraw(id, 1, 5), Answer::Refused(Refusal::WrongAttempt), "nothing is claimed");
+    fixture.begin(id, 1);
+    for attempt in [0, 2, u16::MAX] {
+        assert_eq!(fixture.withdraw(id, attempt, 5), Answer::Refused(Refusal::WrongAttempt), "attempt {attempt}");
+    }
+    for epoch in [0, 4, 6, u64::MAX] {
+        assert_eq!(fixture.withdraw(id, 1, epoch), Answer::Refused(Refusal::NotOwner), "epoch {epoch}");
+    }
+    assert_eq!(fixture.pending(id).begun, Some(1));
+    assert_eq!(fixture.withdraw(id, 1, 5), done(State::Pending));
+    assert_eq!((fixture.pending(id).begun, fixture.pending(id).attempts), (None, 0));
+    assert_eq!(fixture.withdraw(id, 1, 5), Answer::Refused(Refusal::WrongAttempt), "asked again");
+    assert_eq!(fixture.close(id, Closing::Lost), Answer::Refused(Refusal::Groundless), "nothing was lost");
+    fixture.begin(id, 1);
+    assert_eq!(fixture.report(id, 1, delivered()), done(State::Delivered));
+    let told = ["accepted", "begun", "withdrawn", "begun", "delivered", "ended"];
+    assert_eq!(story(&fixture.ended(id).delivery), told);
+    assert_eq!(fixture.withdraw(id, 1, 5), Answer::Refused(Refusal::NotPending));
+}
+
+#[test]
+fn a_claim_that_another_owner_has_closed_as_lost_stays_lost() {
+    let mut fixture = Fixture::owned();
+    let id = fixture.accept_one(1, sheet_at_most_once());
+    fixture.begin(id, 1);
+    let (owner, limits) = (Owner { node: 2, boot: 9 }, Limits::default());
+    assert_eq!(fixture.ask(Command::TakeOver { owner, epoch: 8, limits }), Answer::Owned);
+    assert_eq!(fixture.withdraw(id, 1, 5), Answer::Refused(Refusal::NotOwner));
+    assert_eq!(fixture.ask(Command::Close { delivery: id, epoch: 8, closing: Closing::Lost }), done(State::Unknown));
 }
 
 #[test]

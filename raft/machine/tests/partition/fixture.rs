@@ -80,6 +80,10 @@ impl Fixture {
         self.ask(Command::Begin { delivery, attempt, epoch: 5, account: "main".to_owned(), via: None })
     }
 
+    pub(crate) fn withdraw(&mut self, delivery: DeliveryId, attempt: u16, epoch: u64) -> Answer {
+        self.ask(Command::Withdraw { delivery, attempt, epoch })
+    }
+
     pub(crate) fn cancel(&mut self, delivery: DeliveryId) -> Answer {
         self.ask(Command::RequestCancel { delivery, by: "key_1".to_owned() })
     }
@@ -223,6 +227,7 @@ pub(crate) fn story(delivery: &Delivery) -> Vec<&'static str> {
         What::Waited { .. } => "waited",
         What::LegBarred(_) => "leg_barred",
         What::OwnerChanged { .. } => "owner_changed",
+        What::Withdrawn { .. } => "withdrawn",
         _ => "other",
     };
     delivery.events.iter().map(|event| name(&event.what)).collect()

@@ -144,6 +144,9 @@ fn random_command() -> impl Strategy<Value = Command> {
         3 => (random_id(), 1u16..5, 0u64..6).prop_map(move |(delivery, attempt, epoch)| {
             Command::Begin { delivery, attempt, epoch, account: account(), via: None }
         }),
+        2 => (random_id(), 1u16..5, 0u64..6).prop_map(|(delivery, attempt, epoch)| {
+            Command::Withdraw { delivery, attempt, epoch }
+        }),
         12 => (random_id(), 1u16..4, 0u64..6, random_outcome()).prop_map(|(delivery, attempt, epoch, outcome)| {
             outcome_of(delivery, attempt, epoch, Time(START), outcome)
         }),
@@ -204,6 +207,7 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
             dead.get(redrive.delivery.index() as usize % dead.len().max(1)).copied().unwrap_or(redrive.delivery);
     }
     if let Command::Begin { delivery, .. }
+    | Command::Withdraw { delivery, .. }
     | Command::Outcome { delivery, .. }
     | Command::RequestCancel { delivery, .. }
     | Command::Defer { delivery, .. }
@@ -226,7 +230,9 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
     }
     let next = |id: &DeliveryId| machine.delivery(id).map_or(1, |(one, _)| one.attempts + 1);
     match &mut command {
-        Command::Begin { delivery, attempt, epoch, .. } | Command::Outcome { delivery, attempt, epoch, .. } => {
+        Command::Begin { delivery, attempt, epoch, .. }
+        | Command::Withdraw { delivery, attempt, epoch }
+        | Command::Outcome { delivery, attempt, epoch, .. } => {
             (*attempt, *epoch) = (next(delivery), owned);
         }
         Command::Close { epoch, .. } | Command::Defer { epoch, .. } | Command::Leave { epoch, .. } => *epoch = owned,
