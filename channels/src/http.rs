@@ -18,6 +18,7 @@ use tidings_contract::{Blame, Outcome, Secret};
 use url::Host;
 
 use crate::address::{Forbidden, is_public};
+use crate::barrier::Barrier;
 use crate::show;
 
 /// How Tidings names itself in requests.
@@ -225,10 +226,16 @@ impl Client {
         }
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
-        *request.body_mut() = (!body.is_empty()).then(|| body.into());
+        let barrier = Barrier::around();
+        if !barrier.opens() {
+            return Err(barrier.failure());
+        }
+        *request.body_mut() = (!body.is_empty()).then(|| reqwest::Body::wrap(barrier.before(body)));
         let limit = self.options.body_limit;
         let whole = async { read(self.inner.execute(request).await.map_err(classify)?, limit).await };
         match tokio::time::timeout(timeout, whole).await {
+            // What the library makes of a body that was held back does not tell that nothing went out; the barrier does.
+            _ if barrier.is_shut() => Err(barrier.failure()),
             Ok(result) => result,
             // Connecting has a shorter limit of its own, so by now the request may well be out.
             Err(_) => Err(Failure::Broken { code: "timeout", words: "no answer in time".to_owned() }),

@@ -4,6 +4,7 @@ pub mod http;
 
 mod address;
 mod attachments;
+mod barrier;
 mod batch;
 mod catalog;
 mod codes;
@@ -26,6 +27,7 @@ mod show;
 mod signing;
 mod sms;
 mod smtp;
+mod smtp_line;
 mod smtp_reply;
 mod stable_id;
 mod stand_ins;

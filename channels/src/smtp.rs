@@ -12,10 +12,13 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use parking_lot::Mutex;
 use tidings_contract::{Blame, Outcome, Secret};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::barrier::Barrier;
 use crate::show;
+use crate::smtp_line::Line;
 use crate::smtp_reply::{Stage, judge, judge_silence};
 
 /// An idle connection is not used again after this; servers drop them after some minutes (RFC 5321 §4.5.3.2.7).
@@ -59,6 +62,7 @@ pub(crate) struct Smtp {
 
 struct Open {
     connection: AsyncSmtpConnection,
+    line: Line,
     used: Instant,
     mails: u32,
     /// Whether the server still remembers a mail that it refused.
@@ -72,6 +76,7 @@ struct Submission<'a> {
     to: &'a Address,
     mail: &'a [u8],
     stage: &'a AtomicU8,
+    barrier: &'a Barrier,
 }
 
 /// Why a mail was not taken, other than by a class of its own.
@@ -110,11 +115,13 @@ impl Smtp {
         {
             return shown;
         }
-        let stage = AtomicU8::new(0);
-        let submission = Submission { from, to, mail, stage: &stage };
+        let (stage, barrier) = (AtomicU8::new(0), Barrier::around());
+        let submission = Submission { from, to, mail, stage: &stage, barrier: &barrier };
         let result = tokio::time::timeout(self.options.timeout, self.submit(submission)).await;
         let stage = Stage::load(&stage);
         match result {
+            // The dot did not leave, so the mail was not handed in.
+            _ if barrier.is_shut() => Outcome::fenced(),
             Ok(Ok(provider_id)) => Outcome::Delivered { provider_id },
             Ok(Err(Trouble::Outcome(outcome))) => outcome,
             Ok(Err(Trouble::Smtp(error))) => judge(stage, &error),
@@ -150,19 +157,20 @@ impl Smtp {
             }
         }
         Stage::Connect.store(submission.stage);
-        let mut open =
-            Open { connection: self.connect(submission.stage).await?, used: Instant::now(), mails: 0, refused: false };
+        let (connection, line) = self.connect(submission.stage).await?;
+        let mut open = Open { connection, line, used: Instant::now(), mails: 0, refused: false };
         let result = self.hand_in(&mut open, submission).await;
         self.put_back(open, result)
     }
 
     /// Connects, makes the connection safe, logs in.
-    async fn connect(&self, stage: &AtomicU8) -> Result<AsyncSmtpConnection, Trouble> {
-        let SmtpOptions { host, port, security, hello, login, timeout, .. } = &self.options;
+    async fn connect(&self, stage: &AtomicU8) -> Result<(AsyncSmtpConnection, Line), Trouble> {
+        let SmtpOptions { host, port, security, hello, login, .. } = &self.options;
         let implicit = if *security == Security::Implicit { Some(self.tls()?) } else { None };
-        let address = (host.as_str(), *port);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(address, Some(*timeout), hello, implicit, None).await?;
+        let line = Line::default();
+        let stream = TcpStream::connect((host.as_str(), *port)).await;
+        let stream = stream.map_err(|error| Trouble::Outcome(Outcome::later("connect", error.to_string())))?;
+        let mut connection = line.greet(stream, implicit, hello).await?;
         if *security == Security::Starttls {
             if !connection.can_starttls() {
                 let words = "the server offers no STARTTLS";
@@ -180,7 +188,7 @@ impl Smtp {
             let credentials = Credentials::new(user.clone(), password.expose().to_owned());
             connection.auth(&mechanisms, &credentials).await?;
         }
-        Ok(connection)
+        Ok((connection, line))
     }
 
     /// The TLS settings, made at the first connection because the system's roots are read from disk.
@@ -195,19 +203,26 @@ impl Smtp {
         made.clone().map_err(|words| Trouble::Outcome(Outcome::later("tls", words)))
     }
 
-    /// MAIL, RCPT, DATA and the mail itself (RFC 5321 §3.3).
+    /// MAIL, RCPT, DATA and the mail itself (RFC 5321 §3.3). The server takes the mail at the final dot and not before, so the
+    /// barrier is asked up to there; a connection that breaks in front of it hands nothing in (RFC 5321 §4.1.1.4).
     async fn hand_in(&self, open: &mut Open, submission: Submission<'_>) -> Result<Option<String>, Trouble> {
-        let Submission { from, to, mail, stage } = submission;
+        let Submission { from, to, mail, stage, barrier } = submission;
         let connection = &mut open.connection;
         Stage::Sender.store(stage);
+        if !barrier.opens() {
+            return Err(Trouble::Outcome(Outcome::fenced()));
+        }
         let parameters = parameters(connection, submission)?;
         connection.command(Mail::new(Some(from.clone()), parameters)).await?;
         Stage::Recipient.store(stage);
         connection.command(Rcpt::new(to.clone(), Vec::new())).await?;
         Stage::Data.store(stage);
         connection.command(Data).await?;
+        open.line.guard(Some(barrier.clone()));
+        barrier.opens();
         Stage::Sent.store(stage);
         let reply = connection.message(mail).await?;
+        open.line.guard(None);
         open.mails += 1;
         Ok(reply.first_line().and_then(queue_id))
     }
