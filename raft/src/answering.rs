@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use openraft::Snapshot;
-use openraft::raft::{AppendEntriesRequest, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, VoteRequest, VoteResponse};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidings_machine::control::{Action, Answer, Command, NodeInfo};
@@ -64,7 +64,7 @@ impl Inner {
             }
             Kind::Vote => {
                 let (id, rpc): (_, VoteRequest<u64>) = read(&body)?;
-                answer(&self.member(id)?.raft().vote(rpc).await.map_err(|e| e.to_string())?)
+                answer(&vote(self.member(id)?, rpc).await?)
             }
             Kind::SnapshotBegin | Kind::SnapshotPiece | Kind::SnapshotEnd => self.take_snapshot(kind, &body).await,
             Kind::Propose => self.propose_for(&body).await,
@@ -141,6 +141,25 @@ impl Inner {
             _ => answer(&cluster),
         }
     }
+}
+
+/// Votes, or does not. A leader votes too, because it hears from no leader; it has no lease from before its vote leaves, and
+/// never again in that term once it gave it. This ends whatever becomes of the question: a bar that stayed would stop the group.
+async fn vote(group: Arc<dyn AnyGroup>, rpc: VoteRequest<u64>) -> Result<VoteResponse<u64>, String> {
+    if group.is_promised() {
+        return Err(format!("{} may have been promised to its leader before this node was started", group.id()));
+    }
+    let voting = tokio::spawn(async move {
+        let bar = group.lease().bar();
+        let vote = rpc.vote;
+        let answer = group.raft().vote(rpc).await;
+        if answer.as_ref().map_or(true, |answer| answer.vote_granted) {
+            group.lease().gave(&vote);
+        }
+        drop(bar);
+        answer.map_err(|e| e.to_string())
+    });
+    voting.await.map_err(|e| e.to_string())?
 }
 
 pub(crate) fn members(group: &dyn AnyGroup) -> Members {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -15,6 +16,7 @@ use crate::codec;
 use crate::error::{OpenError, ProposeError};
 use crate::failing::last_words;
 use crate::host::Host;
+use crate::lease::Lease;
 use crate::options::Options;
 use crate::peers::Network;
 use crate::propose::{Commands, Proposer};
@@ -49,6 +51,9 @@ pub(crate) struct Group<M: Machine> {
     core: tokio::sync::watch::Receiver<openraft::RaftMetrics<u64, crate::types::Peer>>,
     /// The group was told to end.
     closing: AtomicBool,
+    lease: Arc<Lease>,
+    /// Until when this node may be under a promise that it gave before it was started: to vote for nobody.
+    promised: Option<Instant>,
 }
 
 /// Where a machine's records go: the archive, and the same as the machine's sink.
@@ -82,6 +87,10 @@ pub(crate) trait AnyGroup: Send + Sync {
     fn transfer_tried(&self) -> &Mutex<Option<Instant>>;
     /// Why the group is dead, if it is and was not told to end: only a new process can go on with it.
     fn death(&self) -> Option<String>;
+    /// The lease of its leader, where that is this node.
+    fn lease(&self) -> &Arc<Lease>;
+    /// Whether this node may have promised, before it was started, to elect nobody yet.
+    fn is_promised(&self) -> bool;
     /// Stops the group; what is under way is answered `Unknown`.
     fn shutdown(&self) -> BoxFuture<'_, ()>;
     /// Removes everything the group has on this disk. Only after [`AnyGroup::shutdown`]. Blocks.
@@ -99,15 +108,23 @@ impl<M: Machine> Group<M> {
         let opened = crate::base::spawn_blocking(move || {
             let log = DiskLog::open(&disk, id, tail, Some(Arc::clone(&machine) as Arc<dyn AppendWatch>));
             let log = log.map_err(|e| e.to_string())?;
+            let followed = log.followed(node)?;
             log.resign(node)?;
             let snapshots = SnapshotStore::open(&disk, id).map_err(|e| e.to_string())?;
             let machine = MachineStore::open(machine, snapshots.clone()).map_err(|e| e.to_string())?;
-            Ok::<_, String>((log, snapshots, machine))
+            Ok::<_, String>((log, snapshots, machine, followed))
         });
-        let (log, snapshots, machine) = opened.await.map_err(|e| failed(e.to_string()))?.map_err(failed)?;
-        let network = ground.network.of(id);
-        let raft = Raft::new(ground.options.node, Arc::clone(&ground.config), network, log.clone(), machine);
+        let (log, snapshots, machine, followed) = opened.await.map_err(|e| failed(e.to_string()))?.map_err(failed)?;
+        let lease = Lease::new(node, ground.options.timing.election_max_ms);
+        let network = ground.network.of(id, Arc::clone(&lease));
+        let promise = Duration::from_millis(ground.options.timing.election_max_ms);
+        let promised = (followed && matches!(id, GroupId::Partition(_))).then(|| Instant::now() + promise);
+        let mut config = Arc::clone(&ground.config);
+        // Its own vote counts too; the keeper lets it stand again.
+        Arc::make_mut(&mut config).enable_elect &= promised.is_none();
+        let raft = Raft::new(node, config, network, log.clone(), machine);
         let raft = raft.await.map_err(|e| failed(e.to_string()))?;
+        lease.reads(raft.metrics());
         let proposer = Proposer::start(
             raft.clone(),
             Arc::clone(&host),
@@ -117,7 +134,22 @@ impl<M: Machine> Group<M> {
         );
         let (disk, core) = (ground.disk.clone(), raft.metrics());
         let (transfer, closing) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self { id, raft, host, proposer, log, snapshots, archive, disk, transfer, core, closing })
+        let group = Self {
+            id,
+            raft,
+            host,
+            proposer,
+            log,
+            snapshots,
+            archive,
+            disk,
+            transfer,
+            core,
+            closing,
+            lease,
+            promised,
+        };
+        Ok(group)
     }
 
     pub(crate) fn host(&self) -> &Arc<Host<M>> {
@@ -211,6 +243,14 @@ impl<M: Machine> AnyGroup for Group<M> {
             return Some(last_words(self.core.borrow().running_state.clone()));
         }
         self.proposer.is_dead().then(|| "its batcher panicked".to_owned())
+    }
+
+    fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    fn is_promised(&self) -> bool {
+        self.promised.is_some_and(|until| Instant::now() < until)
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

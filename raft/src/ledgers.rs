@@ -21,7 +21,8 @@ use crate::base::net::TcpListener;
 use crate::codec;
 use crate::error::{AskError, OpenError};
 use crate::failing::Deaths;
-use crate::group::{AnyGroup, Ground, Group, leads};
+use crate::group::{AnyGroup, Ground, Group};
+use crate::lease::Tenure;
 use crate::options::Options;
 use crate::peers::{Arrivals, CallError, Cipher, Identity, Kind, Lane, Network, Peers, serve};
 use crate::secret_check::{self, Checked};
@@ -203,6 +204,11 @@ impl Ledgers {
         self.inner.leading.subscribe()
     }
 
+    /// The lease under which this node leads a partition in that term, if it does. It may be over at this moment, and come back.
+    pub fn lease(&self, partition: PartitionId, term: u64) -> Option<Arc<Tenure>> {
+        self.inner.partition(partition)?.lease().tenure(term)
+    }
+
     /// Grows with every applied entry of control.
     pub fn control_version(&self) -> watch::Receiver<u64> {
         self.inner.control.host().applied()
@@ -325,10 +331,11 @@ impl Inner {
         let sink = Arc::clone(&archive) as Arc<dyn RecordSink<Record>>;
         let group = Arc::new(Group::<Partition>::open(&self.ground, id, Some((archive, sink))).await?);
         self.partitions.write().insert(partition, Arc::clone(&group));
-        self.spawn(
-            "the watch over a partition",
-            watch_leading(Arc::downgrade(self), Arc::downgrade(&group), partition),
-        );
+        if group.is_promised() {
+            self.spawn("the end of a promise", look_after_promise(Arc::downgrade(self)));
+        }
+        let watching = crate::leading::watch(Arc::downgrade(self), Arc::downgrade(&group), partition);
+        self.spawn("the watch over a partition", watching);
         Ok(group)
     }
 
@@ -341,6 +348,15 @@ impl Inner {
     }
 }
 
+/// Has the keeper look when the promises are over that were given before this node was started.
+async fn look_after_promise(inner: Weak<Inner>) {
+    let Some(lease) = inner.upgrade().map(|inner| inner.ground.options.timing.election_max_ms) else { return };
+    tokio::time::sleep(Duration::from_millis(lease + 1)).await;
+    if let Some(inner) = inner.upgrade() {
+        inner.look.notify_one();
+    }
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -350,52 +366,4 @@ fn archives_of(partitions: Weak<Partitions>) -> Arc<dyn Fn(GroupId) -> Option<Ar
         GroupId::Control => None,
         GroupId::Partition(partition) => partitions.upgrade()?.read().get(&partition)?.archive().cloned(),
     })
-}
-
-/// Keeps `leading` true for one partition as long as its group lives.
-///
-/// openraft 0.9 lets a leader without a majority think that it leads. Here it stops leading when no majority answered for
-/// three quarters of a lease: before anybody else can be elected, so that two nodes never serve a partition at once.
-async fn watch_leading(inner: Weak<Inner>, group: Weak<Group<Partition>>, partition: PartitionId) {
-    let Some(raft) = group.upgrade().map(|group| group.raft().clone()) else { return };
-    let Some(timing) = inner.upgrade().map(|inner| inner.ground.options.timing) else { return };
-    let lease = Duration::from_millis(timing.election_max_ms * 3 / 4);
-    let (mut server, mut data, mut metrics) = (raft.server_metrics(), raft.data_metrics(), raft.metrics());
-    let mut heard = Instant::now();
-    loop {
-        let elected = server.borrow_and_update().state.is_leader();
-        data.borrow_and_update();
-        if metrics.has_changed().unwrap_or(false) {
-            heard = Instant::now();
-        }
-        let age = metrics.borrow_and_update().millis_since_quorum_ack.map(Duration::from_millis);
-        let alive = age.is_some_and(|age| age + heard.elapsed() < lease);
-        let term = leads(&raft).filter(|_| alive);
-        let Some(node) = inner.upgrade() else { return };
-        let changed = node.leading.send_if_modified(|leading| match term {
-            Some(term) => leading.insert(partition, term) != Some(term),
-            None => leading.remove(&partition).is_some(),
-        });
-        if changed {
-            node.look.notify_one();
-        }
-        drop(node);
-        let changed = if elected {
-            tokio::select! {
-                changed = server.changed() => changed,
-                // Only a new leader's first applied entry is worth waking up for; later ones change nothing here.
-                changed = data.changed(), if term.is_none() => changed,
-                () = tokio::time::sleep(Duration::from_millis(timing.heartbeat_ms)) => Ok(()),
-            }
-        } else {
-            server.changed().await
-        };
-        if changed.is_err() || group.strong_count() == 0 {
-            // The core ended: nobody else would take back what was said of it.
-            if let Some(inner) = inner.upgrade() {
-                inner.leading.send_if_modified(|leading| leading.remove(&partition).is_some());
-            }
-            return;
-        }
-    }
 }

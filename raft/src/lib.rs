@@ -13,6 +13,8 @@ mod failing;
 mod founding;
 mod group;
 mod host;
+mod leading;
+mod lease;
 mod leaving;
 mod ledgers;
 mod older;
@@ -36,6 +38,7 @@ mod types;
 
 pub use backup::{Backup, BackupError, Head as BackupHead, Restore, RestoreError, Restored, Summary, inspect, restore};
 pub use error::{AskError, OpenError, ProposeError};
+pub use lease::Tenure;
 pub use ledgers::{AskHandler, Ledgers};
 pub use options::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
 pub use probing::ProbeError;

@@ -126,7 +126,7 @@ impl Keeper {
         for group in inner.groups() {
             let config = group.raft().runtime_config();
             if !group.handing_over() {
-                config.elect(!unable);
+                config.elect(!unable && !group.is_promised());
             }
             if unable != self.silenced {
                 config.heartbeat(!unable);

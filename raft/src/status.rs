@@ -53,7 +53,7 @@ pub struct GroupStatus {
     pub snapshot_index: Option<u64>,
     /// Entries in the log here.
     pub log_length: u64,
-    /// Milliseconds since a majority answered; only the leader knows.
+    /// Milliseconds since the newest message was sent that a majority has taken; only the leader knows.
     pub since_majority_ms: Option<u64>,
     /// Proposals that wait here.
     pub waiting: usize,
@@ -98,6 +98,7 @@ impl Ledgers {
 }
 
 fn status_of(group: &dyn AnyGroup) -> GroupStatus {
+    let since_majority = group.lease().since_majority();
     let metrics = group.raft().metrics();
     let metrics = metrics.borrow();
     let membership = metrics.membership_config.membership();
@@ -128,7 +129,7 @@ fn status_of(group: &dyn AnyGroup) -> GroupStatus {
         applied_index: metrics.last_applied.map(|id| id.index),
         snapshot_index: metrics.snapshot.map(|id| id.index),
         log_length: last.map_or(0, |last| (last + 1).saturating_sub(purged)),
-        since_majority_ms: metrics.millis_since_quorum_ack,
+        since_majority_ms: since_majority.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         waiting: group.waiting(),
         failure,
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::RwLock;
 use tidings_contract::PartitionId;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::answering::Members;
 use crate::codec;
 use crate::group::AnyGroup;
+use crate::lease::Bar;
 use crate::ledgers::{Inner, Ledgers};
 use crate::peers::{CallError, Kind, Lane};
 use crate::types::GroupId;
@@ -81,17 +83,17 @@ impl Ledgers {
     }
 }
 
-/// Keeps proposals in the queue and this node from standing. Both end however the handing over ends.
+/// Keeps proposals in the queue and this node from standing, and takes its lease. All of it ends however the handing over ends.
 ///
 /// With more than three voters the first candidacy may fail and the leader have stepped down for it; it must not win the next
 /// one itself, before the chosen follower stands again.
-struct Held(Arc<dyn AnyGroup>);
+struct Held(Arc<dyn AnyGroup>, #[allow(dead_code, reason = "its drop counts")] Bar);
 
 impl Held {
     fn begin(group: &Arc<dyn AnyGroup>) -> Self {
         group.hold(true);
         group.raft().runtime_config().elect(false);
-        Self(Arc::clone(group))
+        Self(Arc::clone(group), group.lease().bar())
     }
 }
 
@@ -192,8 +194,7 @@ impl Inner {
         let until = Instant::now() + lease + PATIENCE;
         let mut server = group.raft().server_metrics();
         loop {
-            let body = codec::encode(&(group.id(), ())).map_err(|e| e.to_string())?;
-            let called = self.peers.call(to, None, Lane::Raft, Kind::Elect, body.into(), PATIENCE).await;
+            let called = self.ask_to_stand(group, to).await;
             // A call without an answer may have been heard all the same.
             if let Err(error @ (CallError::NotSent(_) | CallError::Failed(_))) = called {
                 return Err(error.to_string());
@@ -208,6 +209,21 @@ impl Inner {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Asks `to` to stand. Nothing that was sent to it before keeps it from voting for itself, so none of that counts for the
+    /// lease any more: should the handing over fail, what is sent after it has heard of this counts again.
+    pub(crate) async fn ask_to_stand(&self, group: &dyn AnyGroup, to: u64) -> Result<Bytes, CallError> {
+        let body = codec::encode(&(group.id(), ())).map_err(|e| CallError::NotSent(e.to_string()))?;
+        let open = group.lease().may_stand() == Some(to);
+        group.lease().asks_to_stand(to);
+        let called = self.peers.call(to, None, Lane::Raft, Kind::Elect, body.into(), PATIENCE).await;
+        match &called {
+            Ok(_) => group.lease().has_stood(to),
+            Err(CallError::NotSent(_) | CallError::Failed(_)) if !open => group.lease().was_not_asked(to),
+            Err(_) => {}
+        }
+        called
     }
 
     /// Has the program begin nothing new in a partition; see [`QuietHandler`].

@@ -1,5 +1,6 @@
 //! openraft's view of the peers: one handle per group and target.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use super::client::{CallError, Lane, Peers};
 use super::snapshot::send_snapshot;
 use super::wire::Kind;
 use crate::codec;
+use crate::lease::Lease;
 use crate::store::ArchiveStore;
 use crate::types::{GroupId, Peer, Types, Vote};
 
@@ -23,7 +25,7 @@ use crate::types::{GroupId, Peer, Types, Vote};
 const BACKOFF: Duration = Duration::from_millis(200);
 
 /// Finds the archive of a group on this node, to send it along with snapshots.
-pub(crate) type Archives = std::sync::Arc<dyn Fn(GroupId) -> Option<std::sync::Arc<ArchiveStore>> + Send + Sync>;
+pub(crate) type Archives = Arc<dyn Fn(GroupId) -> Option<Arc<ArchiveStore>> + Send + Sync>;
 
 /// Makes networks for groups.
 #[derive(Clone)]
@@ -33,8 +35,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn of(&self, group: GroupId) -> GroupNetwork {
-        GroupNetwork { network: self.clone(), group }
+    pub(crate) fn of(&self, group: GroupId, lease: Arc<Lease>) -> GroupNetwork {
+        GroupNetwork { network: self.clone(), group, lease }
     }
 }
 
@@ -42,13 +44,15 @@ impl Network {
 pub(crate) struct GroupNetwork {
     network: Network,
     group: GroupId,
+    lease: Arc<Lease>,
 }
 
 impl RaftNetworkFactory<Types> for GroupNetwork {
     type Network = Remote;
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> Remote {
-        Remote { network: self.network.clone(), group: self.group, target, address: node.peer_addr.clone() }
+        let (network, lease) = (self.network.clone(), Arc::clone(&self.lease));
+        Remote { network, group: self.group, target, address: node.peer_addr.clone(), lease }
     }
 }
 
@@ -58,6 +62,7 @@ pub(crate) struct Remote {
     pub(super) group: GroupId,
     pub(super) target: u64,
     pub(super) address: String,
+    lease: Arc<Lease>,
 }
 
 impl Remote {
@@ -90,7 +95,13 @@ impl RaftNetwork<Types> for Remote {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, Peer, RaftError<u64>>> {
-        self.ask(Lane::Raft, Kind::Append, &rpc, option.hard_ttl()).await.map_err(rpc_error)
+        let sent = self.lease.sending(&rpc.vote, &rpc.entries);
+        let answer = self.ask(Lane::Raft, Kind::Append, &rpc, option.hard_ttl()).await.map_err(rpc_error)?;
+        let taken = matches!(answer, AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_));
+        if let Some(sent) = sent.filter(|_| taken) {
+            self.lease.taken(&rpc.vote, self.target, sent);
+        }
+        Ok(answer)
     }
 
     async fn vote(

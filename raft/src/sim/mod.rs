@@ -4,7 +4,7 @@
 pub(crate) mod database;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::ledgers::Ledgers;
 use database::Platter;
 
 thread_local! {
+    static FROZEN: RefCell<BTreeSet<u64>> = const { RefCell::new(BTreeSet::new()) };
     static DISKS: RefCell<BTreeMap<PathBuf, Arc<Mutex<Platter>>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -29,6 +30,19 @@ pub(crate) fn disk(path: &Path) -> Arc<Mutex<Platter>> {
 /// `keep` is asked how many of the writes that were never synced are on the disk all the same: the oldest ones.
 pub fn crash(data_dir: &Path, keep: impl FnOnce(usize) -> usize) {
     disk(&data_dir.join("ledger")).lock().crash(keep);
+}
+
+/// Freezes a node, or lets it go on. It stands still where it asks [`awake`]: where it would notice how late it is, and on its
+/// way out to a supplier. The simulation holds its messages beside that.
+pub fn freeze(node: u64, frozen: bool) {
+    FROZEN.with_borrow_mut(|nodes| if frozen { nodes.insert(node) } else { nodes.remove(&node) });
+}
+
+/// Waits for as long as the node is frozen.
+pub async fn awake(node: u64) {
+    while FROZEN.with_borrow(|nodes| nodes.contains(&node)) {
+        tokio::time::sleep(Duration::from_millis(4)).await;
+    }
 }
 
 /// How long each sync of a node's disk takes from now on.

@@ -100,6 +100,13 @@ impl DiskLog {
         Ok(log)
     }
 
+    /// Whether another node than `node` led when it ended. It may have been promised a moment before that nobody is elected
+    /// for a while, and a restart forgets when.
+    pub(crate) fn followed(&self, node: u64) -> Result<bool, String> {
+        let vote: Option<Vote> = get(self.inner.disk.meta(), &self.inner.keys.vote).map_err(|e| e.to_string())?;
+        Ok(vote.is_some_and(|vote| vote.committed && vote.leader_id.node_id != node))
+    }
+
     /// Forgets that `node` led when it ended, so that it has to be elected again, in a new term.
     ///
     /// openraft lets a leader that restarts go on in its old term. But a term is the epoch of an owner, and a restarted
