@@ -4,14 +4,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tidings_contract::{Call, Charge, Charged, Features, Materials, Outcome, Reason, Target, Time, planted};
+use tidings_contract::{
+    Call, Charge, Charged, Features, Fence, Materials, Outcome, Reason, Target, Time, fenced, planted,
+};
 use tokio::time::{Instant, timeout};
 
+use crate::gate::Gate;
 use crate::media::{self, Used, fill};
 use crate::opened::Means;
 use crate::parts;
 use crate::receipts::expect;
-use crate::recorder::came_back;
+use crate::recorder::{came_back, not_made};
 use crate::switchboard::Switchboard;
 use crate::tokens::judge;
 use crate::work::Letter;
@@ -32,6 +35,10 @@ impl UnderWay {
         for mut letter in self.letters.drain(..) {
             let outcome = outcomes.next();
             let outcome = outcome.unwrap_or_else(|| unknown("no_outcome", "the provider gave too few outcomes"));
+            if outcome.is_fenced() {
+                not_made(&self.board, letter);
+                continue;
+            }
             if self.features.calls_recipients {
                 name_endpoint(&self.board, &mut letter, &outcome);
             }
@@ -78,14 +85,19 @@ pub(crate) async fn call(board: Arc<Switchboard>, means: Means, mut letters: Vec
     let further: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.further)).collect();
     let calls = u32::try_from(parts::calls(&letters)).unwrap_or(1);
     let features = account.opened.features;
+    let gate = Gate::of(&board, &letters);
     let mut under_way = UnderWay { board, letters, began, features, charges: Vec::new() };
     let Some(used) = used else {
         let outcomes = all(&under_way, &Outcome::later("media_expired", "the id of a file ended just before the call"));
         under_way.end(outcomes.into_iter());
         return;
     };
+    if !gate.holds() {
+        under_way.end(std::iter::repeat_with(Outcome::fenced));
+        return;
+    }
     let start = Instant::now();
-    let sending = AssertUnwindSafe(parts::send(channel, request, further)).catch_unwind();
+    let sending = AssertUnwindSafe(fenced(gate, parts::send(channel, request, further))).catch_unwind();
     let own = under_way.letters.iter().filter_map(|letter| letter.timeout).min();
     let deadline = own.unwrap_or(account.opened.info.deadline).min(account.opened.info.deadline);
     let mut outcomes = match timeout(deadline * calls, sending).await {
@@ -103,7 +115,7 @@ pub(crate) async fn call(board: Arc<Switchboard>, means: Means, mut letters: Vec
     }
     media::judge(&under_way.board, channel, &used, &mut outcomes);
     account.meters.call(start.elapsed());
-    outcomes.iter().for_each(|outcome| account.meters.attempt(outcome));
+    outcomes.iter().filter(|outcome| !outcome.is_fenced()).for_each(|outcome| account.meters.attempt(outcome));
     under_way.end(outcomes.into_iter());
 }
 

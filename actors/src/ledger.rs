@@ -1,6 +1,8 @@
 //! What actors need of the replicated state: the only door between `actors` and whatever keeps it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tidings_contract::PartitionId;
@@ -42,11 +44,26 @@ pub trait Ledger: Send + Sync + 'static {
     /// The partitions this node leads, with the term in which it does.
     fn leading(&self) -> watch::Receiver<BTreeMap<PartitionId, u64>>;
 
+    /// The lease under which this node leads a partition in that epoch; `None` if it does not. Unlike [`Ledger::leading`], which
+    /// is a report and may be late, it is right whenever it is asked.
+    fn lease(&self, partition: PartitionId, epoch: u64) -> Option<Arc<dyn Lease>>;
+
     /// Grows with every change of control.
     fn control_version(&self) -> watch::Receiver<u64>;
 
     /// Hints of a local replica from now on; one listener per partition, the newest wins.
     fn hints(&self, partition: PartitionId) -> mpsc::UnboundedReceiver<Vec<Hint>>;
+}
+
+/// The right to attempt deliveries of a partition, for as long as nobody else can have been elected.
+pub trait Lease: Send + Sync {
+    /// Whether it holds at this very moment, by a clock that a frozen process and a sleeping machine do not stop. Cheap.
+    fn holds(&self) -> bool {
+        self.left().is_some()
+    }
+
+    /// How much of it is left at this moment; `None` when it is over, be it for a moment or for good.
+    fn left(&self) -> Option<Duration>;
 }
 
 /// Why a proposal was not answered, by what to do about it.

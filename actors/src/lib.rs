@@ -15,6 +15,7 @@ mod desk;
 mod dispatcher;
 mod endpoint;
 mod flight;
+mod gate;
 mod health;
 mod in_force;
 mod lanes;
@@ -64,7 +65,7 @@ mod tests;
 
 pub use accounts::{Accounts, Opened};
 pub use dedup::{FingerprintError, FingerprintItem, Fingerprints, fingerprint};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::{Lease, Ledger, LedgerError};
 pub use motion::{Motion, Parts, StartError, start};
 pub use pause::Pause;
 pub use policies::{LaneRule, LimitOf, LimitRule};

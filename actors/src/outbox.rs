@@ -38,6 +38,8 @@ pub(crate) enum Entry {
     Wait { ticket: Ticket, attempt: u16, waited: Box<Waited>, back: Time },
     /// The word of the home of a further leg's address.
     Enter { ticket: Ticket, leg: u8, word: LegWord },
+    /// An attempt was claimed and certainly not made.
+    Withdraw { ticket: Ticket, attempt: u16 },
     /// Something to be kept beside the next entry; nobody waits for the answer.
     Aside(Box<Command>),
 }
@@ -81,6 +83,9 @@ impl Entry {
                 leg: *leg,
                 word: word.clone(),
             }),
+            Self::Withdraw { ticket, attempt } => {
+                Command::Withdraw { delivery: ticket.delivery(), attempt: *attempt, epoch: ticket.epoch() }
+            }
             Self::FallBack { ticket, why } => {
                 Command::FallBack { delivery: ticket.delivery(), epoch: ticket.epoch(), why: why.clone() }
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidings_contract::{Call, Channel, Charged, Outcome, Reason, Target};
+use tidings_contract::{Call, Channel, Charged, Fence, Outcome, Reason, Target, fence, fenced};
 
 use crate::work::Letter;
 
@@ -45,7 +45,15 @@ pub(crate) async fn send(channel: &dyn Channel, call: Call, further: Vec<Arc<[Ar
         if targets.is_empty() {
             break;
         }
-        let round_outcomes = channel.send_charged(&Call { targets, ..call.clone() }).await;
+        // Another owner may have begun with the first part again by now.
+        let begun = fence().map(Begun);
+        let may_go = begun.as_ref().is_none_or(Fence::holds);
+        let call = Call { targets, ..call.clone() };
+        let round_outcomes = match begun {
+            None => channel.send_charged(&call).await,
+            Some(begun) if may_go => fenced(Arc::new(begun), channel.send_charged(&call)).await,
+            Some(_) => call.targets.iter().map(|_| Outcome::fenced().into()).collect(),
+        };
         let mut round_outcomes = round_outcomes.into_iter();
         for (at, _) in &next {
             let (outcome, charge) = round_outcomes.next().map_or((None, None), |one| (Some(one.outcome), one.charge));
@@ -58,6 +66,15 @@ pub(crate) async fn send(channel: &dyn Channel, call: Call, further: Vec<Arc<[Ar
         }
     }
     outcomes
+}
+
+/// The fence around what belongs to an attempt that has begun: its permits were used with the first part.
+struct Begun(Arc<dyn Fence>);
+
+impl Fence for Begun {
+    fn holds(&self) -> bool {
+        self.0.goes_on()
+    }
 }
 
 /// Some parts were taken and this one was not: nobody can call the delivery sent, and nobody can call it unsent.

@@ -10,12 +10,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidings_contract::{Blame, DeliveryId, Outcome, PartitionId, Reason, Sent, Unsupported};
+use tidings_contract::{Blame, DeliveryId, Fence, Outcome, PartitionId, Reason, Sent, Unsupported, fenced};
 use tidings_machine::control::Account;
 use tidings_machine::partition::{Command, Owner, Recall, RecallCommand};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::gate::Gate;
 use crate::meters;
 use crate::opened::{OpenAccounts, Ready};
 use crate::status::Gauge;
@@ -175,7 +176,7 @@ impl Drop for Mark {
 }
 
 /// Asks the provider; `None` if nothing was asked and nothing is known.
-async fn ask(board: &Switchboard, ready: &Ready, name: &Arc<str>, due: &Due) -> Option<Outcome> {
+async fn ask(board: &Arc<Switchboard>, ready: &Ready, name: &Arc<str>, due: &Due) -> Option<Outcome> {
     let mut token = None;
     if ready.opened.features.wants_token {
         match obtain(board, &Wanting::of(name, ready)).await {
@@ -187,7 +188,11 @@ async fn ask(board: &Switchboard, ready: &Ready, name: &Arc<str>, due: &Due) -> 
     let sent = &due.recall.sent;
     let sent = Sent { delivery: due.delivery, to: sent.to.clone(), provider_id: sent.provider_id.clone() };
     let secret = token.as_ref().map(|token| &token.secret);
-    let recalling = AssertUnwindSafe(ready.opened.channel.recall(&sent, secret)).catch_unwind();
+    let gate = Gate::of_lease(board, due.partition, due.epoch);
+    if !gate.holds() {
+        return None;
+    }
+    let recalling = AssertUnwindSafe(fenced(gate, ready.opened.channel.recall(&sent, secret))).catch_unwind();
     let unknown = |code, words| Outcome::Unknown { reason: Reason::new(code, words) };
     let mut outcome = match timeout(ready.opened.info.deadline, recalling).await {
         Ok(Ok(Ok(outcome))) => outcome,
@@ -197,6 +202,9 @@ async fn ask(board: &Switchboard, ready: &Ready, name: &Arc<str>, due: &Due) -> 
         Ok(Err(_)) => unknown("panic", "the provider panicked"),
         Err(_) => unknown("timeout", "the provider did not answer within its deadline"),
     };
+    if outcome.is_fenced() {
+        return None;
+    }
     judge(board, name, token.as_ref(), std::slice::from_mut(&mut outcome));
     meters::recall_asked(ready.opened.info.name, outcome.class());
     Some(outcome)

@@ -136,6 +136,8 @@ impl Recording {
                     // Another attempt is due, or the state has moved on without us: it tells what to do.
                     _ => ticket.look_again(),
                 },
+                // It rests like everything that was not made: the lease that was over may be over for a while.
+                Entry::Withdraw { ticket, .. } => drop(ticket),
                 Entry::Aside(_) => {}
                 Entry::Wait { ticket, back, .. } => match answer {
                     Answer::Done(State::Pending) => ticket.not_before(back),
@@ -178,5 +180,17 @@ pub(crate) fn came_back(board: &Switchboard, letter: Letter, began: tidings_cont
     let Letter { work, account_name: account, calling, via, masked, .. } = letter;
     let ticket = work.ticket;
     board.record(&desk, [Entry::Outcome { ticket, attempt, account, via, began, outcome, masked, charge }]);
+    drop(calling);
+}
+
+/// A letter whose attempt was certainly not made, because this node may not make it any more, goes back. Nothing is recorded of
+/// it; a claim that stands in the log is taken back.
+pub(crate) fn not_made(board: &Switchboard, letter: Letter) {
+    if !letter.begun {
+        return;
+    }
+    let (attempt, desk) = (letter.attempt(), Arc::clone(letter.work.ticket.desk()));
+    let Letter { work, calling, .. } = letter;
+    board.record(&desk, [Entry::Withdraw { ticket: work.ticket, attempt }]);
     drop(calling);
 }

@@ -4,7 +4,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{Outcome, planted};
@@ -13,6 +12,7 @@ use tidings_machine::partition::{EndpointKey, Wellness};
 use tokio::task::JoinSet;
 
 use crate::call::call;
+use crate::gate::LOOKED_UP_FOR;
 use crate::lanes::Lanes;
 use crate::limited::{Held, Used};
 use crate::media::lacking;
@@ -23,16 +23,13 @@ use crate::parked::Parked;
 use crate::pause::Calling;
 use crate::pool::PoolId;
 use crate::rate_limiter::RateLimiterMsg;
-use crate::recorder::came_back;
+use crate::recorder::{came_back, not_made};
 use crate::slot::{SLOW, Slots};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 use crate::tokens::TokensMsg;
 use crate::unwell::Turns;
 use crate::work::{Letter, Work};
-
-/// After so long the suppression list is looked up again for a letter that is about to go: most were looked up a moment ago.
-const LOOKED_UP_FOR: Duration = Duration::from_millis(200);
 
 /// How long letters of a host that is not known to be prompt stay here while none of them goes on.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -160,11 +157,9 @@ impl Sending {
             if letter.is_held() || (self.board.is_stopping() && !letter.begun) {
                 // Its ticket goes back; whoever may, takes it up again.
                 drop(letter);
-            } else if letter.is_stale(now)
-                || self.not_ours(&letter)
-                || self.has_tripped(&letter, now)
-                || is_barred(&self.board, &letter, now)
-            {
+            } else if self.not_ours(&letter) {
+                not_made(&self.board, letter);
+            } else if letter.is_stale(now) || self.has_tripped(&letter, now) || is_barred(&self.board, &letter, now) {
                 letter.work.ticket.look_again();
             } else if !letter.may_go(now) {
                 let calling = letter.calling.filter(|_| letter.begun);
@@ -196,12 +191,13 @@ impl Sending {
         meters::in_flight(&self.name, in_use);
     }
 
-    /// Whether the delivery is another node's by now: it waited here, for a permit or a place, longer than this node was its
-    /// owner. Whoever owns it attempts it; a result of ours would be refused.
+    /// Whether the delivery may be another node's by now: it waited here, for a permit or a place, longer than this node was
+    /// its owner. Whoever owns it attempts it; a result of ours would be refused. The gate asks once more; this look keeps
+    /// attempts from being claimed in vain.
     fn not_ours(&self, letter: &Letter) -> bool {
         let ticket = &letter.work.ticket;
-        let leads = self.board.parts.ledger.leading().borrow().contains_key(&ticket.desk().partition);
-        !leads || ticket.is_outlived()
+        let lease = self.board.parts.ledger.lease(ticket.desk().partition, ticket.epoch());
+        !lease.is_some_and(|lease| lease.holds()) || ticket.is_outlived()
     }
 
     /// Whether the breaker of its account opened since the letter was written: another account may be chosen. An attempt

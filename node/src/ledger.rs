@@ -1,17 +1,18 @@
 //! The one door to the replicated state: raft's groups, as this crate and the actors want to see them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tidings_actors::{Ledger, LedgerError};
+use tidings_actors::{Lease, Ledger, LedgerError};
 use tidings_contract::{PartitionId, Time};
 use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
 use tidings_raft::{
     Archive, AskHandler, Backup, BackupError, DiskUse, GroupId, GroupStatus, Ledgers, ProbeError, ProposeError,
-    QuietHandler, Role,
+    QuietHandler, Role, Tenure,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -338,11 +339,24 @@ impl Ledger for NodeLedger {
         self.ledgers.leading()
     }
 
+    fn lease(&self, partition: PartitionId, epoch: u64) -> Option<Arc<dyn Lease>> {
+        self.ledgers.lease(partition, epoch).map(|tenure| Arc::new(Held(tenure)) as Arc<dyn Lease>)
+    }
+
     fn control_version(&self) -> watch::Receiver<u64> {
         self.ledgers.control_version()
     }
 
     fn hints(&self, partition: PartitionId) -> mpsc::UnboundedReceiver<Vec<Hint>> {
         self.ledgers.hints(partition)
+    }
+}
+
+/// The lease of a partition that is led here, as the actors ask for it.
+struct Held(Arc<Tenure>);
+
+impl Lease for Held {
+    fn left(&self) -> Option<Duration> {
+        self.0.left()
     }
 }

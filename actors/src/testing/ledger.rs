@@ -1,6 +1,6 @@
 //! A ledger in memory over the real machine. It can refuse, delay, lose its lead, and not tell whether it kept something.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tidings_machine::{Machine, Output};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use crate::{Ledger, LedgerError};
+use crate::{Lease, Ledger, LedgerError};
 
 /// What goes wrong with one proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,23 @@ pub struct FakeLedger {
     state: Mutex<State>,
     leading: watch::Sender<BTreeMap<PartitionId, u64>>,
     version: watch::Sender<u64>,
+    /// The partitions whose leases are over though nobody has said so yet.
+    lapsed: Arc<Mutex<BTreeSet<PartitionId>>>,
+}
+
+/// Holds as long as this node leads and the lease has not lapsed.
+struct FakeLease {
+    partition: PartitionId,
+    epoch: u64,
+    leading: watch::Receiver<BTreeMap<PartitionId, u64>>,
+    lapsed: Arc<Mutex<BTreeSet<PartitionId>>>,
+}
+
+impl Lease for FakeLease {
+    fn left(&self) -> Option<Duration> {
+        let leads = self.leading.borrow().get(&self.partition) == Some(&self.epoch);
+        (leads && !self.lapsed.lock().contains(&self.partition)).then_some(Duration::from_secs(1))
+    }
 }
 
 type Change = Box<dyn FnOnce(&mut Control) + Send>;
@@ -63,7 +80,7 @@ impl FakeLedger {
         let state = State { partitions: machines, ..State::default() };
         let leading = ids.iter().map(|id| (*id, 1)).collect();
         let (leading, version) = (watch::Sender::new(leading), watch::Sender::new(1));
-        Self { clock, latency, state: Mutex::new(state), leading, version }
+        Self { clock, latency, state: Mutex::new(state), leading, version, lapsed: Arc::default() }
     }
 
     /// Changes control.
@@ -105,6 +122,16 @@ impl FakeLedger {
                 None => leading.remove(&partition),
             };
         });
+    }
+
+    /// The lease of a partition is over from now on though this node was not told, as right after a freeze; or it holds again.
+    pub fn lapse(&self, partition: PartitionId, over: bool) {
+        let mut lapsed = self.lapsed.lock();
+        if over {
+            lapsed.insert(partition)
+        } else {
+            lapsed.remove(&partition)
+        };
     }
 
     /// Another node makes itself the owner in that term.
@@ -237,6 +264,12 @@ impl Ledger for FakeLedger {
 
     fn leading(&self) -> watch::Receiver<BTreeMap<PartitionId, u64>> {
         self.leading.subscribe()
+    }
+
+    fn lease(&self, partition: PartitionId, epoch: u64) -> Option<Arc<dyn Lease>> {
+        let leads = self.leading.borrow().get(&partition) == Some(&epoch);
+        let (leading, lapsed) = (self.leading.subscribe(), Arc::clone(&self.lapsed));
+        leads.then(|| Arc::new(FakeLease { partition, epoch, leading, lapsed }) as Arc<dyn Lease>)
     }
 
     fn control_version(&self) -> watch::Receiver<u64> {

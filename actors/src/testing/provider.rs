@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tidings_contract::{
     Blame, Call, Channel, DeliveryId, Features, Material, Materials, MediaPlace, Outcome, ProviderInfo, Reason,
-    Receipt, Secret, Sent, Target, Time, Token, Unsupported, Uploaded, VendorTemplate, material_in,
+    Receipt, Secret, Sent, Target, Time, Token, Unsupported, Uploaded, VendorTemplate, fence, material_in,
 };
 use tidings_machine::control::{Account, Sealed};
 use tokio::time::sleep;
@@ -92,6 +92,8 @@ pub struct FakeChannel {
     tokens: Mutex<Vec<(DeliveryId, Option<String>)>>,
     /// The materials that there are not any more, by id.
     deleted: Mutex<HashSet<String>>,
+    /// How long a connection takes.
+    connects: Mutex<Duration>,
     quiet: bool,
 }
 
@@ -107,6 +109,7 @@ impl FakeChannel {
             abilities: Mutex::default(),
             tokens: Mutex::default(),
             deleted: Mutex::default(),
+            connects: Mutex::default(),
             quiet: false,
         }
     }
@@ -119,6 +122,11 @@ impl FakeChannel {
     /// Does what another script says from now on.
     pub fn follow(&self, script: impl Fn(&Call, &Target) -> Step + Send + Sync + 'static) {
         *self.script.lock() = Arc::new(script);
+    }
+
+    /// A connection takes so long from now on. When it is there, and before anything is seen, the fence around the call is asked.
+    pub fn connects_for(&self, time: Duration) {
+        *self.connects.lock() = time;
     }
 
     /// An account gives this outcome for everything from now on, or follows the script again.
@@ -290,6 +298,13 @@ impl FakeChannel {
     async fn send(&self, account: &str, call: &Call) -> Vec<Outcome> {
         if self.quiet {
             return vec![Outcome::Delivered { provider_id: None }; call.targets.len()];
+        }
+        let connects = *self.connects.lock();
+        if connects > Duration::ZERO {
+            sleep(connects).await;
+        }
+        if fence().is_some_and(|fence| !fence.holds()) {
+            return vec![Outcome::fenced(); call.targets.len()];
         }
         let first = self.begin(account, call);
         let _under_way = UnderWay(self, call);

@@ -6,6 +6,7 @@ mod calm;
 mod deaths;
 mod endpoints;
 mod ends;
+mod frozen;
 mod leaving;
 mod ledger_faults;
 mod legs;

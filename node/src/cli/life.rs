@@ -111,6 +111,12 @@ fn words(out: &Out, event: &Value) -> String {
             "was due when its owner changed at {}; an attempt before that may have been made without a record",
             absolute(&get("/since"))
         ),
+        "withdrawn" => {
+            format!(
+                "attempt {} was not made: its node was not allowed to any more when it was to begin",
+                get("/attempt")
+            )
+        }
         "omitted" => format!("({} events left out here)", get("/count")),
         // A newer node may know events that this program does not: they are shown with all their fields.
         other => format!("{other} {}", rest(event)),
