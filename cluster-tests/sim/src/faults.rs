@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use tidings_node::sim::{crash, set_sync};
+use tidings_node::sim::{crash, freeze, set_sync};
 use turmoil::Sim;
 
 use crate::host::{Looks, data_dir, name};
@@ -32,6 +32,8 @@ enum Fault {
     SlowDisk(usize, u64),
     /// The clock of a node jumps.
     Skew(usize, i64),
+    /// A node stands still: what it sends and gets waits, and so does whatever it was about to do.
+    Freeze(usize),
 }
 
 /// When it breaks and when it heals, in milliseconds after the callers began.
@@ -53,6 +55,8 @@ pub(crate) struct Faults {
     nodes: usize,
 }
 
+/// How much longer a node is frozen than other things are broken, in milliseconds.
+const THAWS_LATER: u64 = 1_500;
 /// How long a sync takes in health, in milliseconds.
 const SYNC: u64 = 4;
 
@@ -65,6 +69,8 @@ impl Faults {
         while plan.faults && at < plan.work_ms {
             let lasts = chance.random_range(lasts.0..lasts.1);
             let fault = draw(plan, &mut chance);
+            // Long enough that another node takes over, does what was asked of it, and is done.
+            let lasts = if matches!(fault, Fault::Freeze(_)) { lasts + THAWS_LATER } else { lasts };
             planned.push(Planned { at, until: at + lasts, fault, begun: false, healed: false });
             at += chance.random_range(apart.0..apart.1);
         }
@@ -141,6 +147,11 @@ impl Faults {
             Fault::Hold(a, b) => sim.hold(name(*a), name(*b)),
             Fault::SlowDisk(node, ms) => set_sync(&data_dir(*node), Duration::from_millis(*ms)),
             Fault::Skew(node, ms) => self.clocks[*node - 1].store(*ms, Ordering::Relaxed),
+            Fault::Freeze(node) => {
+                world.damage.borrow_mut().frozen.push((*node, at, u64::MAX));
+                freeze(*node as u64, true);
+                self.others(*node).for_each(|other| sim.hold(name(*node), name(other)));
+            }
         }
     }
 
@@ -163,6 +174,12 @@ impl Faults {
             Fault::Hold(a, b) => sim.release(name(*a), name(*b)),
             Fault::SlowDisk(node, _) => set_sync(&data_dir(*node), Duration::from_millis(SYNC)),
             Fault::Skew(node, _) => self.clocks[*node - 1].store(0, Ordering::Relaxed),
+            Fault::Freeze(node) => {
+                self.others(*node).for_each(|other| sim.release(name(*node), name(other)));
+                freeze(*node as u64, false);
+                let mut damage = world.damage.borrow_mut();
+                damage.frozen.iter_mut().filter(|(frozen, ..)| frozen == node).for_each(|span| span.2 = span.2.min(at));
+            }
         }
         if self.planned.iter().all(|planned| planned.healed) {
             world.damage.borrow_mut().last = at;
@@ -181,7 +198,8 @@ fn draw(plan: &Plan, chance: &mut StdRng) -> Fault {
         return Fault::Skew(a, chance.random_range(-60_000..60_000));
     }
     match chance.random_range(0..100) {
-        0..40 => Fault::Crash { nodes: vec![a], power: chance.random() },
+        0..30 => Fault::Crash { nodes: vec![a], power: chance.random() },
+        30..40 => Fault::Freeze(a),
         40..50 => Fault::Crash { nodes: (1..=plan.nodes).collect(), power: true },
         50..62 => Fault::Cut(a, b),
         62..70 => Fault::CutOneWay(a, b),

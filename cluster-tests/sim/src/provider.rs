@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidings_contract::{
-    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Settings, Target, stable_hash,
+    Blame, Call, Channel, FieldError, Outcome, Provider, ProviderInfo, Settings, Target, fence, stable_hash,
 };
+use tidings_node::sim::awake;
 
 use crate::clock::elapsed;
 use crate::trace;
@@ -103,6 +104,13 @@ impl Channel for Account {
         for target in &call.targets {
             let chance = self.chance(target);
             let deed = deed(&self.name, chance % 100);
+            // The connection is made, the node may be frozen meanwhile, and right before the first byte the fence is asked.
+            tokio::time::sleep(Duration::from_millis((chance >> 24) % 20)).await;
+            awake(self.provider.node as u64).await;
+            if fence().is_some_and(|fence| !fence.holds()) {
+                outcomes.push(Outcome::fenced());
+                continue;
+            }
             let place = self.arrive(target, deed);
             tokio::time::sleep(Duration::from_millis((chance >> 8) % 400)).await;
             if matches!(deed, Deed::Hang | Deed::TakeAndHang) {

@@ -109,11 +109,18 @@ pub(crate) struct Damage {
     pub(crate) last: u64,
     /// When each thing that broke did, and when it was healed.
     pub(crate) spans: BTreeMap<usize, (u64, u64)>,
+    /// Which nodes were frozen, from when until when.
+    pub(crate) frozen: Vec<(usize, u64, u64)>,
     /// How many things broke.
     pub(crate) broke: usize,
 }
 
 impl Damage {
+    /// Whether a node was frozen at any time between the two.
+    pub(crate) fn was_frozen(&self, node: u64, from: u64, until: u64) -> bool {
+        self.frozen.iter().any(|(frozen, since, thaws)| *frozen as u64 == node && *since <= until && from <= *thaws)
+    }
+
     /// Whether nothing was broken at any time between the two.
     pub(crate) fn was_whole(&self, from: u64, until: u64) -> bool {
         self.spans.values().all(|(broke, healed)| *healed < from || until < *broke)

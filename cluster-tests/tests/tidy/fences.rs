@@ -30,7 +30,7 @@ const FENCES: [(&str, &[&str]); 12] = [
     ("clap", &["node"]),
     ("reqwest", &["channels", "cluster-tests"]),
     ("lettre", &["channels"]),
-    ("nix", &["cluster-tests", "node"]),
+    ("nix", &["cluster-tests", "node", "raft"]),
 ];
 
 /// Libraries whose names may stand in these files alone, wherever their crate uses them.

@@ -9,6 +9,7 @@ mod fallback;
 pub(crate) mod frequency;
 mod history;
 mod kept;
+mod lease;
 mod limits;
 mod lists;
 mod owner;
@@ -21,7 +22,9 @@ mod words;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tidings_contract::Time;
 
+use crate::clock::since_start;
 use crate::provider::Arrival;
 use crate::world::{Book, Send, World};
 
@@ -40,6 +43,7 @@ pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, ti
     ends::judge(world);
     counts::judge(world);
     owner::judge(world);
+    lease::judge(world);
     history::judge(world);
     dedup::judge(world);
     limits::judge(world);
@@ -86,4 +90,9 @@ fn attempts(trace: &Value) -> impl Iterator<Item = &Value> {
 /// The class of an attempt's outcome.
 fn class(attempt: &Value) -> &str {
     attempt["outcome"]["class"].as_str().unwrap_or_default()
+}
+
+/// A time that an event names, in simulated milliseconds.
+fn time(event: &Value, name: &str) -> Option<u64> {
+    Some(since_start(Time::parse(event[name].as_str()?).ok()?))
 }
