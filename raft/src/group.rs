@@ -134,21 +134,8 @@ impl<M: Machine> Group<M> {
         );
         let (disk, core) = (ground.disk.clone(), raft.metrics());
         let (transfer, closing) = (Mutex::default(), AtomicBool::new(false));
-        let group = Self {
-            id,
-            raft,
-            host,
-            proposer,
-            log,
-            snapshots,
-            archive,
-            disk,
-            transfer,
-            core,
-            closing,
-            lease,
-            promised,
-        };
+        let group =
+            Self { id, raft, host, proposer, log, snapshots, archive, disk, transfer, core, closing, lease, promised };
         Ok(group)
     }
 

@@ -1,6 +1,8 @@
 //! The lease: nothing is attempted by a node that has been succeeded, however long it was frozen. What another node recorded
 //! of an attempt, or of the end, comes before no call of a former owner. There is no excuse: a call arrives here when it begins.
 
+use serde_json::Value;
+
 use super::{arrivals, events, time};
 use crate::world::World;
 
