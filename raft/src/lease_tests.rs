@@ -7,6 +7,11 @@ use openraft::{CommittedLeaderId, Membership};
 use super::*;
 use crate::types::LogId;
 
+/// The sets of voters of a configuration.
+type Voters = &'static [&'static [u64]];
+/// Who said yes, and to what that was sent when.
+type Answers = &'static [(u64, u64)];
+
 const ME: u64 = 1;
 const ELECTION_MAX_MS: u64 = 1_200;
 /// 1,200 ms less a tenth.
@@ -36,7 +41,7 @@ fn until(lease: &Lease, term: u64) -> u64 {
 
 #[test]
 fn it_lasts_from_the_newest_sending_that_a_majority_has_taken() {
-    let cases: [(&[&[u64]], &[(u64, u64)], Option<u64>); 8] = [
+    let cases: [(Voters, Answers, Option<u64>); 8] = [
         (&[&[1, 2, 3]], &[], None),
         (&[&[1, 2, 3]], &[(2, 50)], Some(50)),
         (&[&[1, 2, 3]], &[(2, 50), (3, 70)], Some(70)),

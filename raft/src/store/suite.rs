@@ -85,6 +85,24 @@ mod restarts {
     }
 
     #[tokio::test]
+    async fn a_node_knows_after_a_restart_whether_it_may_have_promised_another_one_to_elect_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = disk(&dir).await;
+        let mut log = DiskLog::open(&disk, GroupId::Control, 0, None).expect("a log");
+        assert_eq!(log.followed(1), Ok(false), "nobody led yet");
+        // The vote, and whether node 1 follows by it.
+        for (vote, followed) in [
+            (Vote::new(2, 2), false),
+            (Vote::new_committed(2, 2), true),
+            (Vote::new(3, 3), false),
+            (Vote::new_committed(4, 1), false),
+        ] {
+            log.save_vote(&vote).await.expect("kept");
+            assert_eq!(log.followed(1), Ok(followed), "{vote}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_log_is_the_same_after_a_restart_also_where_it_was_cut_and_purged() {
         let dir = tempfile::tempdir().expect("a directory");
         let disk_now = disk(&dir).await;
