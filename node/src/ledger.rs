@@ -276,6 +276,16 @@ impl NodeLedger {
         self.ledgers.keep_secret_check().await
     }
 
+    /// Whether the disk of a node has not been heard of for some seconds.
+    pub(crate) fn disk_is_quiet(&self, node: u64) -> bool {
+        self.ledgers.disk_is_quiet(node)
+    }
+
+    /// Why the disk of this node counts for nothing in its cluster, if it does not.
+    pub(crate) fn unaccepted(&self) -> Option<String> {
+        self.ledgers.unaccepted()
+    }
+
     /// Why the disk takes no writes, if it takes none.
     pub(crate) fn disk_trouble(&self) -> Option<String> {
         self.ledgers.disk_trouble()

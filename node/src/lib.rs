@@ -18,6 +18,7 @@ mod control_groups;
 mod delivering;
 mod descriptors;
 mod doors;
+mod forcing;
 mod founding;
 mod fresh;
 mod guard;
@@ -45,6 +46,7 @@ mod strict;
 mod turning_away;
 mod wiring;
 
+pub use forcing::force_disk;
 pub use problem::Code;
 pub use restoring::restore;
 pub use running::{FoundError, Running, StartError, found_dev, recover_dev, serve, serve_with};

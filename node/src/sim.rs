@@ -2,7 +2,7 @@
 
 pub use tidings_channels::Registry;
 pub use tidings_config::Config;
-pub use tidings_raft::sim::{Replica, awake, crash, freeze, set_sync};
+pub use tidings_raft::sim::{Copy, Replica, awake, copy, crash, freeze, put_back, set_sync, wipe};
 
 use tidings_contract::PartitionId;
 

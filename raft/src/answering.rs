@@ -1,6 +1,7 @@
 //! What this node answers its peers.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -54,6 +55,11 @@ impl Inner {
         if matches!(kind, Kind::Elect | Kind::Members) && self.hand_overs.leaving() {
             return Err("this node is leaving".to_owned());
         }
+        if matches!(kind, Kind::Append | Kind::Vote | Kind::SnapshotEnd | Kind::Elect)
+            && !self.introduced.load(Ordering::Acquire)
+        {
+            return Err("this node tells its peers first that it was started".to_owned());
+        }
         match kind {
             Kind::Append => {
                 let (id, rpc): (_, AppendEntriesRequest<Types>) = read(&body)?;
@@ -86,6 +92,10 @@ impl Inner {
                 answer(&members(&*self.member(id)?))
             }
             Kind::Backup => self.answer_backup(&body).await,
+            Kind::Disks => {
+                crate::admitting::hear(&self, from, &read::<Vec<_>>(&body)?).await;
+                answer(&crate::admitting::told(&self, from))
+            }
         }
     }
 

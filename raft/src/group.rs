@@ -20,6 +20,7 @@ use crate::lease::Lease;
 use crate::options::Options;
 use crate::peers::Network;
 use crate::propose::{Commands, Proposer};
+use crate::store::unreadable;
 use crate::store::{AppendWatch, ArchiveStore, Disk, DiskLog, MachineStore, RecordSink, SnapshotStore};
 use crate::types::{GroupId, LogId, Raft};
 
@@ -114,7 +115,8 @@ impl<M: Machine> Group<M> {
             let machine = MachineStore::open(machine, snapshots.clone()).map_err(|e| e.to_string())?;
             Ok::<_, String>((log, snapshots, machine, followed))
         });
-        let (log, snapshots, machine, followed) = opened.await.map_err(|e| failed(e.to_string()))?.map_err(failed)?;
+        let (log, snapshots, machine, followed) =
+            opened.await.map_err(|e| unreadable(&id.to_string(), &e))?.map_err(failed)?;
         let lease = Lease::new(node, ground.options.timing.election_max_ms);
         let network = ground.network.of(id, Arc::clone(&lease));
         let promise = Duration::from_millis(ground.options.timing.election_max_ms);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::failing::Deaths;
 use crate::group::{AnyGroup, Ground, Group};
 use crate::lease::Tenure;
 use crate::options::Options;
-use crate::peers::{Arrivals, CallError, Cipher, Identity, Kind, Lane, Network, Peers, serve};
+use crate::peers::{Arrivals, CallError, Cipher, DiskBook, Identity, Kind, Lane, Network, Peers, serve};
 use crate::secret_check::{self, Checked};
 use crate::store::{Archive, ArchiveStore, Disk, DiskOptions, RecordSink};
 use crate::transfer::HandOvers;
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) hand_overs: HandOvers,
     /// How long a proposal may take, in milliseconds.
     patience_ms: AtomicU64,
+    /// Whether every peer that can be reached has heard of the start of this process.
+    pub(crate) introduced: AtomicBool,
     /// Wakes the keeper before its time.
     pub(crate) look: Notify,
     peer_addr: SocketAddr,
@@ -99,7 +101,10 @@ impl Ledgers {
         let peer_addr = listener.local_addr().map_err(listen)?;
         let listens = (!peer_addr.ip().is_unspecified()).then(|| peer_addr.to_string());
         let address = options.advertise.clone().or(listens);
-        let me = Arc::new(Identity::new(options.node, &options.secret, disk.small("cluster"), address));
+        let (cluster, disks) = (disk.small("cluster"), DiskBook::open(options.node, disk.clone())?);
+        let me = Arc::new(Identity::new(options.node, &options.secret, cluster, address, disks));
+        let heard = Arc::downgrade(&me);
+        disk.flusher().with_every_sync(Box::new(move || heard.upgrade().map_or(Ok(()), |me| me.disks.write())));
         let peers = Peers::new(me, Cipher::new().map_err(OpenError::Option)?);
         let partitions: Arc<Partitions> = Arc::default();
         let network = Network { peers: peers.clone(), archives: archives_of(Arc::downgrade(&partitions)) };
@@ -125,6 +130,7 @@ impl Ledgers {
             bearing: tokio::sync::Mutex::default(),
             hand_overs: HandOvers::default(),
             patience_ms: AtomicU64::new(patience_ms),
+            introduced: AtomicBool::new(false),
             look: Notify::new(),
             peer_addr,
             tasks: Mutex::new(JoinSet::new()),
@@ -135,6 +141,7 @@ impl Ledgers {
         }
         inner.spawn("the peer port", serve(listener, inner.peers.clone(), Arc::new(Arc::downgrade(&inner))));
         inner.spawn("the keeper", crate::placement::keep(Arc::downgrade(&inner)));
+        inner.spawn("telling of disks", crate::admitting::tell_around(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 

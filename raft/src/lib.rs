@@ -3,6 +3,7 @@
 //! [`Ledgers`] is the door: it proposes to groups wherever their leader is, reads local replicas, and keeps every group
 //! where control wants it. The machines themselves are in `tidings_machine`.
 
+mod admitting;
 mod answering;
 mod backup;
 mod base;
@@ -36,6 +37,7 @@ mod testing;
 mod transfer;
 mod types;
 
+pub use admitting::force_disk;
 pub use backup::{Backup, BackupError, Head as BackupHead, Restore, RestoreError, Restored, Summary, inspect, restore};
 pub use error::{AskError, OpenError, ProposeError};
 pub use lease::Tenure;

@@ -1,14 +1,17 @@
 //! The keeper of this node: opens the groups control places here, tends those led here, forgets those that left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::join_all;
 use tidings_contract::PartitionId;
+use tidings_machine::control::DiskId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use crate::admitting::admit;
 use crate::departing::{AskAround, forget_emptied};
 use crate::founding::peer_of;
 use crate::group::AnyGroup;
@@ -66,6 +69,10 @@ pub(crate) struct Wishes {
     pub(crate) nodes: BTreeMap<u64, crate::types::Peer>,
     pub(crate) draining: BTreeSet<u64>,
     removed: BTreeSet<u64>,
+    /// The disk of each node.
+    pub(crate) disks: BTreeMap<u64, DiskId>,
+    /// Nodes that came back with another disk, which have to be in no group before it counts.
+    pub(crate) coming: BTreeMap<u64, DiskId>,
 }
 
 impl Wishes {
@@ -76,7 +83,14 @@ impl Wishes {
             nodes: control.nodes.iter().map(|(id, info)| (*id, peer_of(info))).collect(),
             draining: control.departures.draining.keys().copied().collect(),
             removed: control.departures.removed.keys().copied().collect(),
+            disks: control.disks.known.clone(),
+            coming: control.disks.coming.clone(),
         })
+    }
+
+    /// The nodes that should be members of a group, without those whose disk is being changed.
+    fn members(&self, nodes: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        nodes.into_iter().filter(|node| !self.coming.contains_key(node)).collect()
     }
 }
 
@@ -94,6 +108,8 @@ impl Keeper {
 
     async fn look(&mut self, inner: &Arc<Inner>) {
         let wishes = Wishes::of(inner);
+        let disks = &inner.peers.me().disks;
+        inner.control.host().read(|control| disks.set_word(&wishes.disks, control.disks.retired.keys().copied()));
         let roll = &inner.peers.me().roll;
         if wishes.removed.contains(&inner.node()) {
             roll.tell(&format!("node {} was removed from the cluster", inner.node()));
@@ -113,6 +129,7 @@ impl Keeper {
         open_placed(inner, &wishes, *partitions).await;
         self.tend(inner, &wishes).await;
         forget_emptied(inner, &wishes).await;
+        admit(inner, &wishes).await;
         self.leaving.look(inner, &wishes).await;
         self.around.look(inner, &wishes).await;
         self.forget_old_days(inner).await;
@@ -122,7 +139,9 @@ impl Keeper {
     /// standing for election. What it leads itself it could only refuse: it falls silent, so that others are elected. Who
     /// hands a group over does not stand for it meanwhile.
     fn silence_if_unable(&mut self, inner: &Inner) {
-        let unable = inner.ground.disk.health().refuses().is_some();
+        let unable = inner.ground.disk.health().refuses().is_some()
+            || inner.peers.me().disks.unaccepted().is_some()
+            || !inner.introduced.load(Ordering::Acquire);
         for group in inner.groups() {
             let config = group.raft().runtime_config();
             if !group.handing_over() {
@@ -200,11 +219,13 @@ async fn step_of(inner: &Arc<Inner>, group: &Arc<dyn AnyGroup>, wishes: &Wishes)
     let wanted = match group.id() {
         GroupId::Control => {
             let staying = wishes.nodes.keys().copied().filter(|node| !wishes.draining.contains(node));
-            crate::reconcile::control_voters(group.raft(), staying)
+            crate::reconcile::control_voters(group.raft(), wishes.members(staying).into_iter())
         }
-        GroupId::Partition(partition) => wishes.placement.get(&partition).cloned().unwrap_or_default(),
+        GroupId::Partition(partition) => wishes.members(wishes.placement.get(&partition).cloned().unwrap_or_default()),
     };
-    let step = crate::reconcile::step(&**group, inner.node(), &wanted, &wishes.nodes);
+    let mut nodes = wishes.nodes.clone();
+    nodes.retain(|node, _| !wishes.coming.contains_key(node));
+    let step = crate::reconcile::step(&**group, inner.node(), &wanted, &nodes);
     match timeout(STEP, step).await {
         Ok(Ok(next)) => next,
         Ok(Err(error)) => {

@@ -160,6 +160,9 @@ impl Inner {
         if let Some(why) = self.peers.me().roll.told() {
             return Err(ProposeError::Refused(why));
         }
+        if let Some(why) = self.peers.me().disks.unaccepted() {
+            return Err(ProposeError::Refused(why));
+        }
         let mut commands = Commands::<M>::new(commands)?;
         let mut search = Search::new(id, Instant::now() + within);
         loop {

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use tidings_node::sim::{crash, freeze, set_sync};
 use turmoil::Sim;
 
+use crate::disks::Episode;
 use crate::host::{Looks, data_dir, name};
 use crate::plan::{Plan, stream};
 use crate::trace;
@@ -53,6 +54,7 @@ pub(crate) struct Faults {
     down: BTreeSet<usize>,
     clocks: Vec<Arc<AtomicI64>>,
     nodes: usize,
+    episode: Option<Episode>,
 }
 
 /// How much longer a node is frozen than other things are broken, in milliseconds.
@@ -66,6 +68,9 @@ impl Faults {
         let mut planned = Vec::new();
         let (apart, lasts) = (plan.breaks_apart, plan.broken_for);
         let mut at = chance.random_range(200..1_500);
+        let episode = Episode::of(plan);
+        // A minority of the nodes is away at any time: nothing else breaks while a disk does.
+        at += episode.as_ref().map_or(0, Episode::ends);
         while plan.faults && at < plan.work_ms {
             let lasts = chance.random_range(lasts.0..lasts.1);
             let fault = draw(plan, &mut chance);
@@ -77,7 +82,7 @@ impl Faults {
         for node in 1..=plan.nodes {
             set_sync(&data_dir(node), Duration::from_millis(SYNC));
         }
-        Self { planned, chance, down: BTreeSet::new(), clocks, nodes: plan.nodes }
+        Self { planned, chance, down: BTreeSet::new(), clocks, nodes: plan.nodes, episode }
     }
 
     /// How many things broke so far.
@@ -87,6 +92,10 @@ impl Faults {
 
     /// Breaks and heals what is due at `now`, in milliseconds after the callers began.
     pub(crate) fn turn(&mut self, world: &World, sim: &mut Sim<'_>, looks: &Looks, now: u64) {
+        if let Some(mut episode) = self.episode.take() {
+            episode.turn(self, world, sim, looks, now);
+            self.episode = Some(episode);
+        }
         for n in 0..self.planned.len() {
             if !self.planned[n].begun && self.planned[n].at <= now {
                 self.planned[n].begun = true;
@@ -103,6 +112,9 @@ impl Faults {
 
     /// Heals everything.
     pub(crate) fn end(&mut self, world: &World, sim: &mut Sim<'_>) {
+        if let Some(mut episode) = self.episode.take() {
+            episode.end(self, world, sim);
+        }
         for n in 0..self.planned.len() {
             self.planned[n].begun = true;
             if !std::mem::replace(&mut self.planned[n].healed, true) {
@@ -120,25 +132,11 @@ impl Faults {
     fn begin(&mut self, n: usize, fault: &Fault, world: &World, sim: &mut Sim<'_>, looks: &Looks) {
         let at = sim.elapsed().as_millis() as u64;
         trace::note(at, &format!("fault {fault:?}"));
-        {
-            let mut damage = world.damage.borrow_mut();
-            damage.first.get_or_insert(at);
-            damage.last = u64::MAX;
-            damage.spans.insert(n, (at, u64::MAX));
-        }
+        self.span(world, n, at);
         match fault {
             Fault::Crash { nodes, power } => {
                 for node in nodes {
-                    if self.down.insert(*node) {
-                        world.damage.borrow_mut().deaths.push((*node, at));
-                        looks.borrow_mut().remove(node);
-                        sim.crash(name(*node));
-                        let chance = &mut self.chance;
-                        crash(
-                            &data_dir(*node),
-                            |unsynced| if *power { chance.random_range(0..=unsynced) } else { unsynced },
-                        );
-                    }
+                    self.crash(*node, *power, world, sim, looks);
                 }
             }
             Fault::Cut(a, b) => sim.partition(name(*a), name(*b)),
@@ -162,13 +160,7 @@ impl Faults {
             span.1 = at;
         }
         match fault {
-            Fault::Crash { nodes, .. } => {
-                for node in nodes {
-                    if self.down.remove(node) {
-                        sim.bounce(name(*node));
-                    }
-                }
-            }
+            Fault::Crash { nodes, .. } => nodes.iter().for_each(|node| self.bounce(*node, sim)),
             Fault::Cut(a, b) | Fault::CutOneWay(a, b) => sim.repair(name(*a), name(*b)),
             Fault::Isolate(node) => self.others(*node).for_each(|other| sim.repair(name(*node), name(other))),
             Fault::Hold(a, b) => sim.release(name(*a), name(*b)),
@@ -181,8 +173,48 @@ impl Faults {
                 damage.frozen.iter_mut().filter(|(frozen, ..)| frozen == node).for_each(|span| span.2 = span.2.min(at));
             }
         }
+        self.note_end(world, at);
+    }
+
+    fn note_end(&self, world: &World, at: u64) {
         if self.planned.iter().all(|planned| planned.healed) {
             world.damage.borrow_mut().last = at;
+        }
+    }
+
+    /// Something breaks from here on.
+    pub(crate) fn span(&self, world: &World, n: usize, at: u64) {
+        let mut damage = world.damage.borrow_mut();
+        damage.first.get_or_insert(at);
+        damage.last = u64::MAX;
+        damage.spans.insert(n, (at, u64::MAX));
+    }
+
+    /// What broke under that number is whole again.
+    pub(crate) fn healed(&self, world: &World, n: usize, at: u64) {
+        if let Some(span) = world.damage.borrow_mut().spans.get_mut(&n) {
+            span.1 = at;
+        }
+        self.note_end(world, at);
+    }
+
+    /// A process dies. With `power`, what was not synced is lost too.
+    pub(crate) fn crash(&mut self, node: usize, power: bool, world: &World, sim: &mut Sim<'_>, looks: &Looks) {
+        if !self.down.insert(node) {
+            return;
+        }
+        let at = sim.elapsed().as_millis() as u64;
+        world.damage.borrow_mut().deaths.push((node, at));
+        looks.borrow_mut().remove(&node);
+        sim.crash(name(node));
+        let chance = &mut self.chance;
+        crash(&data_dir(node), |unsynced| if power { chance.random_range(0..=unsynced) } else { unsynced });
+    }
+
+    /// A process starts again, if it is down.
+    pub(crate) fn bounce(&mut self, node: usize, sim: &mut Sim<'_>) {
+        if self.down.remove(&node) {
+            sim.bounce(name(node));
         }
     }
 

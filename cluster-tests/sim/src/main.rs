@@ -4,6 +4,7 @@
 
 mod clock;
 mod day;
+mod disks;
 mod faults;
 mod host;
 mod http;

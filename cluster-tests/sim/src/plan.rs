@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) snapshot_entries: u64,
     /// Whether something waits for the end of quiet hours. They make a life three times as long.
     pub(crate) quiet: bool,
+    /// Whether a disk is lost, put back or copied while another node is away.
+    pub(crate) disks: bool,
     /// Whether it is the day under one limit, and not the usual mixture of everything.
     pub(crate) day: bool,
     /// How long one thing that breaks is after the other, at least and below, in milliseconds.
@@ -34,13 +36,18 @@ impl Plan {
         let mut chance = stream(seed, "plan");
         let nodes = if chance.random_ratio(1, 5) { chance.random_range(4..=5) } else { 3 };
         let faults = !chance.random_ratio(1, 10);
+        let skew = faults && chance.random_ratio(1, 5);
+        let work_ms = chance.random_range(6_000..12_000);
+        // A stream of its own, so that the other seeds live as they did.
+        let disks = faults && !skew && nodes == 3 && stream(seed, "disk losses").random_ratio(1, 6);
         Self {
             seed,
             nodes,
             callers: 3,
             faults,
-            skew: faults && chance.random_ratio(1, 5),
-            work_ms: chance.random_range(6_000..12_000),
+            skew,
+            work_ms: if disks { work_ms.max(14_000) } else { work_ms },
+            disks,
             snapshot_entries: chance.random_range(20..120),
             quiet: chance.random_ratio(1, 8),
             day: false,
@@ -61,6 +68,7 @@ impl Plan {
             snapshot_entries: 2_000,
             quiet: false,
             day: true,
+            disks: false,
             breaks_apart: (600_000, 3_600_000),
             broken_for: (2_000, 60_000),
             ..Self::new(seed)

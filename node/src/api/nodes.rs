@@ -57,7 +57,7 @@ pub(crate) struct Joining {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Leaving {
     id: u64,
-    /// `draining` until nothing is on it any more, then `removed`.
+    /// `draining` until nothing is on it any more, then `removed`; `coming` for one that comes back with a new disk.
     state: &'static str,
     /// The cluster it is, or was, a node of.
     cluster: String,
@@ -126,7 +126,7 @@ fn cluster_id(app: &App) -> String {
 
 /// Takes a node in, or notes its new addresses and labels. Its replicas follow by themselves. It is met first: a
 /// node that cannot be reached, has another secret or another number, or is of another cluster, is refused. So is the number
-/// of a node that was removed.
+/// of a node that was removed, and that of a member whose disk is not the one that is found there.
 #[utoipa::path(post, path = "/v1/cluster/nodes", tag = "cluster", request_body = JoinShape,
     responses((status = 202, body = Joining), (status = "default", body = crate::problem::Body)))]
 pub(crate) async fn post_node(
@@ -153,7 +153,8 @@ pub(crate) async fn delete_node(
     Ok((StatusCode::ACCEPTED, Answer(leaving(&app, id))))
 }
 
-/// Has a node, which may be dead, leave and a new one with another number take over exactly what it held.
+/// Has a node, which may be dead, leave and a new one with another number take over exactly what it held. With its own
+/// number, a node whose disk is lost comes back at another address, with an empty data directory.
 #[utoipa::path(post, path = "/v1/cluster/nodes/{id}/replace", tag = "cluster", params(("id" = u64, Path)),
     request_body = JoinShape,
     responses((status = 202, body = Leaving), (status = "default", body = crate::problem::Body)))]
@@ -164,6 +165,11 @@ pub(crate) async fn replace_node(
     Json(joining): Json<JoinShape>,
 ) -> Result<(StatusCode, Answer<Leaving>), Problem> {
     let (node, info) = joining.checked(&app)?;
+    if node == old {
+        lost_its_disk(&app, node)?;
+        change(&app, &caller.key_id, Action::PutNode { node, info }).await?;
+        return Ok((StatusCode::ACCEPTED, Answer(Leaving { state: "coming", warning: None, ..leaving(&app, node) })));
+    }
     meet(&app, node, &info).await?;
     change(&app, &caller.key_id, Action::ReplaceNode { old, node, info }).await?;
     Ok((StatusCode::ACCEPTED, Answer(leaving(&app, old))))
@@ -208,6 +214,20 @@ async fn comes_to_lead(app: &App, group: GroupId, to: u64) -> bool {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     true
+}
+
+/// Whether the node may come back elsewhere with a new disk.
+fn lost_its_disk(app: &App, node: u64) -> Result<(), Problem> {
+    if app.ledger.control(|control| !control.nodes.contains_key(&node)) {
+        return Err(refused(control::Refusal::NotFound));
+    }
+    if app.ledger.disk_is_quiet(node) {
+        return Ok(());
+    }
+    let detail = format!(
+        "node {node} is up with the disk that the cluster knows; one that takes its place needs a number never used before"
+    );
+    Err(Problem::new(Code::Conflict, detail))
 }
 
 async fn change(app: &App, by: &str, action: Action) -> Result<(), Problem> {

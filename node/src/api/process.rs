@@ -49,6 +49,7 @@ async fn in_the_way(app: &Shared) -> Vec<String> {
             "{why}: stop this process; to come back, join with an empty data directory and a number never used before"
         )
     }));
+    reasons.extend(app.ledger.unaccepted());
     if reasons.is_empty() {
         // It may have been frozen, or have just been started: then this finds out.
         reasons.extend(app.believes_control().await.err().and_then(|_| app.cut_off_why()));

@@ -10,6 +10,7 @@ use tidings_config::Config;
 
 use super::client::{Api, Ask};
 use super::failure::Failure;
+use super::force_disk::ForceDisk;
 use super::members::{Join, Remove, Replace, Transfer};
 use super::output::{Column, Out, flat, rows};
 use super::settling::troubles;
@@ -53,6 +54,8 @@ pub(super) enum Cluster {
     Remove(Remove),
     /// Have a new node take the place of another, alive or dead, and wait until it has
     Replace(Replace),
+    /// Let a node count with another disk though no majority can agree: the last resort when disks are lost for good
+    ForceDisk(ForceDisk),
     /// Have another of its replicas lead a group
     Transfer(Transfer),
     /// Show the nodes and the groups
@@ -88,6 +91,7 @@ impl Cluster {
             Self::Join(join) => join.run(context).await,
             Self::Remove(remove) => remove.run(context).await,
             Self::Replace(replace) => replace.run(context).await,
+            Self::ForceDisk(force) => force.run(context).await,
             Self::Transfer(transfer) => transfer.run(context).await,
             Self::Status(status) => status.run(context).await,
         }

@@ -75,7 +75,10 @@ pub(super) struct Remove {
 #[command(after_help = "\
 The old node may be dead, its disk lost. The new one, running with the same secret and an empty data directory, takes over
 exactly what the old one held:
-tidings cluster replace 3 --url http://10.0.0.1:7400 --config node4.toml")]
+tidings cluster replace 3 --url http://10.0.0.1:7400 --config node4.toml
+A node that lost its disk needs no command: started with an empty data directory, it is taken in again. Only if it
+comes back at another address, say so with its own number:
+tidings cluster replace 3 --url http://10.0.0.1:7400 --config node3.toml")]
 pub(super) struct Replace {
     /// The number of the node that leaves
     #[arg(value_name = "ID")]
@@ -124,10 +127,15 @@ impl Replace {
         let (came, old) = (body["id"].as_u64(), self.old.to_string());
         let api = context.api()?;
         let reply = api.ask(Ask::post(&["v1", "cluster", "nodes", &old, "replace"], body)).await?;
-        let begun =
-            format!("node {} takes the place of node {old} in {}", came.unwrap_or_default(), asked(&reply.value));
+        let left = (came != Some(self.old)).then_some(self.old);
+        let begun = match left {
+            Some(_) => {
+                format!("node {} takes the place of node {old} in {}", came.unwrap_or_default(), asked(&reply.value))
+            }
+            None => format!("node {old} comes back to {} with a new disk", asked(&reply.value)),
+        };
         let begun = with_warning(begun, &reply.value);
-        self.waiting.end(context, &api, reply, Change { came, left: Some(self.old) }, &begun).await
+        self.waiting.end(context, &api, reply, Change { came, left }, &begun).await
     }
 }
 

@@ -12,6 +12,7 @@ mod dlq;
 mod document;
 mod failure;
 mod filter;
+mod force_disk;
 mod health;
 mod kept;
 mod key;

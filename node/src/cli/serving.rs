@@ -195,7 +195,8 @@ pub(super) async fn until_told(
                 tracing::error!(why, "this process cannot go on; it ends, so that a new one can");
                 return Err(Failure::Failed(format!(
                     "the node cannot go on: {why}\nWhat to do: start the node again, as a supervisor does by itself. If it \
-                     fails again, look at the disk; a node that lost its disk is replaced by an empty one."
+                     fails again, look at the disk; a node that lost its disk starts again with an empty data directory, and the \
+                     others take it in under its number."
                 )));
             }
         }

@@ -7,11 +7,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::cipher::Cipher;
+use super::disks::DiskBook;
 use super::handshake::{self, Identity, Met};
 use super::refusals::{Reason, Turned};
 
 fn node(number: u64) -> Identity {
-    Identity::new(number, &Secret::new("a secret of the cluster"), Some("the-cluster-id".to_owned()), None)
+    Identity::new(
+        number,
+        &Secret::new("a secret of the cluster"),
+        Some("the-cluster-id".to_owned()),
+        None,
+        DiskBook::blank(number),
+    )
 }
 
 fn cipher() -> Cipher {

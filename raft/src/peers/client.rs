@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 use super::cipher::{Cipher, Stream};
 use super::contact::Contacts;
+use super::disks::Party;
 use super::handshake::{self, Identity, Met};
+use super::introduce::introduce;
 use super::wire::{ANSWER, FAILURE, Frame, GONE, Incoming, Kind, MAX_FRAME, Outgoing, write_all};
 use crate::base::net::TcpStream;
 
@@ -196,7 +198,7 @@ impl Peers {
         }
         // Whichever way we leave, nobody waits for this number any more.
         let _forget = Forget { waiting: &connection.waiting, number };
-        let frame = Frame { number, tag: kind as u8, body };
+        let frame = Frame { number, tag: kind as u8, syncs: self.inner.me.disks.syncs(), body };
         let sent = tokio::time::timeout_at(until, connection.frames.send(frame.into())).await;
         match sent {
             Ok(Ok(())) => {}
@@ -299,19 +301,20 @@ impl Inner {
             Ok::<_, std::io::Error>((stream, met))
         };
         let secured = tokio::time::timeout(SECURED, secured).await;
-        let (stream, met) = secured.map_err(|_| std::io::Error::other("it does not answer"))??;
-        Ok((Connection::over(stream, Arc::clone(&self.me)), met))
+        let (mut stream, met) = secured.map_err(|_| std::io::Error::other("it does not answer"))??;
+        let party = introduce(&mut stream, &self.me, met.node).await?;
+        Ok((Connection::over(stream, Arc::clone(&self.me), party), met))
     }
 }
 
 impl Connection {
-    fn over(stream: Stream, me: Arc<Identity>) -> Self {
+    fn over(stream: Stream, me: Arc<Identity>, party: Party) -> Self {
         let (read, write) = tokio::io::split(stream);
         let (frames, queued) = mpsc::channel(QUEUE);
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let heard = Arc::new(Mutex::new(Instant::now()));
         let (incoming, writing) = (Incoming::new(read), write_all(write, queued));
-        let reader = tokio::spawn(converse(incoming, writing, Arc::clone(&waiting), Arc::clone(&heard), me));
+        let reader = tokio::spawn(converse(incoming, writing, Arc::clone(&waiting), Arc::clone(&heard), me, party));
         Self { frames, waiting, heard, reader }
     }
 }
@@ -336,10 +339,15 @@ async fn converse<R: tokio::io::AsyncRead + Unpin>(
     waiting: Waiting,
     heard: Arc<Mutex<Instant>>,
     me: Arc<Identity>,
+    party: Party,
 ) {
     let reading = async {
         while let Some(frame) = incoming.next().await {
             *heard.lock() = Instant::now();
+            // Before the answer counts, and never if its disk does not count any more.
+            if !me.disks.hear(&party, frame.syncs) && frame.tag != GONE {
+                return;
+            }
             let asker = waiting.lock().as_mut().and_then(|waiting| waiting.remove(&frame.number));
             let answer = match frame.tag {
                 ANSWER => Ok(frame.body),

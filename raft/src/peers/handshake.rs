@@ -18,12 +18,13 @@ use subtle::ConstantTimeEq;
 use tidings_contract::Secret;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::disks::DiskBook;
 use super::refusals::{Reason, Turned};
 use super::roll::Roll;
 use crate::codec;
 
 /// The protocol of peers. A change that old nodes do not understand makes it grow.
-const PROTOCOL: u32 = 4;
+const PROTOCOL: u32 = 5;
 /// What the connecting side says first. It changes when the proofs do.
 const MAGIC: [u8; 4] = *b"tdg2";
 /// Most bytes of one message of the handshake.
@@ -55,6 +56,8 @@ pub(crate) struct Identity {
     pub(crate) address: RwLock<Option<String>>,
     /// Who is no member any more.
     pub(crate) roll: Roll,
+    /// Whose disks count.
+    pub(crate) disks: DiskBook,
 }
 
 /// Who the other end is.
@@ -84,12 +87,18 @@ enum Reply {
 
 impl Identity {
     /// Node `node` of a cluster whose nodes share `secret`.
-    pub(crate) fn new(node: u64, secret: &Secret, cluster: Option<String>, address: Option<String>) -> Self {
+    pub(crate) fn new(
+        node: u64,
+        secret: &Secret,
+        cluster: Option<String>,
+        address: Option<String>,
+        disks: DiskBook,
+    ) -> Self {
         let mut key = [0; 32];
         // Expanding to 32 bytes cannot fail: RFC 5869 allows up to 255 hashes.
         let _ = Hkdf::<Sha256>::new(None, secret.expose().as_bytes()).expand(b"tidings peers v4", &mut key);
         let (cluster, address) = (RwLock::new(cluster), RwLock::new(address));
-        Self { node, key: Key(key), cluster, address, roll: Roll::default() }
+        Self { node, key: Key(key), cluster, address, roll: Roll::default(), disks }
     }
 
     fn hello(&self, wanted: Option<u64>) -> Hello {
@@ -228,13 +237,13 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(hello.into())
 }
 
-async fn send<S: AsyncWrite + Unpin>(io: &mut S, message: &[u8]) -> io::Result<()> {
+pub(super) async fn send<S: AsyncWrite + Unpin>(io: &mut S, message: &[u8]) -> io::Result<()> {
     let length = u16::try_from(message.len()).map_err(io::Error::other)?;
     io.write_all(&[&length.to_be_bytes(), message].concat()).await?;
     io.flush().await
 }
 
-async fn receive<S: AsyncRead + Unpin>(io: &mut S) -> io::Result<Vec<u8>> {
+pub(super) async fn receive<S: AsyncRead + Unpin>(io: &mut S) -> io::Result<Vec<u8>> {
     let length = io.read_u16().await?;
     if length > MESSAGE {
         return Err(refused("it talks too much"));

@@ -5,11 +5,18 @@ use std::io;
 use tidings_contract::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::disks::DiskBook;
 use super::handshake::{Binding, Identity, Met, accept, connect};
 use super::refusals::{Reason, Turned};
 
 fn identity(node: u64, secret: &str, cluster: Option<&str>) -> Identity {
-    Identity::new(node, &Secret::new(secret), cluster.map(str::to_owned), Some(format!("host-{node}:1")))
+    Identity::new(
+        node,
+        &Secret::new(secret),
+        cluster.map(str::to_owned),
+        Some(format!("host-{node}:1")),
+        DiskBook::blank(node),
+    )
 }
 
 async fn meet_over(

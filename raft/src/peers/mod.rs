@@ -6,9 +6,14 @@ mod cipher;
 mod cipher_tests;
 mod client;
 mod contact;
+mod disks;
+#[cfg(test)]
+#[cfg(not(feature = "sim"))]
+mod disks_tests;
 mod handshake;
 #[cfg(test)]
 mod handshake_tests;
+mod introduce;
 mod network;
 mod penalties;
 mod places;
@@ -23,6 +28,7 @@ mod wire;
 
 pub(crate) use cipher::Cipher;
 pub(crate) use client::{CallError, Lane, Peers};
+pub(crate) use disks::DiskBook;
 pub(crate) use handshake::Identity;
 pub(crate) use network::Network;
 pub(crate) use server::{Service, serve};

@@ -20,6 +20,8 @@ pub(crate) enum Reason {
     Secret,
     /// It knows the secret and does not belong here: another cluster, a number that is taken, not whom it wanted.
     Identity,
+    /// Its disk is not the one that is known, or is older than it was, or ours is for it.
+    Disk,
     /// It was the oldest of too many that had proven nothing yet.
     Crowded,
     /// Its address failed before and has to wait.
@@ -29,12 +31,13 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Silent,
         Self::Protocol,
         Self::Unproven,
         Self::Secret,
         Self::Identity,
+        Self::Disk,
         Self::Crowded,
         Self::Slowed,
         Self::Full,
@@ -47,6 +50,7 @@ impl Reason {
             Self::Unproven => "unproven",
             Self::Secret => "secret",
             Self::Identity => "identity",
+            Self::Disk => "disk",
             Self::Crowded => "crowded",
             Self::Slowed => "slowed",
             Self::Full => "full",
@@ -59,7 +63,7 @@ impl Reason {
         match self {
             Self::Protocol | Self::Secret => Some(Duration::from_secs(10)),
             Self::Unproven => Some(Duration::from_secs(1)),
-            Self::Silent | Self::Identity | Self::Crowded | Self::Slowed | Self::Full => None,
+            Self::Silent | Self::Identity | Self::Disk | Self::Crowded | Self::Slowed | Self::Full => None,
         }
     }
 }

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 use super::cipher::Stream;
 use super::client::Peers;
+use super::disks::Party;
 use super::handshake::{self, Met};
+use super::introduce::introduce;
 use super::penalties::{Penalties, whose};
 use super::places::{Place, Places};
 use super::refusals::{Reason, Refusals, Turned};
@@ -108,11 +110,19 @@ async fn attend(
     });
     drop(place);
     match admitted {
-        Ok((stream, met, mut seat, _connected)) => {
+        Ok((mut stream, met, mut seat, _connected)) => {
+            let party = match introduce(&mut stream, peers.me(), met.node).await {
+                Ok(party) => party,
+                Err(error) => {
+                    let turned = Turned::new(Reason::Disk, error.to_string()).of(met.node);
+                    hall.refusals.note(&turned, from, Instant::now());
+                    return;
+                }
+            };
             peers.hear(&met);
             tracing::trace!(%from, node = met.node, "a peer connected");
             tokio::select! {
-                () = converse(stream, met.node, &peers, &service) => {}
+                () = converse(stream, party, &peers, &service) => {}
                 () = seat.taken_away() => tracing::debug!(%from, node = met.node, "the oldest connection of a peer was closed"),
             }
         }
@@ -139,7 +149,8 @@ async fn admit(stream: TcpStream, peers: &Peers) -> Result<(Stream, Met), Turned
 }
 
 /// Answers one peer until its connection ends.
-async fn converse(stream: Stream, from: u64, peers: &Peers, service: &Arc<dyn Service>) {
+async fn converse(stream: Stream, party: Party, peers: &Peers, service: &Arc<dyn Service>) {
+    let from = party.node;
     let (read, write) = tokio::io::split(stream);
     let (answers, queued) = mpsc::channel(QUESTIONS);
     let mut incoming = Incoming::new(read);
@@ -158,8 +169,11 @@ async fn converse(stream: Stream, from: u64, peers: &Peers, service: &Arc<dyn Se
             let Some(kind) = Kind::from_tag(frame.tag) else { return };
             // Looked at with every question: it may be removed while it is connected.
             let gone = peers.me().roll.dismissal(from);
+            if !peers.me().disks.hear(&party, frame.syncs) && gone.is_none() {
+                return;
+            }
             let answering = gone.is_none().then(|| service.answer(from, kind, frame.body));
-            let (answers, answered) = (answers.clone(), Arc::clone(&answered));
+            let (answers, answered, me) = (answers.clone(), Arc::clone(&answered), Arc::clone(peers.me()));
             tasks.spawn(async move {
                 let (tag, body) = match answering {
                     None => (GONE, Bytes::from(gone.unwrap_or_default())),
@@ -170,7 +184,11 @@ async fn converse(stream: Stream, from: u64, peers: &Peers, service: &Arc<dyn Se
                 };
                 let Ok(waits) = answered.acquire_many_owned(weight(&body)).await else { return };
                 drop(bytes);
-                let frame = Frame { number: frame.number, tag, body };
+                // What was promised as another disk than ours is now is not said any more.
+                if me.disks.own() != party.own {
+                    return;
+                }
+                let frame = Frame { number: frame.number, tag, syncs: me.disks.syncs(), body };
                 let _ = answers.send(Outgoing { frame, waits: Some(waits) }).await;
                 drop(place);
             });

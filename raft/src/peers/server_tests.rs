@@ -13,7 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::cipher::Cipher;
 use super::client::{CallError, Lane, Peers};
+use super::disks::DiskBook;
 use super::handshake::{self, Identity};
+use super::introduce::introduce;
 use super::server::{Service, serve};
 use super::wire::Kind;
 
@@ -27,7 +29,7 @@ impl Service for Echo {
 }
 
 fn peers(node: u64, secret: &str) -> Peers {
-    let identity = Identity::new(node, &Secret::new(secret), Some("c".to_owned()), None);
+    let identity = Identity::new(node, &Secret::new(secret), Some("c".to_owned()), None, DiskBook::blank(node));
     Peers::new(Arc::new(identity), Cipher::new().expect("a certificate"))
 }
 
@@ -99,10 +101,12 @@ async fn a_peer_that_reads_no_answers_is_read_no_further() {
     let (_serving, address) = answering().await;
     let stream = TcpStream::connect(&address).await.expect("a connection");
     let (mut stream, binding) = Cipher::new().expect("a certificate").connect(stream).await.expect("TLS");
-    let deaf = Identity::new(2, &Secret::new("s"), Some("c".to_owned()), None);
+    let deaf = Identity::new(2, &Secret::new("s"), Some("c".to_owned()), None, DiskBook::blank(2));
     handshake::connect(&mut stream, &deaf, &binding, Some(1)).await.expect("it knows the secret");
-    // A frame of 1 MiB: length, number, tag, body.
-    let frame = [&((1_u32 << 20) + 9).to_be_bytes()[..], &[0; 8], &[Kind::Ask as u8], &vec![0; 1 << 20]].concat();
+    introduce(&mut stream, &deaf, 1).await.expect("its disk counts");
+    // A frame of 1 MiB: length, number, tag, syncs, body.
+    let length = ((1_u32 << 20) + 17).to_be_bytes();
+    let frame = [&length[..], &[0; 8], &[Kind::Ask as u8], &[0; 8], &vec![0; 1 << 20]].concat();
     let mut taken = 0;
     // It never reads. Buffers of two sockets come on top of what the server lets wait.
     while taken < 400 {
@@ -119,9 +123,11 @@ async fn a_peer_that_reads_no_answers_is_read_no_further() {
 async fn a_peer_that_connects_again_and_again_keeps_its_newest_connections() {
     let (_serving, address) = answering().await;
     let mut kept = Vec::new();
+    let identity = Identity::new(2, &Secret::new("s"), Some("c".to_owned()), None, DiskBook::blank(2));
+    let identity = Arc::new(identity);
     for _ in 0..30 {
         // A peer that forgot its connections without closing them.
-        let again = peers(2, "s");
+        let again = Peers::new(Arc::clone(&identity), Cipher::new().expect("a certificate"));
         assert!(ask(&again, &address, Lane::Raft, b"x").await.is_ok());
         kept.push(again);
     }

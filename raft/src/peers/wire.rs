@@ -10,8 +10,8 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 /// Most bytes of one frame; an append carries about 1 MiB, a piece of a snapshot 128 KiB.
 pub(crate) const MAX_FRAME: usize = 8 << 20;
-/// Number and tag in front of the body.
-const HEAD: usize = 9;
+/// Number, tag and syncs in front of the body.
+const HEAD: usize = 17;
 /// So many bytes are gathered before they are written: four records of TLS.
 const GATHER: usize = 64 << 10;
 /// A peer that takes nothing for so long is given up. One write carries at most [`GATHER`] bytes and a frame.
@@ -44,10 +44,12 @@ pub(crate) enum Kind {
     Members = 11,
     /// A group's part of a backup: begin it, or hand out more of it.
     Backup = 20,
+    /// What each heard of the disks of the others.
+    Disks = 21,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Append,
         Self::Vote,
         Self::SnapshotBegin,
@@ -60,6 +62,7 @@ impl Kind {
         Self::Join,
         Self::Members,
         Self::Backup,
+        Self::Disks,
     ];
 
     pub(crate) fn from_tag(tag: u8) -> Option<Self> {
@@ -79,6 +82,8 @@ pub(crate) const GONE: u8 = 0x82;
 pub(crate) struct Frame {
     pub(crate) number: u64,
     pub(crate) tag: u8,
+    /// How far the sender's disk is synced: at least as far as whatever the body promises.
+    pub(crate) syncs: u64,
     pub(crate) body: Bytes,
 }
 
@@ -87,12 +92,18 @@ impl Frame {
         let mut bytes = BytesMut::with_capacity(HEAD + self.body.len());
         bytes.put_u64(self.number);
         bytes.put_u8(self.tag);
+        bytes.put_u64(self.syncs);
         bytes.extend_from_slice(&self.body);
         bytes.freeze()
     }
 
     fn decode(mut bytes: BytesMut) -> Option<Self> {
-        (bytes.len() >= HEAD).then(|| Self { number: bytes.get_u64(), tag: bytes.get_u8(), body: bytes.freeze() })
+        (bytes.len() >= HEAD).then(|| Self {
+            number: bytes.get_u64(),
+            tag: bytes.get_u8(),
+            syncs: bytes.get_u64(),
+            body: bytes.freeze(),
+        })
     }
 }
 
@@ -169,7 +180,12 @@ mod tests {
         let (sender, frames) = mpsc::channel(8);
         tokio::spawn(write_all(near, frames));
         let sent: Vec<_> = (0..5_u8)
-            .map(|n| Frame { number: u64::from(n), tag: n, body: Bytes::from(vec![n; usize::from(n) * 50]) })
+            .map(|n| Frame {
+                number: u64::from(n),
+                tag: n,
+                syncs: u64::from(n) << 40,
+                body: Bytes::from(vec![n; usize::from(n) * 50]),
+            })
             .collect();
         for frame in sent.clone() {
             sender.send(frame.into()).await.expect("the writer lives");
@@ -187,7 +203,7 @@ mod tests {
         let (near, _far) = tokio::io::duplex(64);
         let (sender, frames) = mpsc::channel(8);
         let body = Bytes::from(vec![0; GATHER]);
-        sender.send(Frame { number: 1, tag: 1, body }.into()).await.expect("there is room");
+        sender.send(Frame { number: 1, tag: 1, syncs: 1, body }.into()).await.expect("there is room");
         // Returns although the sender lives and the other end is open.
         write_within(near, frames, Duration::from_millis(50)).await;
         assert!(sender.is_closed());

@@ -83,6 +83,7 @@ impl<const N: usize> From<&[u8; N]> for IVec {
 type Rows = BTreeMap<IVec, IVec>;
 
 /// How to take one write back.
+#[derive(Clone)]
 enum Undo {
     Row(Arc<str>, IVec, Option<IVec>),
     Tree(Arc<str>, Option<Rows>),
@@ -111,20 +112,40 @@ impl Platter {
         self.opening += 1;
         let kept = keep(self.unsynced.len());
         while self.unsynced.len() > kept {
-            match self.unsynced.pop() {
-                Some(Undo::Row(tree, key, old)) => {
-                    if let Some(rows) = self.trees.get_mut(&tree) {
-                        put(rows, key, old);
-                    }
-                }
-                Some(Undo::Tree(tree, old)) => match old {
-                    Some(rows) => drop(self.trees.insert(tree, rows)),
-                    None => drop(self.trees.remove(&tree)),
-                },
-                None => return,
-            }
+            let Some(undo) = self.unsynced.pop() else { return };
+            self.take_back(undo);
         }
         self.unsynced.clear();
+    }
+
+    /// What of it is durable.
+    pub(crate) fn durable(&mut self) -> Self {
+        let mut copy = Self { trees: self.trees.clone(), ..Self::default() };
+        for undo in self.unsynced.iter().rev() {
+            copy.take_back(undo.clone());
+        }
+        copy
+    }
+
+    /// Holds what `other` holds from here on. Whoever has it open is shut out.
+    pub(crate) fn become_like(&mut self, other: Self) {
+        self.opening += 1;
+        self.trees = other.trees;
+        self.unsynced.clear();
+    }
+
+    fn take_back(&mut self, undo: Undo) {
+        match undo {
+            Undo::Row(tree, key, old) => {
+                if let Some(rows) = self.trees.get_mut(&tree) {
+                    put(rows, key, old);
+                }
+            }
+            Undo::Tree(tree, old) => match old {
+                Some(rows) => drop(self.trees.insert(tree, rows)),
+                None => drop(self.trees.remove(&tree)),
+            },
+        }
     }
 
     fn write(&mut self, tree: &Arc<str>, key: IVec, value: Option<IVec>) -> Option<IVec> {

@@ -45,6 +45,30 @@ pub async fn awake(node: u64) {
     }
 }
 
+/// What was durable on a disk at some time.
+pub struct Copy(Platter);
+
+impl std::fmt::Debug for Copy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Copy")
+    }
+}
+
+/// Copies what is durable on a node's disk, while it is used or not.
+pub fn copy(data_dir: &Path) -> Copy {
+    Copy(disk(&data_dir.join("ledger")).lock().durable())
+}
+
+/// Puts a copy in the place of what is on the disk of a node, which must be dead.
+pub fn put_back(data_dir: &Path, copy: Copy) {
+    disk(&data_dir.join("ledger")).lock().become_like(copy.0);
+}
+
+/// Empties the disk of a node, which must be dead.
+pub fn wipe(data_dir: &Path) {
+    disk(&data_dir.join("ledger")).lock().become_like(Platter::default());
+}
+
 /// How long each sync of a node's disk takes from now on.
 pub fn set_sync(data_dir: &Path, takes: Duration) {
     disk(&data_dir.join("ledger")).lock().sync_takes = takes;

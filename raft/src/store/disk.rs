@@ -7,12 +7,17 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::flusher::{Flusher, Health};
+use super::identity::Life;
 use super::upgrade;
 #[cfg(not(feature = "sim"))]
 use super::witness;
 use crate::base::{sled, spawn_blocking};
 use crate::error::OpenError;
 
+/// What is to be done with a database that must not be used any more.
+pub(super) const HOW_BACK: &str = "this node must not go on with it. Move its data directory away and start it with an \
+    empty data directory: the other nodes take it in again under its number by themselves, as long as they are a majority. \
+    A cluster of one node comes back from a backup (`tidings restore`)";
 /// Under this name the disk knows that a restore into it has not finished.
 const RESTORING: &str = "restoring";
 /// See [`crate::MAX_ENTRY_BYTES`]: with this segment size no page ever becomes a file of its own.
@@ -41,6 +46,7 @@ pub(crate) struct Disk {
     dir: Arc<Path>,
     meta: sled::Tree,
     flusher: Arc<Flusher>,
+    life: Life,
 }
 
 impl Disk {
@@ -49,8 +55,14 @@ impl Disk {
         let dir = options.dir.join("ledger");
         let options = options.clone();
         let db = Self::open_when_free(&dir, options.cache_bytes).await?;
-        let opened = spawn_blocking(move || Self::adopt(db, &dir, &options)).await;
-        opened.map_err(|e| OpenError::Damaged { what: "database".into(), why: e.to_string() })?
+        let opened = spawn_blocking(move || unpanicked(|| Self::adopt(db, &dir, &options))).await;
+        let disk = opened.map_err(|e| unreadable("it", &e))??;
+        // Nobody hears of a start before it is durable.
+        let path = || disk.dir.display().to_string();
+        disk.settle().await.map_err(|source| OpenError::Io { path: path(), source })?;
+        #[cfg(not(feature = "sim"))]
+        disk.life.write_beside()?;
+        Ok(disk)
     }
 
     async fn open_when_free(dir: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
@@ -58,17 +70,15 @@ impl Disk {
         for attempt in 1.. {
             let path = dir.to_owned();
             let opened = spawn_blocking(move || {
-                sled::Config::new()
-                    .path(path)
-                    .cache_capacity(cache_bytes)
-                    .segment_size(SEGMENT_BYTES)
-                    .flush_every_ms(None)
-                    .open()
+                let config = sled::Config::new().path(path).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES);
+                unpanicked(|| config.flush_every_ms(None).open().map_err(reported))
             });
-            match opened.await.map_err(|e| OpenError::Damaged { what: "database".into(), why: e.to_string() })? {
+            match opened.await.map_err(|e| unreadable("it", &e))? {
                 Ok(db) => return Ok(db),
-                Err(error) if attempt < LOCK_ATTEMPTS && is_locked(&error) => tokio::time::sleep(LOCK_WAIT).await,
-                Err(error) => return Err(error.into()),
+                Err(OpenError::Database(error)) if attempt < LOCK_ATTEMPTS && is_locked(&error) => {
+                    tokio::time::sleep(LOCK_WAIT).await;
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(OpenError::Option("unreachable: the loop above returns".into()))
@@ -100,7 +110,8 @@ impl Disk {
         }
         let flusher = Flusher::start(db.clone(), dir, options.reserve_bytes)
             .map_err(|source| OpenError::Io { path: dir.join("db").display().to_string(), source })?;
-        Ok(Self { db, dir: dir.into(), meta, flusher: Arc::new(flusher) })
+        let life = Life::begin(&db, dir, flusher.health().promised())?;
+        Ok(Self { db, dir: dir.into(), meta, flusher: Arc::new(flusher), life })
     }
 
     /// A tree by name, made if it is not there.
@@ -125,6 +136,11 @@ impl Disk {
     /// Small values of the node and of its groups.
     pub(crate) fn meta(&self) -> &sled::Tree {
         &self.meta
+    }
+
+    /// Who this disk is, and what it remembers.
+    pub(crate) fn life(&self) -> &Life {
+        &self.life
     }
 
     /// The thread that writes and syncs.
@@ -175,6 +191,31 @@ impl Disk {
     }
 }
 
+/// sled panics on some damage instead of reporting it. What it says then is for its makers; what is to be done is not.
+fn unpanicked<T>(open: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open));
+    opened.unwrap_or_else(|panic| {
+        let words =
+            panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let words = words.unwrap_or("no words").lines().next().unwrap_or_default();
+        Err(unreadable("it", &words))
+    })
+}
+
+/// What panicked while it read from the database found damage that sled does not report.
+pub(crate) fn unreadable(what: &str, panic: &impl std::fmt::Display) -> OpenError {
+    OpenError::Damaged { what: "database".into(), why: format!("{what} cannot be read ({panic}); {HOW_BACK}") }
+}
+
+/// Errors that are not the file system's mean that the database is damaged.
+fn reported(error: sled::Error) -> OpenError {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    match error {
+        sled::Error::Io(ref io) if !matches!(io.kind(), InvalidData | UnexpectedEof) => error.into(),
+        damage => unreadable("it", &damage),
+    }
+}
+
 fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(io) if io.to_string().contains("lock"))
 }
@@ -208,6 +249,26 @@ mod tests {
         drop(disk);
         let error = Disk::open(&options(dir.path(), 1)).await.expect_err("it is of the future");
         assert!(error.to_string().contains("disk version 9"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn damage_that_sled_panics_on_is_told_with_what_to_do() {
+        for (file, from, count) in [("db", 0, 4_096), ("db", 100, 60_000), ("conf", 0, 4_096)] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let disk = Disk::open(&options(dir.path(), 1)).await.expect("a new disk");
+            let tree = disk.tree("log/p0").expect("a tree");
+            for n in 0..2_000_u64 {
+                tree.insert(n.to_be_bytes(), vec![7; 1_000]).expect("written");
+            }
+            disk.settle().await.expect("settled");
+            drop((tree, disk));
+            let path = dir.path().join("ledger").join(file);
+            let mut bytes = std::fs::read(&path).expect("read");
+            bytes.iter_mut().skip(from).take(count).for_each(|byte| *byte = !*byte);
+            std::fs::write(&path, &bytes).expect("damaged");
+            let words = Disk::open(&options(dir.path(), 1)).await.map(drop).expect_err("it is damaged").to_string();
+            assert!(words.contains("empty data directory"), "{file} from {from}: {words}");
+        }
     }
 
     #[tokio::test]

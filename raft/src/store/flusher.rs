@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -37,8 +37,12 @@ pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// Work that may be done whenever there is time, a little at a time; `true` while there is more.
 pub(crate) type Chore = Box<dyn FnMut() -> Result<bool, sled::Error> + Send>;
 
+/// Writes what is to be durable with every sync.
+pub(crate) type Companion = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
 enum Work {
     Write(Op, Done),
+    Note(Op),
     Chore(Chore),
     Stop,
 }
@@ -49,6 +53,7 @@ pub(crate) struct Health {
     full: AtomicBool,
     failed: Mutex<Option<String>>,
     syncs: AtomicU64,
+    promised: AtomicU64,
 }
 
 impl Health {
@@ -70,9 +75,31 @@ impl Health {
         self.syncs.load(Ordering::Relaxed)
     }
 
+    /// How many syncs of this disk's life there had been when the newest one was done that made something durable which
+    /// others may count on.
+    pub(crate) fn promised(&self) -> u64 {
+        self.promised.load(Ordering::Acquire)
+    }
+
     fn fail(&self, error: &io::Error) {
         tracing::error!(%error, "the database failed");
         self.failed.lock().get_or_insert_with(|| error.to_string());
+    }
+}
+
+/// The companion, once there is one.
+#[derive(Clone, Default)]
+struct Beside(Arc<OnceLock<Companion>>);
+
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Beside")
+    }
+}
+
+impl Beside {
+    fn write(&self) -> io::Result<()> {
+        self.0.get().map_or(Ok(()), |companion| companion())
     }
 }
 
@@ -81,6 +108,7 @@ impl Health {
 pub(crate) struct Flusher {
     queue: SyncSender<Work>,
     health: Arc<Health>,
+    companion: Beside,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -91,6 +119,8 @@ impl Flusher {
         let (queue, work) = sync_channel(QUEUE);
         let health = Arc::new(Health::default());
         let witness = Witness::open(&db, dir)?;
+        health.promised.store(witness.count(), Ordering::Release);
+        let companion = Beside::default();
         let worker = Worker {
             db,
             file,
@@ -101,6 +131,8 @@ impl Flusher {
             looked: None,
             takes: Duration::ZERO,
             crowd: 0,
+            noted: false,
+            companion: companion.clone(),
         };
         let told = Arc::clone(&health);
         let run = move || {
@@ -110,12 +142,23 @@ impl Flusher {
             }
         };
         let thread = std::thread::Builder::new().name("flusher".into()).spawn(run)?;
-        Ok(Self { queue, health, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, health, companion, thread: Mutex::new(Some(thread)) })
     }
 
     /// Has `op` run after everything asked for before, and `done` told when it is durable.
     pub(crate) fn write(&self, op: Op, done: Done) -> io::Result<()> {
         self.send(Work::Write(op, done))
+    }
+
+    /// Has `companion` run before every sync from here on; the first one that is given stays.
+    pub(crate) fn with_every_sync(&self, companion: Companion) {
+        let _ = self.companion.0.set(companion);
+    }
+
+    /// Has `op` run; it becomes durable with the next sync, which comes within a second or so. Nobody waits for it, and it
+    /// counts as nothing that others rely on.
+    pub(crate) fn note(&self, op: Op) -> io::Result<()> {
+        self.send(Work::Note(op))
     }
 
     /// Has `chore` done bit by bit.
@@ -162,6 +205,9 @@ struct Worker {
     takes: Duration,
     /// How many writes the newest sync served.
     crowd: usize,
+    /// Something was noted since the newest sync.
+    noted: bool,
+    companion: Beside,
 }
 
 impl Worker {
@@ -178,11 +224,14 @@ impl Worker {
             };
             if next.is_some() {
                 self.wait_for_more();
+            } else if self.noted {
+                self.sync_notes();
             }
             let mut stop = false;
             while let Some(one) = next {
                 match one {
                     Work::Write(op, done) => written.push((done, op().map_err(io::Error::from))),
+                    Work::Note(op) => self.take_note(op),
                     Work::Chore(chore) => chores.push_back(chore),
                     Work::Stop => stop = true,
                 }
@@ -212,6 +261,9 @@ impl Worker {
         }
         let began = Instant::now();
         let synced = self.sync();
+        if synced.is_ok() {
+            self.health.promised.store(self.witness.count(), Ordering::Release);
+        }
         self.takes = (self.takes * 7 + began.elapsed()) / 8;
         self.crowd = written.len();
         for (done, result) in written.drain(..) {
@@ -224,7 +276,22 @@ impl Worker {
         }
     }
 
+    fn take_note(&mut self, op: Op) {
+        self.noted = true;
+        if let Err(error) = op() {
+            self.health.fail(&error.into());
+        }
+    }
+
+    fn sync_notes(&mut self) {
+        if let Err(error) = self.sync() {
+            self.health.fail(&error);
+        }
+    }
+
     fn sync(&mut self) -> io::Result<()> {
+        self.noted = false;
+        self.companion.write()?;
         self.witness.before_sync()?;
         self.db.flush()?;
         self.file.sync_data()?;

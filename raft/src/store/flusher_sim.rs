@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_contract::planted;
@@ -20,8 +21,12 @@ pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// Work that may be done whenever there is time, a little at a time; `true` while there is more.
 pub(crate) type Chore = Box<dyn FnMut() -> Result<bool, sled::Error> + Send>;
 
+/// Writes what is to be durable with every sync.
+pub(crate) type Companion = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
 enum Work {
     Write(Op, Done),
+    Note(Op),
     Chore(Chore),
 }
 
@@ -30,6 +35,7 @@ enum Work {
 pub(crate) struct Health {
     failed: Mutex<Option<String>>,
     syncs: AtomicU64,
+    promised: AtomicU64,
 }
 
 impl Health {
@@ -43,9 +49,35 @@ impl Health {
         self.failed.lock().clone()
     }
 
+    /// How many syncs of this disk's life there had been when the newest one was done that others may count on.
+    pub(crate) fn promised(&self) -> u64 {
+        self.promised.load(Ordering::Relaxed)
+    }
+
     /// How many syncs there were.
     pub(crate) fn syncs(&self) -> u64 {
         self.syncs.load(Ordering::Relaxed)
+    }
+}
+
+/// The count of syncs, in the tree `meta`; see `witness.rs` for the real one.
+const SYNCS: &str = "syncs";
+/// Notes become durable with the next sync, or after this time.
+const NOTES: Duration = Duration::from_secs(1);
+
+/// The companion, once there is one.
+#[derive(Clone, Default)]
+struct Beside(Arc<OnceLock<Companion>>);
+
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Beside")
+    }
+}
+
+impl Beside {
+    fn write(&self) -> io::Result<()> {
+        self.0.get().map_or(Ok(()), |companion| companion())
     }
 }
 
@@ -54,6 +86,7 @@ impl Health {
 pub(crate) struct Flusher {
     queue: mpsc::UnboundedSender<Work>,
     health: Arc<Health>,
+    companion: Beside,
 }
 
 impl Flusher {
@@ -61,8 +94,12 @@ impl Flusher {
     pub(crate) fn start(db: sled::Db, _dir: &Path, _reserve: u64) -> io::Result<Self> {
         let (queue, work) = mpsc::unbounded_channel();
         let health = Arc::new(Health::default());
-        tokio::spawn(serve(db, work, Arc::clone(&health)));
-        Ok(Self { queue, health })
+        let count = db.open_tree("meta").and_then(|meta| meta.get(SYNCS)).map_err(io::Error::from)?;
+        let count = count.and_then(|bytes| <[u8; 8]>::try_from(&*bytes).ok()).map_or(0, u64::from_be_bytes);
+        health.promised.store(count, Ordering::Relaxed);
+        let companion = Beside::default();
+        tokio::spawn(serve(db, work, Arc::clone(&health), companion.clone()));
+        Ok(Self { queue, health, companion })
     }
 
     /// Has `op` run after everything asked for before, and `done` told when it is durable.
@@ -74,6 +111,16 @@ impl Flusher {
             return Ok(());
         }
         self.send(Work::Write(op, done))
+    }
+
+    /// Has `companion` run before every sync from here on; the first one that is given stays.
+    pub(crate) fn with_every_sync(&self, companion: Companion) {
+        let _ = self.companion.0.set(companion);
+    }
+
+    /// Has `op` run; it becomes durable with the next sync, which comes within a second or so.
+    pub(crate) fn note(&self, op: Op) -> io::Result<()> {
+        self.send(Work::Note(op))
     }
 
     /// Has `chore` done bit by bit.
@@ -90,22 +137,42 @@ impl Flusher {
     }
 }
 
-async fn serve(db: sled::Db, mut work: mpsc::UnboundedReceiver<Work>, health: Arc<Health>) {
+async fn serve(db: sled::Db, mut work: mpsc::UnboundedReceiver<Work>, health: Arc<Health>, companion: Beside) {
     let mut chores: VecDeque<Chore> = VecDeque::new();
-    while let Some(first) = work.recv().await {
+    let (mut count, mut noted) = (health.promised(), false);
+    loop {
+        let wait = if noted { NOTES } else { Duration::from_secs(86_400 * 365) };
+        let mut next = match tokio::time::timeout(wait, work.recv()).await {
+            Ok(Some(first)) => Some(first),
+            Ok(None) => return,
+            Err(_) => None,
+        };
+        let alone = next.is_none();
         let mut written = Vec::new();
-        let mut next = Some(first);
         while let Some(one) = next {
             match one {
                 Work::Write(op, done) => written.push((done, op().map_err(io::Error::from))),
+                Work::Note(op) => {
+                    noted = true;
+                    if let Err(error) = op() {
+                        health.failed.lock().get_or_insert_with(|| error.to_string());
+                    }
+                }
                 Work::Chore(chore) => chores.push_back(chore),
             }
             next = work.try_recv().ok();
         }
-        if !written.is_empty() {
+        if !written.is_empty() || (alone && noted) {
+            noted = false;
+            count += 1;
             tokio::time::sleep(db.flush_takes()).await;
-            let synced = db.flush();
+            let counted = db.open_tree("meta").and_then(|meta| meta.insert(SYNCS, &count.to_be_bytes())).map(drop);
+            let told = companion.write().map_err(|error| sled::Error::Unsupported(error.to_string()));
+            let synced = counted.and(told).and_then(|()| db.flush());
             health.syncs.fetch_add(1, Ordering::Relaxed);
+            if synced.is_ok() && !written.is_empty() {
+                health.promised.store(count, Ordering::Relaxed);
+            }
             for (done, result) in written {
                 let result =
                     result.and_then(|()| synced.as_ref().map(drop).map_err(|e| io::Error::other(e.to_string())));

@@ -15,6 +15,7 @@ mod disk;
 mod flusher;
 #[cfg(feature = "sim")]
 mod flusher_sim;
+mod identity;
 mod log;
 mod machine;
 #[cfg(test)]
@@ -34,7 +35,8 @@ pub use archive::{Archive, ArchiveError};
 pub(crate) use archive::{ArchiveStore, RecordSink};
 pub use archive_index::{Cursor, Page, Query};
 pub(crate) use archive_stream::ArchivePiece;
-pub(crate) use disk::{Disk, DiskOptions};
+pub(crate) use disk::{Disk, DiskOptions, unreadable};
+pub(crate) use identity::{Heard, Life, Position};
 pub(crate) use log::{AppendWatch, DiskLog};
 pub(crate) use machine::MachineStore;
 pub(crate) use snapshot::{ChunkWriter, SnapshotBody, SnapshotStore};

@@ -35,6 +35,11 @@ impl Witness {
         Ok(Self { meta, file, count })
     }
 
+    /// How many syncs there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// To be called after everything that the next sync is for.
     pub(crate) fn before_sync(&mut self) -> Result<(), sled::Error> {
         self.count += 1;
@@ -63,13 +68,14 @@ pub(crate) fn check(db: &sled::Db, dir: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let why = format!(
-        "it ends at sync {inside} and {beside} were done, so acknowledged entries are gone; this node must not go on with \
-         it: replace its data directory by an empty one"
+        "it ends at sync {inside} and {beside} were done, so acknowledged entries are gone; {}",
+        super::disk::HOW_BACK
     );
     Err(OpenError::Damaged { what: "database".into(), why })
 }
 
-fn inside(meta: &sled::Tree) -> Result<Option<u64>, sled::Error> {
+/// How many syncs the database knows of.
+pub(super) fn inside(meta: &sled::Tree) -> Result<Option<u64>, sled::Error> {
     let bytes = meta.get(KEY)?;
     Ok(bytes.and_then(|bytes| <[u8; 8]>::try_from(&*bytes).ok()).map(u64::from_be_bytes))
 }

@@ -85,6 +85,11 @@ impl Control {
             Action::PutCallback { key, callback } => self.put_callback(key, callback.map(|callback| *callback)),
             Action::PutProvider { name, spec } => self.put_provider(name, *spec, by),
             Action::DeleteProvider { name } => self.delete_provider(&name),
+            Action::PutDisk { node, disk } => self.put_disk(node, disk),
+            Action::ChangeDisk { node, old, disk } => self.change_disk(node, old, disk),
+            Action::KeepDisk { node } => self.keep_disk(node),
+            Action::AdmitDisk { node, disk } => self.admit_disk(node, disk),
+            Action::ForceDisk { node, disk } => self.force_disk(node, disk),
         }
     }
 
@@ -125,5 +130,10 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::PutCallback { key, .. } => ("put_callback", key.clone()),
         Action::PutProvider { name, .. } => ("put_provider", name.clone()),
         Action::DeleteProvider { name } => ("delete_provider", name.clone()),
+        Action::PutDisk { node, disk } => ("put_disk", format!("{node}: {disk}")),
+        Action::ChangeDisk { node, disk, .. } => ("change_disk", format!("{node}: {disk}")),
+        Action::KeepDisk { node } => ("keep_disk", node.to_string()),
+        Action::AdmitDisk { node, disk } => ("admit_disk", format!("{node}: {disk}")),
+        Action::ForceDisk { node, disk } => ("force_disk", format!("{node}: {disk}")),
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, LimitUnit, PartitionId};
 
-use super::{ApiKey, Material, NodeInfo, PolicySpec, ProviderSpec, Role, RouteSpec, Sealed, TemplateSpec};
+use super::{ApiKey, DiskId, Material, NodeInfo, PolicySpec, ProviderSpec, Role, RouteSpec, Sealed, TemplateSpec};
 use crate::partition::{BreakerPolicy, CallbackSpec, Wishes};
 
 /// A change, and who asks for it.
@@ -214,6 +214,42 @@ pub enum Action {
     DeleteProvider {
         /// Its name.
         name: String,
+    },
+    /// The disk of a node of which none is known yet. Asked by the leader of control.
+    PutDisk {
+        /// The node.
+        node: u64,
+        /// Its disk.
+        disk: DiskId,
+    },
+    /// A node came back with another disk: it leaves every group. Asked by the leader of control.
+    ChangeDisk {
+        /// The node.
+        node: u64,
+        /// The disk that is known; refused as `Stale` when it is another by now.
+        old: DiskId,
+        /// The one it has now.
+        disk: DiskId,
+    },
+    /// The disk of before is back, so the change is called off. Asked by the leader of control.
+    KeepDisk {
+        /// The node.
+        node: u64,
+    },
+    /// A node that came back with another disk is in no group any more: the disk is its own from here on. Asked by the
+    /// leader of control.
+    AdmitDisk {
+        /// The node.
+        node: u64,
+        /// The disk; refused as `Stale` when it is not the one that is coming.
+        disk: DiskId,
+    },
+    /// A disk counts for a node because an operator said so on the disk of a member, without a majority.
+    ForceDisk {
+        /// The node.
+        node: u64,
+        /// The disk.
+        disk: DiskId,
     },
 }
 

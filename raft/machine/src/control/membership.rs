@@ -39,6 +39,7 @@ impl Control {
     /// A node that comes back keeps the time at which it joined first, and goes on leaving if it was.
     pub(super) fn put_node(&mut self, node: u64, info: NodeInfo) -> Result<Change, Refusal> {
         self.admit(node)?;
+        self.has_addresses_of_its_own(node, &info, None)?;
         let known = self.nodes.get(&node);
         let info = NodeInfo { joined_at: known.map_or(self.now, |known| known.joined_at), ..info };
         if known == Some(&info) {
@@ -59,6 +60,25 @@ impl Control {
         }
         if !self.nodes.contains_key(&node) && self.nodes.len() >= MOST_NODES {
             return Err(Refusal::TooMany(MOST_NODES as u64));
+        }
+        Ok(())
+    }
+
+    /// Two members cannot be reached at one address. One that leaves, and `instead_of`, may have had it.
+    fn has_addresses_of_its_own(&self, node: u64, info: &NodeInfo, instead_of: Option<u64>) -> Result<(), Refusal> {
+        for (other, has) in &self.nodes {
+            if *other == node || Some(*other) == instead_of || self.departures.draining.contains_key(other) {
+                continue;
+            }
+            let taken = |field: &str, address: &str| {
+                Refusal::Field(field.to_owned(), format!("{address} is the address of node {other}, which is a member"))
+            };
+            if has.peer_addr == info.peer_addr {
+                return Err(taken("peer_addr", &info.peer_addr));
+            }
+            if has.api_addr == info.api_addr {
+                return Err(taken("api_addr", &info.api_addr));
+            }
         }
         Ok(())
     }
@@ -94,6 +114,7 @@ impl Control {
                 Err(Refusal::Invalid(format!("node {node} is a member already; the new one needs a number of its own")))
             };
         }
+        self.has_addresses_of_its_own(node, &info, Some(old))?;
         self.mark_leaving(old)?;
         self.nodes.insert(node, NodeInfo { joined_at: self.now, ..info });
         self.place_anew();
@@ -119,6 +140,7 @@ impl Control {
         self.departures.draining.remove(&node);
         self.departures.removed.insert(node, self.now);
         self.nodes.remove(&node);
+        self.disks.give_up(node, self.now);
         Ok(Change::Made(Answer::Done))
     }
 

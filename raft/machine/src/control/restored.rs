@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tidings_contract::Time;
 
 use super::departures::Departures;
+use super::disks::Disks;
 use super::placement::place;
 use super::{Cluster, Control, NodeInfo};
 
@@ -19,6 +20,7 @@ impl Control {
         self.cluster = Some(Cluster { id, partitions, replication: replication.max(1), founded_at: self.now });
         self.nodes = BTreeMap::from([(node, NodeInfo { joined_at: self.now, ..info })]);
         self.departures = Departures::default();
+        self.disks = Disks::default();
         self.placement = place(&BTreeMap::new(), &BTreeMap::from([(node, None)]), partitions, replication.max(1));
         self.note("cluster".to_owned(), "restore", old.id);
         Some(partitions)

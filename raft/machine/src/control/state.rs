@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
 use super::{
-    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, DeclaredProviders, Departures, Material, NodeInfo,
-    Policies, Routes, Template, WordPart,
+    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, DeclaredProviders, Departures, Disks, Material,
+    NodeInfo, Policies, Routes, Template, WordPart,
 };
 use crate::partition::CallbackSpec;
 use crate::{Machine, Output};
@@ -63,6 +63,9 @@ pub struct Control {
     /// How many materials were deleted.
     #[serde(default)]
     pub materials_deleted: u64,
+    /// Which disk each node has.
+    #[serde(default)]
+    pub disks: Disks,
 }
 
 impl Control {
