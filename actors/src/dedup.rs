@@ -10,7 +10,7 @@ use tidings_contract::stable_hash;
 use tidings_machine::control::TemplateVersion;
 use tokio::sync::oneshot;
 
-use crate::render::{Compiled, RenderError, Variables};
+use crate::render::{Compiled, Fault, RenderError, Variables};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
 
@@ -117,39 +117,24 @@ impl Actor for Dedup {
         state: &mut Comparing,
     ) -> Result<(), ActorProcessingErr> {
         state.gauge.set(state.board.fingerprints.load(Ordering::Relaxed), ask.items.len());
-        let answer = state.answer(&ask);
-        let Ask { reply, places, .. } = *ask;
-        drop(places);
-        // Whoever asked may have gone away meanwhile.
-        let _ = reply.send(answer);
+        match state.compiled(&ask.template, &ask.version) {
+            Ok(compiled) if compiled.is_plain() => reply(ask, &compiled),
+            // It may take long, and others are not to wait for it. What is lost with the process is asked again.
+            Ok(compiled) => drop(tokio::task::spawn_blocking(move || reply(ask, &compiled))),
+            Err(error) => drop(ask.reply.send(Err(error))),
+        }
         state.gauge.set(state.board.fingerprints.load(Ordering::Relaxed), 0);
         Ok(())
     }
 }
 
 impl Comparing {
-    fn answer(&mut self, ask: &Ask) -> Fingerprints {
-        if ask.reply.is_closed() {
-            return Err(FingerprintError::Lost);
-        }
-        let compiled = self.compiled(&ask.template, &ask.version)?;
-        let one = |item: &FingerprintItem| {
-            let filled = catch_unwind(AssertUnwindSafe(|| compiled.render_with(&ask.shared, &item.variables)));
-            let content = filled.unwrap_or_else(|_| {
-                let detail = "filling the template panicked".to_owned();
-                Err(RenderError { field: "content".to_owned(), variable: None, detail })
-            })?;
-            Ok(fingerprint(&ask.template, &ask.version.spec.channel, &item.to, &content))
-        };
-        Ok(ask.items.iter().map(one).collect())
-    }
-
     fn compiled(&mut self, name: &str, version: &TemplateVersion) -> Result<Arc<Compiled>, FingerprintError> {
         let key = (name.to_owned(), version.version);
         if let Some(compiled) = self.compiled.get(&key) {
             return Ok(Arc::clone(compiled));
         }
-        let compiled = Compiled::new(&version.spec.content).map_err(|errors| {
+        let compiled = Compiled::trusted_text(&version.spec.content).map_err(|errors| {
             FingerprintError::Template(errors.first().map_or_else(String::new, ToString::to_string))
         })?;
         if self.compiled.len() >= self.board.parts.settings.templates {
@@ -159,6 +144,29 @@ impl Comparing {
         self.compiled.insert(key, Arc::clone(&compiled));
         Ok(compiled)
     }
+}
+
+/// Works out what was asked. Whoever asked may have gone away meanwhile.
+fn reply(ask: Box<Ask>, compiled: &Compiled) {
+    let answer = if ask.reply.is_closed() { Err(FingerprintError::Lost) } else { answer(&ask, compiled) };
+    let Ask { reply, places, .. } = *ask;
+    drop(places);
+    let _ = reply.send(answer);
+}
+
+fn answer(ask: &Ask, compiled: &Compiled) -> Fingerprints {
+    let mut fingerprints = Vec::with_capacity(ask.items.len());
+    for item in &ask.items {
+        let filled = catch_unwind(AssertUnwindSafe(|| compiled.render_with(&ask.shared, &item.variables)));
+        let filled = filled.unwrap_or_else(|_| Err(RenderError::new("content", "filling the template panicked")));
+        fingerprints.push(match filled {
+            Ok(content) => Ok(fingerprint(&ask.template, &ask.version.spec.channel, &item.to, &content)),
+            // Without room for it nobody knows what it would be; without a fingerprint a second copy would pass.
+            Err(error) if error.fault == Fault::Busy => return Err(FingerprintError::Busy),
+            Err(error) => Err(error),
+        });
+    }
+    Ok(fingerprints)
 }
 
 /// What content dedup compares: the template, the channel, the recipient and the rendered content. The version is left out:

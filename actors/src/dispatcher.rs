@@ -334,7 +334,8 @@ impl Dispatching {
                 };
                 let listed = if delivery.due <= now { partition.closed_by_list(&delivery, &sheet, now) } else { None };
                 let wellness = endpoint.map_or(Wellness::Well, |endpoint| partition.wellness(&endpoint, now));
-                let work = Work { ticket, delivery, sheet, looked: now, endpoint, probes: false };
+                let suspect = partition.is_suspect(&delivery);
+                let work = Work { ticket, delivery, sheet, looked: now, endpoint, probes: false, suspect };
                 boarded.push(Boarded { work, listed, wellness });
             }
         });
@@ -347,7 +348,7 @@ impl Dispatching {
         let mut closings = Vec::new();
         for Boarded { work, listed, wellness } in boarded {
             let expired = work.is_too_late(now);
-            let Work { ticket, delivery, sheet, looked, endpoint, probes } = work;
+            let Work { ticket, delivery, sheet, looked, endpoint, probes, suspect } = work;
             self.queue.forget(delivery.id, ticket.place(), delivery.due, sheet.expires_at);
             let closing = if delivery.begun.is_some() {
                 // Nobody else in this process holds it, so the end of the attempt is lost.
@@ -370,7 +371,7 @@ impl Dispatching {
                 closings.push(Entry::Leave { ticket });
             } else {
                 let lag = now.since(delivery.due);
-                let work = Work { ticket, delivery, sheet, looked, endpoint, probes };
+                let work = Work { ticket, delivery, sheet, looked, endpoint, probes, suspect };
                 match self.turns.judge(&self.desk, work, wellness, now) {
                     Ok(work) => {
                         self.lag.record(lag.as_secs_f64());

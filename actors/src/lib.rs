@@ -3,6 +3,7 @@
 
 mod accounts;
 mod alarm;
+mod aside;
 mod asking;
 mod bell;
 mod bounces;

@@ -28,6 +28,8 @@ pub(crate) enum Entry {
     Close { ticket: Ticket, closing: Closing },
     /// No account of its leg can be used: the delivery goes on by the next one.
     FallBack { ticket: Ticket, why: String },
+    /// The process died that filled its content.
+    Died { ticket: Ticket, how: String },
     /// An attempt is to be claimed before it is made.
     Begin(Box<Letter>),
     /// Quiet hours have begun before the delivery had its turn.
@@ -85,6 +87,9 @@ impl Entry {
             }),
             Self::Withdraw { ticket, attempt } => {
                 Command::Withdraw { delivery: ticket.delivery(), attempt: *attempt, epoch: ticket.epoch() }
+            }
+            Self::Died { ticket, how } => {
+                Command::Died { delivery: ticket.delivery(), epoch: ticket.epoch(), how: how.clone() }
             }
             Self::FallBack { ticket, why } => {
                 Command::FallBack { delivery: ticket.delivery(), epoch: ticket.epoch(), why: why.clone() }

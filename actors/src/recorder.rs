@@ -123,6 +123,7 @@ impl Recording {
                 Entry::Outcome { ticket, .. }
                 | Entry::Close { ticket, .. }
                 | Entry::FallBack { ticket, .. }
+                | Entry::Died { ticket, .. }
                 | Entry::Enter { ticket, .. }
                 | Entry::Defer { ticket }
                 | Entry::Leave { ticket } => match answer {

@@ -335,7 +335,7 @@ fn host_of(letter: &Letter) -> Option<EndpointKey> {
 /// Whether its address came on the suppression list, or its recipient's server fell ill, while the letter waited, for a permit, a
 /// token or a place. An attempt that stands in the log already is made nevertheless.
 fn is_barred(board: &Switchboard, letter: &Letter, now: tidings_contract::Time) -> bool {
-    let Work { ticket, delivery, sheet, looked, endpoint, probes } = &letter.work;
+    let Work { ticket, delivery, sheet, looked, endpoint, probes, .. } = &letter.work;
     if letter.begun || now.since(*looked) < LOOKED_UP_FOR {
         return false;
     }

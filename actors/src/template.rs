@@ -5,19 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use serde_json::Value;
 use tidings_contract::{Reason, TextRule};
 use tidings_machine::control::{Account, TemplateSpec};
 use tidings_machine::partition::{Closing, Masked, Sheet};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::aside::{self, Aside, Filled, Version};
 use crate::callback;
 use crate::choosing::{Held, choose_account};
 use crate::legs::{self, Left};
 use crate::outbox::Entry;
 use crate::parts::Rendered;
 use crate::rate_limiter::RateLimiterMsg;
-use crate::render::{Finished, Unfit, Variables};
+use crate::render::{Fault, Finished, Unfit, Variables};
 use crate::screen::{Barred, Dictionary, Edition, Missing, Reader, Screen, Screened, screen};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
@@ -39,6 +41,8 @@ pub(crate) enum TemplateMsg {
     Dictionary(Edition, Dictionary),
     /// Deliveries left further legs.
     Left(Vec<Left>),
+    /// What was filled apart.
+    Filled { version: Version, died: bool, works: Vec<(Work, Filled)> },
 }
 
 /// The actor.
@@ -55,6 +59,7 @@ pub(crate) struct Rendering {
     accounts: HashMap<String, Named>,
     sheets: HashMap<(usize, u8), Prepared>,
     screen: Screen,
+    aside: Aside,
     /// Questions to homes of further legs; aborted when the actor dies.
     asking: JoinSet<()>,
 }
@@ -71,8 +76,8 @@ struct Prepared {
     shared: Variables,
     /// The dictionaries that look through what is filled in.
     readers: Arc<[Reader]>,
-    /// The content for every recipient without variables of its own.
-    content: Result<Written, Stuck>,
+    /// The content for every recipient without variables of its own, once it was filled.
+    content: Option<Result<Written, Stuck>>,
 }
 
 /// What goes out, and where words were masked in it.
@@ -91,6 +96,12 @@ enum Stuck {
     Impossible(Reason),
     /// A dictionary is being compiled.
     NotYet,
+    /// It has to be filled apart.
+    Apart,
+    /// There was no room to fill it.
+    NoRoom,
+    /// The process died that filled it.
+    Died(String),
     /// A rule says no.
     Barred(Barred),
 }
@@ -126,6 +137,7 @@ impl Actor for Template {
             accounts: HashMap::new(),
             sheets: HashMap::new(),
             screen: Screen::default(),
+            aside: Aside::default(),
             asking: JoinSet::new(),
         })
     }
@@ -147,6 +159,12 @@ impl Actor for Template {
                 legs::tell(&state.board, &mut state.asking, left);
                 return Ok(());
             }
+            TemplateMsg::Filled { version, died, works } => {
+                state.aside.ended(&version, died);
+                state.filled(works);
+                state.turns();
+                return Ok(());
+            }
         };
         if state.board.is_stopping() {
             return Ok(());
@@ -158,25 +176,52 @@ impl Actor for Template {
             legs::ask(&state.board, &mut state.asking, asking);
         }
         state.refresh(&works);
-        let mut letters: Vec<Letter> = callbacks.into_iter().filter_map(callback::letter).collect();
-        let mut limited = Vec::new();
-        for work in works {
-            match state.letter(work) {
-                Some(letter) if !letter.limits.is_empty() => limited.push(letter),
-                Some(letter) => letters.push(letter),
-                None => {}
-            }
-        }
-        state.board.to_senders(letters);
-        if !limited.is_empty() {
-            state.board.rate_limiter.send(RateLimiterMsg::Letters(limited));
-        }
+        let letters: Vec<Letter> = callbacks.into_iter().filter_map(callback::letter).collect();
+        state.send(letters);
+        let letters: Vec<Letter> = works.into_iter().filter_map(|work| state.letter(work, None)).collect();
+        state.send(letters);
+        state.turns();
         state.gauge.set(0, 0);
         Ok(())
     }
 }
 
 impl Rendering {
+    /// Passes letters on: those that are limited by way of the rate limiter.
+    fn send(&self, letters: Vec<Letter>) {
+        let (free, limited): (Vec<Letter>, Vec<Letter>) = letters.into_iter().partition(|one| one.limits.is_empty());
+        self.board.to_senders(free);
+        if !limited.is_empty() {
+            self.board.rate_limiter.send(RateLimiterMsg::Letters(limited));
+        }
+    }
+
+    /// Goes on with what was filled apart.
+    fn filled(&mut self, filled: Vec<(Work, Filled)>) {
+        if self.board.is_stopping() {
+            return;
+        }
+        let (works, contents): (Vec<Work>, Vec<Filled>) = filled.into_iter().unzip();
+        self.refresh(&works);
+        let both = works.into_iter().zip(contents);
+        let letters: Vec<Letter> = both.filter_map(|(work, filled)| self.letter(work, Some(filled))).collect();
+        self.send(letters);
+    }
+
+    /// Begins as many turns of what is filled apart as there are places.
+    fn turns(&mut self) {
+        while let Some(turn) = self.aside.next() {
+            // It was prepared when it was put aside; what was forgotten since is looked at again with its ticket.
+            let prepared = turn.works.first().and_then(|work| self.sheets.get(&address(work)));
+            match prepared.map(|prepared| (Arc::clone(&prepared.compiled), prepared.shared.clone())) {
+                Some((compiled, shared)) => {
+                    self.asking.spawn(aside::fill(Arc::clone(&self.board), turn, compiled, shared));
+                }
+                None => self.aside.ended(&turn.version, false),
+            }
+        }
+    }
+
     /// Reads from control what the works need and is not remembered, all in one look.
     fn refresh(&mut self, works: &[Work]) {
         if self.control.has_changed().unwrap_or(false) {
@@ -236,7 +281,12 @@ impl Rendering {
         }
     }
 
-    fn letter(&mut self, work: Work) -> Option<Letter> {
+    /// The letter of a delivery, whose content may have been filled apart; `None` if it goes another way.
+    fn letter(&mut self, work: Work, filled: Option<Filled>) -> Option<Letter> {
+        if filled.is_none() && self.goes_apart(&work) {
+            self.aside.push(template_of(&work), work);
+            return None;
+        }
         let chosen = match choose_account(&self.board, &work) {
             Ok(chosen) => chosen,
             Err(held) => {
@@ -244,7 +294,7 @@ impl Rendering {
                 return None;
             }
         };
-        match self.fill(&work, &chosen.account) {
+        match self.fill(&work, &chosen.account, filled) {
             Ok((Written { rendered: Rendered { first, further }, masked }, (account_name, account))) => {
                 let limits = self.board.limits_of(&work, &account_name, &account);
                 Some(Letter {
@@ -262,11 +312,24 @@ impl Rendering {
                     calling: None,
                 })
             }
+            // It turned out to cost more than others should wait for.
+            Err(Stuck::Apart) => {
+                self.aside.push(template_of(&work), work);
+                None
+            }
             Err(stuck) => {
                 self.stuck(work, stuck);
                 None
             }
         }
+    }
+
+    /// Whether its content has to be filled apart.
+    fn goes_apart(&mut self, work: &Work) -> bool {
+        // What stands in the way is told when it is filled.
+        let Ok(prepared) = self.prepare(work) else { return false };
+        let is_filled = has_none(work) && prepared.content.is_some();
+        !is_filled && (work.suspect || !prepared.compiled.is_plain())
     }
 
     /// No account of its leg can be used now: the delivery goes on by the next leg, or waits.
@@ -280,23 +343,34 @@ impl Rendering {
         work.ticket.not_before(until);
     }
 
-    fn fill(&mut self, work: &Work, name: &str) -> Result<(Written, Named), Stuck> {
+    fn fill(&mut self, work: &Work, name: &str, filled: Option<Filled>) -> Result<(Written, Named), Stuck> {
         let account = self.accounts.get(name).cloned();
         let account = account
             .ok_or_else(|| Stuck::NotKnown(Reason::new("unknown_account", format!("there is no account `{name}`"))))?;
         let prepared = self.prepare(work)?;
-        let content = match work.delivery.variables.as_deref() {
-            None | Some("" | "{}") => prepared.content.clone(),
-            Some(own) => {
-                let own = Variables::parse(own);
+        if let (None, true, Some(content)) = (&filled, has_none(work), &prepared.content) {
+            return Ok((content.clone()?, account));
+        }
+        let content = match filled {
+            Some(filled) => {
+                unless_poisonous(filled).and_then(|filled| screened(&prepared.compiled, filled, &prepared.readers))
+            }
+            None => {
+                let own = Variables::parse(work.delivery.variables.as_deref().unwrap_or_default());
                 let own = own.map_err(|error| Stuck::Impossible(Reason::new("variables", error)))?;
                 fill_and_screen(&prepared.compiled, (&prepared.shared, &own), &prepared.readers)
             }
         };
+        // One death, or no room, says nothing of the others.
+        let lasts = !matches!(content, Err(Stuck::Died(_) | Stuck::NoRoom | Stuck::Apart));
+        if has_none(work) && lasts {
+            prepared.content = Some(content.clone());
+        }
         Ok((content?, account))
     }
 
-    fn prepare(&mut self, work: &Work) -> Result<&Prepared, Stuck> {
+    /// What the delivery's sheet gives for all its recipients.
+    fn prepare(&mut self, work: &Work) -> Result<&mut Prepared, Stuck> {
         let (address, sheet) = (address(work), &work.sheet);
         if !self.sheets.contains_key(&address) {
             let key = template_of(work);
@@ -308,10 +382,10 @@ impl Rendering {
             let shared = Variables::parse(&sheet.variables)
                 .map_err(|error| Stuck::Impossible(Reason::new("variables", error)))?;
             let readers: Arc<[Reader]> = self.screen.readers(sheet.rules.words_of(work.delivery.leg()))?.into();
-            let content = fill_and_screen(&compiled, (&shared, &Variables::default()), &readers);
-            self.sheets.insert(address, Prepared { _sheet: Arc::clone(sheet), compiled, shared, readers, content });
+            let prepared = Prepared { _sheet: Arc::clone(sheet), compiled, shared, readers, content: None };
+            self.sheets.insert(address, prepared);
         }
-        self.sheets.get(&address).ok_or_else(|| Stuck::Impossible(Reason::new("template_render", "")))
+        self.sheets.get_mut(&address).ok_or_else(|| Stuck::Impossible(Reason::new("template_render", "")))
     }
 
     fn stuck(&self, work: Work, stuck: Stuck) {
@@ -319,6 +393,15 @@ impl Rendering {
         let closing = match stuck {
             Stuck::NotYet => {
                 work.ticket.not_before(now.after_ms(COMPILED_MS));
+                return;
+            }
+            Stuck::NoRoom | Stuck::Apart => {
+                work.ticket.not_before(now.after_ms(LOOK_AGAIN_MS));
+                return;
+            }
+            Stuck::Died(how) => {
+                let desk = Arc::clone(work.ticket.desk());
+                self.board.record(&desk, [Entry::Died { ticket: work.ticket, how }]);
                 return;
             }
             Stuck::Barred(Barred { rule, detail }) => Closing::Suppressed { rule, detail },
@@ -331,6 +414,11 @@ impl Rendering {
         let desk = Arc::clone(work.ticket.desk());
         self.board.record(&desk, [Entry::Close { ticket: work.ticket, closing }]);
     }
+}
+
+/// Whether it has no variables of its own.
+fn has_none(work: &Work) -> bool {
+    matches!(work.delivery.variables.as_deref(), None | Some("" | "{}"))
 }
 
 /// What one leg of a sheet is remembered by.
@@ -354,7 +442,7 @@ fn accounts_of(work: &Work) -> impl Iterator<Item = &str> {
 }
 
 fn compile(spec: &TemplateSpec, rules: &'static [TextRule]) -> Result<Arc<Finished>, Reason> {
-    let compiled = catch_unwind(AssertUnwindSafe(|| Finished::new(&spec.content, rules, &spec.rendering)));
+    let compiled = catch_unwind(AssertUnwindSafe(|| Finished::trusted(&spec.content, rules, &spec.rendering)));
     match compiled {
         Ok(Ok(compiled)) => Ok(Arc::new(compiled)),
         Ok(Err(errors)) => {
@@ -372,10 +460,26 @@ fn fill_and_screen(
     (shared, own): (&Variables, &Variables),
     readers: &[Reader],
 ) -> Result<Written, Stuck> {
-    let panicked = |_| Stuck::Impossible(Reason::new("template_panic", "filling the template panicked"));
+    let filled = catch_unwind(AssertUnwindSafe(|| compiled.fill_here(shared, own))).map_err(panicked)?;
+    screened(compiled, unless_poisonous(filled.ok_or(Stuck::Apart)?)?, readers)
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Stuck {
+    Stuck::Impossible(Reason::new("template_panic", "filling the template panicked"))
+}
+
+/// What was filled, or what has to become of the delivery.
+fn unless_poisonous(filled: Filled) -> Result<(Value, Value), Stuck> {
+    filled.map_err(|error| match error.fault {
+        Fault::Busy => Stuck::NoRoom,
+        Fault::Died => Stuck::Died(error.detail),
+        Fault::Theirs | Fault::Budget => Stuck::Impossible(error.reason()),
+    })
+}
+
+/// Has the dictionaries look through a filled content, and finishes it.
+fn screened(compiled: &Finished, (content, parameters): (Value, Value), readers: &[Reader]) -> Result<Written, Stuck> {
     let impossible = |unfit: Unfit| Stuck::Impossible(unfit.reason());
-    let filled = catch_unwind(AssertUnwindSafe(|| compiled.fill_with(shared, own))).map_err(panicked)?;
-    let (content, parameters) = filled.map_err(|error| impossible(error.into()))?;
     let Screened { content, masked } = screen(readers, Arc::new(content)).map_err(Stuck::Barred)?;
     let content = Arc::unwrap_or_clone(content);
     let finished = catch_unwind(AssertUnwindSafe(|| compiled.finish(content, &parameters))).map_err(panicked)?;

@@ -26,6 +26,8 @@ pub(crate) struct Work {
     pub(crate) endpoint: Option<Endpoint>,
     /// Whether it was taken up as the one attempt at an endpoint that is half-open.
     pub(crate) probes: bool,
+    /// An owner before may have died of it: its content is filled apart.
+    pub(crate) suspect: bool,
 }
 
 impl Work {

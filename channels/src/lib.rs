@@ -19,6 +19,7 @@ mod mail;
 mod media;
 mod message;
 mod multipart;
+mod nesting;
 mod providers;
 mod reading;
 mod recipient;

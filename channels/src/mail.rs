@@ -10,6 +10,7 @@ use tidings_contract::{DeliveryId, FieldError, Time};
 use url::Url;
 
 use crate::attachments::{File, unknown_type, wanted};
+use crate::nesting::is_flat;
 
 /// How wide the text made out of HTML is, in characters (RFC 5322 §2.1.1 recommends at most 78).
 const TEXT_WIDTH: usize = 76;
@@ -164,8 +165,12 @@ fn part(file: &File) -> SinglePart {
     }
 }
 
-/// The HTML as text, with links numbered and listed below. `None` when nothing readable is in it.
+/// The HTML as text, with links numbered and listed below. `None` when nothing readable is in it, and when its elements are
+/// nested so deep that reading them might take all of the stack.
 fn plain_of(html: &str) -> Option<String> {
+    if !is_flat(html) {
+        return None;
+    }
     let text = html2text::config::plain().allow_width_overflow().string_from_read(html.as_bytes(), TEXT_WIDTH).ok()?;
     let text = text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim().to_owned();
     (!text.is_empty()).then_some(text)

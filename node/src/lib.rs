@@ -3,6 +3,7 @@
 //! [`serve`] starts a node from its configuration and gives it back [`Running`]; [`found_dev`] makes a cluster of a lone node,
 //! [`restore`] one of a backup.
 
+pub mod apart;
 pub mod clock;
 
 mod accounts;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use tidings_contract::{FieldError, Markup, Reason, TextLimit, TextRule};
 use tidings_machine::control::{Rendering, TooLong};
 
+use super::apart::Whose;
 use super::fields::{is_followed, limited, markup_of};
 use super::length::fit;
 use super::track::track;
@@ -80,11 +81,27 @@ impl Finished {
     /// # Errors
     /// Everything that is wrong with it, string by string.
     pub fn new(content: &str, rules: &'static [TextRule], wishes: &Rendering) -> Result<Self, Vec<SyntaxError>> {
-        // The size is judged there, before anything is read.
-        Compiled::new(content)?;
-        let value = serde_json::from_str(content).unwrap_or_default();
-        let content = Compiled::with_rules(value, rules)?;
-        Ok(Self { content, finishing: Finishing::new(rules, wishes)? })
+        let content = Compiled::with_rules(Compiled::read(content)?, rules)?;
+        Ok(Self { content, finishing: Finishing::compile(rules, wishes, Compiled::with_rules)? })
+    }
+
+    /// As [`new`](Self::new) for a content that was compiled before it was kept. Never blocks: what is wrong with a content
+    /// that is not plain is told when it is filled.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, string by string.
+    pub(crate) fn trusted(
+        content: &str,
+        rules: &'static [TextRule],
+        wishes: &Rendering,
+    ) -> Result<Self, Vec<SyntaxError>> {
+        let content = Compiled::trusted(Compiled::read(content)?, rules)?;
+        Ok(Self { content, finishing: Finishing::compile(rules, wishes, Compiled::trusted)? })
+    }
+
+    /// Whether it is filled where it is, unless its variables are many.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.content.is_plain() && self.finishing.track.as_ref().is_none_or(Compiled::is_plain)
     }
 
     /// What stands in the template.
@@ -139,6 +156,29 @@ impl Finished {
         Ok((content, parameters.unwrap_or_default()))
     }
 
+    /// As [`fill_with`](Self::fill_with) where that is cheap; `None` where it has to be done apart.
+    pub fn fill_here(&self, shared: &Variables, own: &Variables) -> Option<Result<(Value, Value), RenderError>> {
+        let content = match self.content.render_here(shared, own)? {
+            Ok(content) => content,
+            Err(error) => return Some(Err(error)),
+        };
+        let parameters = match &self.finishing.track {
+            Some(track) => track.render_here(shared, own)?,
+            None => Ok(Value::default()),
+        };
+        Some(parameters.map(|parameters| (content, parameters)))
+    }
+
+    /// As [`fill_with`](Self::fill_with) for many recipients, apart from everything else. Blocks for as long as they may take.
+    pub fn fill_apart(&self, shared: &Variables, own: &[&Variables]) -> Vec<Result<(Value, Value), RenderError>> {
+        let contents = self.content.render_apart(Whose::Motion, shared, own);
+        let parameters = match &self.finishing.track {
+            Some(track) => track.render_apart(Whose::Motion, shared, own),
+            None => vec![Ok(Value::default()); own.len()],
+        };
+        contents.into_iter().zip(parameters).map(|(content, parameters)| Ok((content?, parameters?))).collect()
+    }
+
     /// What goes out of a filled content, in the order in which it does.
     ///
     /// # Errors
@@ -149,12 +189,16 @@ impl Finished {
 }
 
 impl Finishing {
-    fn new(rules: &'static [TextRule], wishes: &Rendering) -> Result<Self, Vec<SyntaxError>> {
+    fn compile(
+        rules: &'static [TextRule],
+        wishes: &Rendering,
+        compile: impl FnOnce(Value, &[TextRule]) -> Result<Compiled, Vec<SyntaxError>>,
+    ) -> Result<Self, Vec<SyntaxError>> {
         let track = if wishes.track.is_empty() {
             None
         } else {
             let parameters = wishes.track.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
-            let compiled = Compiled::from_value(Value::Object(parameters.collect()));
+            let compiled = compile(Value::Object(parameters.collect()), &[]);
             Some(compiled.map_err(|errors| errors.into_iter().map(in_track).collect::<Vec<_>>())?)
         };
         Ok(Self { rules, too_long: wishes.too_long, track })

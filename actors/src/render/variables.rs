@@ -6,14 +6,32 @@ use std::sync::Arc;
 use minijinja::value::{Object, Value as Inner};
 use serde_json::{Map, Value};
 
+/// Most values, at any depth, that are filled in where others wait: comparing two lists looks at each of them, and the
+/// engine charges for the outermost.
+const FEW: usize = 500;
+/// Most bytes of them.
+const SMALL: usize = 64 * 1024;
+
 /// The variables of a message or of one recipient.
 #[derive(Clone, Debug, Default)]
-pub struct Variables(Arc<BTreeMap<String, Inner>>);
+pub struct Variables {
+    values: Arc<BTreeMap<String, Inner>>,
+    weight: Weight,
+}
+
+/// How much there is to look at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weight {
+    values: usize,
+    bytes: usize,
+}
 
 impl Variables {
     /// Converts a JSON object.
     pub fn new(map: &Map<String, Value>) -> Self {
-        Self(Arc::new(map.iter().map(|(name, value)| (name.clone(), convert(value))).collect()))
+        let mut weight = Weight::default();
+        let values = map.iter().map(|(name, value)| (name.clone(), convert(value, &mut weight))).collect();
+        Self { values: Arc::new(values), weight }
     }
 
     /// Reads a JSON object from text; an empty text is an empty object.
@@ -30,11 +48,22 @@ impl Variables {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
+    }
+
+    /// Whether two sets of them are little enough to be filled in where others wait.
+    pub(super) fn are_small(&self, other: &Self) -> bool {
+        let values = self.weight.values + other.weight.values;
+        values <= FEW && self.weight.bytes + other.weight.bytes <= SMALL
+    }
+
+    /// As JSON text.
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(&*self.values).unwrap_or_default()
     }
 
     fn get(&self, name: &str) -> Option<&Inner> {
-        self.0.get(name)
+        self.values.get(name)
     }
 }
 
@@ -87,7 +116,8 @@ impl Object for Anything {
     }
 }
 
-fn convert(value: &Value) -> Inner {
+fn convert(value: &Value, weight: &mut Weight) -> Inner {
+    weight.values += 1;
     match value {
         Value::Null => Inner::from(()),
         Value::Bool(yes) => Inner::from(*yes),
@@ -95,8 +125,14 @@ fn convert(value: &Value) -> Inner {
             let whole = number.as_i64().map(Inner::from).or_else(|| number.as_u64().map(Inner::from));
             whole.unwrap_or_else(|| Inner::from(number.as_f64().unwrap_or(f64::NAN)))
         }
-        Value::String(text) => Inner::from(text.as_str()),
-        Value::Array(items) => items.iter().map(convert).collect(),
-        Value::Object(map) => Inner::from_pairs(map.iter().map(|(name, value)| (name.as_str(), convert(value)))),
+        Value::String(text) => {
+            weight.bytes += text.len();
+            Inner::from(text.as_str())
+        }
+        Value::Array(items) => items.iter().map(|item| convert(item, weight)).collect(),
+        Value::Object(map) => Inner::from_pairs(map.iter().map(|(name, value)| {
+            weight.bytes += name.len();
+            (name.as_str(), convert(value, weight))
+        })),
     }
 }

@@ -15,6 +15,7 @@ mod media;
 mod outside;
 mod parts;
 mod pauses;
+mod poison;
 mod policies;
 mod pools;
 mod quiet;

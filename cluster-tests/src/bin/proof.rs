@@ -9,14 +9,15 @@ use std::time::Instant;
 use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
-    Scale, all_down, any_node, backup, callbacks, caps, endpoints, failover, grow, history, idempotency, isolation,
-    judges, keys_cut_off, kills, limits, memory, replace, rolling, smtp, strangers, vendors, webhook, weights,
+    Scale, all_down, any_node, backup, bombs, callbacks, caps, endpoints, failover, grow, history, idempotency,
+    isolation, judges, keys_cut_off, kills, limits, memory, replace, rolling, smtp, strangers, vendors, webhook,
+    weights,
 };
 use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
 use tokio::net::TcpListener;
 
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 28] = [
     "kills",
     "freeze",
     "all-down",
@@ -37,6 +38,7 @@ const NAMES: [&str; 27] = [
     "failover",
     "weights",
     "caps",
+    "bombs",
     "strangers",
     "frozen-owner",
     "wrong-clock",
@@ -112,6 +114,7 @@ async fn run(name: &str, short: bool) -> Proof<Report> {
         "failover" => failover::run(6_000).await,
         "weights" => weights::run(10_000).await,
         "caps" => caps::run(if short { 1 } else { 3 }).await,
+        "bombs" => bombs::run(short).await,
         "strangers" => strangers::run().await,
         "frozen-owner" if short => judges::run("frozen_owner", &[&["cancel"], &["short"]]).await,
         "frozen-owner" => {

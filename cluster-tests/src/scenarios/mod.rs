@@ -3,6 +3,7 @@
 pub mod all_down;
 pub mod any_node;
 pub mod backup;
+pub mod bombs;
 pub mod callbacks;
 pub mod caps;
 mod dkim;

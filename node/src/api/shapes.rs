@@ -87,7 +87,7 @@ pub(crate) struct EventShape {
     /// `accepted`, `scheduled`, `suppressed`, `begun`, `attempted`, `retry`, `cancel_requested`, `redrive_of`,
     /// `redriven_as`, `ended`, `omitted`, `deferred`, `masked`, `chosen`, `switched`, `fell_back`, `marked`,
     /// `recall_requested`, `recall_attempted`, `callback_for`, `waited`, `leg_barred`, `address_suppressed`,
-    /// `owner_changed`, `withdrawn`.
+    /// `owner_changed`, `withdrawn`, `rendering_died`.
     what: &'static str,
     /// Which attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -258,6 +258,7 @@ impl EventShape {
                 ..named("waited")
             },
             What::Withdrawn { attempt } => Self { attempt: Some(attempt), ..named("withdrawn") },
+            What::RenderingDied { how, .. } => Self { detail: Some(how), ..named("rendering_died") },
             What::OwnerChanged { since } => Self { since: Some(since), ..named("owner_changed") },
             What::LegBarred(barred) => Self {
                 channel: Some(barred.channel),

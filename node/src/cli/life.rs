@@ -117,6 +117,7 @@ fn words(out: &Out, event: &Value) -> String {
                 get("/attempt")
             )
         }
+        "rendering_died" => format!("the process that filled its content died: {}", get("/detail")),
         "omitted" => format!("({} events left out here)", get("/count")),
         // A newer node may know events that this program does not: they are shown with all their fields.
         other => format!("{other} {}", rest(event)),

@@ -151,6 +151,13 @@ enum Command {
     /// Check a configuration file, or print the defaults
     #[command(subcommand)]
     Config(config::Config),
+    /// Fill templates for a node that started this process
+    #[command(hide = true)]
+    RenderApart {
+        /// It has bounded itself
+        #[arg(long)]
+        confined: bool,
+    },
 }
 
 /// What a command needs besides its own arguments.
@@ -182,6 +189,14 @@ pub(crate) fn main() -> ExitCode {
     let Cli { everywhere, command } = Cli::parse();
     // Whatever any command writes (the database, backups, keys, materials) is for its owner alone. sled makes its files itself.
     let _ = umask(Mode::from_bits_truncate(0o077));
+    match command {
+        // It has no use for what a command has, and is to have no more than it needs.
+        Command::RenderApart { confined } => {
+            return tidings_node::apart::run(confined).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        Command::Dev(_) | Command::Node(_) | Command::Demo(_) => tidings_node::apart::install(),
+        _ => {}
+    }
     let out = Out::new(everywhere.json);
     let key = everywhere.key.filter(|key| !key.is_empty()).map(Secret::new);
     let context = Context { url: everywhere.url.filter(|url| !url.is_empty()), key, out };
@@ -235,6 +250,11 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Backup(backup) => backup.run(context).await,
         Command::Providers(providers) => providers.run(context).await,
         Command::Sandbox(sandbox) => sandbox.run(context).await,
-        Command::Dev(_) | Command::Node(_) | Command::Demo(_) | Command::Config(_) | Command::Restore(_) => Ok(()),
+        Command::Dev(_)
+        | Command::Node(_)
+        | Command::Demo(_)
+        | Command::Config(_)
+        | Command::Restore(_)
+        | Command::RenderApart { .. } => Ok(()),
     }
 }

@@ -40,8 +40,10 @@ impl Compiled {
 
     /// The filled content and its tracking parameters, as the dictionaries look through it; for [`Compiled::finish`].
     pub(crate) fn fill(&self, shared: &Variables, own: &Variables) -> Result<(Value, Value), Problem> {
-        let filled = self.content.fill_with(shared, own).map_err(render::Unfit::from);
-        filled.map_err(|unfit| Problem::fields(Code::InvalidRequest, vec![unfit.into()]))
+        self.content.fill_with(shared, own).map_err(|error| match error.fault {
+            render::Fault::Busy => Problem::new(Code::Full, error.detail),
+            _ => Problem::fields(Code::InvalidRequest, vec![render::Unfit::from(error).into()]),
+        })
     }
 
     /// What goes out of a filled content: one content, or several where a text is sent in parts.

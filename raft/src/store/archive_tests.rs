@@ -68,6 +68,7 @@ fn ended(number: u64, to: &str, ended_at: Time) -> Ended {
         own: Vec::new(),
         reserved: false,
         doubtful: false,
+        deaths: 0,
     };
     Ended { delivery, sheet: Arc::new(sheet) }
 }

@@ -11,6 +11,9 @@ const MOST_NODES: usize = 1_000;
 /// Most nodes that ever left; their numbers are kept.
 const MOST_REMOVED: usize = 10_000;
 
+/// Most partitions of a cluster.
+const MOST_PARTITIONS: u16 = 1_024;
+
 impl Control {
     /// Founds the cluster with `(id, partitions, replication)`, its first node and its first key.
     pub(super) fn found(
@@ -24,6 +27,10 @@ impl Control {
         }
         if partitions == 0 || replication == 0 {
             return Err(Refusal::Invalid("a cluster has at least one partition and one replica of each".to_owned()));
+        }
+        // Placing them takes time that grows with their square, on every replica.
+        if partitions > MOST_PARTITIONS {
+            return Err(Refusal::TooMany(MOST_PARTITIONS.into()));
         }
         if key.role != Role::Admin {
             return Err(Refusal::Invalid("the first key must be an admin's".to_owned()));

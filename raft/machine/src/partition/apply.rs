@@ -53,6 +53,7 @@ impl Partition {
             Command::Wait { delivery, attempt, epoch, waited } => self.wait(delivery, attempt, epoch, waited),
             Command::Leg(command) => self.leg(command, out),
             Command::Withdraw { delivery, attempt, epoch } => self.withdraw(delivery, attempt, epoch),
+            Command::Died { delivery, epoch, how } => self.died(delivery, epoch, &how, out),
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))

@@ -166,6 +166,15 @@ pub enum Command {
         /// The epoch in which the owner took the delivery up.
         epoch: u64,
     },
+    /// The process that filled the content of a delivery died of it. Answered by `Done` or `Refused`.
+    Died {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The epoch in which the owner took the delivery up.
+        epoch: u64,
+        /// How.
+        how: String,
+    },
 }
 
 /// An address that nothing is to be sent to any more.

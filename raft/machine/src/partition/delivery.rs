@@ -115,6 +115,9 @@ pub struct Delivery {
     /// An owner before the present one may have attempted it without a record (`OwnerChanged` in its events).
     #[serde(default)]
     pub doubtful: bool,
+    /// How often the process died that filled its content.
+    #[serde(default)]
+    pub deaths: u8,
 }
 
 impl Delivery {
@@ -186,6 +189,7 @@ mod tests {
             own: Vec::new(),
             reserved: false,
             doubtful: false,
+            deaths: 0,
         }
     }
 

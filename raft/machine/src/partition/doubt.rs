@@ -14,11 +14,10 @@ use super::{Delivery, OnUnknown, Partition, State, What};
 impl Partition {
     /// Notes a doubt before the present attempt of a delivery is settled, put off or given up.
     pub(super) fn doubt(&mut self, id: &DeliveryId) {
+        let inherited = self.pending.get(id).is_some_and(|waiting| self.is_inherited(&waiting.delivery));
         let Some(waiting) = self.pending.get_mut(id) else { return };
         let Some(sheet) = self.sheets.get(&waiting.sheet) else { return };
         let delivery = &waiting.delivery;
-        // What was accepted in the very millisecond is doubted needlessly, which costs a slot for a window.
-        let inherited = delivery.accepted_at() <= self.taken_at && delivery.due <= self.taken_at;
         // What still waits for its leave was not attempted, and neither was what asks for a claim and has none.
         let unattempted = delivery.reserved || sheet.policy.on_unknown == OnUnknown::Stop;
         let noted = |what: &What| matches!(what, What::OwnerChanged { since } if *since == self.taken_at);

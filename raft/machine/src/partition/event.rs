@@ -202,4 +202,11 @@ pub enum What {
         /// Which attempt, from 1.
         attempt: u16,
     },
+    /// The process that filled its content died of it.
+    RenderingDied {
+        /// For which time.
+        deaths: u8,
+        /// How.
+        how: String,
+    },
 }

@@ -168,6 +168,7 @@ impl Delivery {
             own,
             reserved: false,
             doubtful: false,
+            deaths: 0,
         };
         (accepted, barred)
     }

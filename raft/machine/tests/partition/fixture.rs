@@ -228,6 +228,7 @@ pub(crate) fn story(delivery: &Delivery) -> Vec<&'static str> {
         What::LegBarred(_) => "leg_barred",
         What::OwnerChanged { .. } => "owner_changed",
         What::Withdrawn { .. } => "withdrawn",
+        What::RenderingDied { .. } => "rendering_died",
         _ => "other",
     };
     delivery.events.iter().map(|event| name(&event.what)).collect()

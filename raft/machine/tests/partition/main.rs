@@ -19,6 +19,7 @@ mod leg_hours;
 mod legs;
 mod own;
 mod ownership;
+mod poison;
 mod properties;
 mod random_outside;
 mod recalls;

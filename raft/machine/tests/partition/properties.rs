@@ -191,6 +191,9 @@ fn random_command() -> impl Strategy<Value = Command> {
         }),
         5 => (random_id(), 0u64..6).prop_map(|(delivery, epoch)| Command::Defer { delivery, epoch }),
         3 => (random_id(), 0u64..6).prop_map(|(delivery, epoch)| Command::Leave { delivery, epoch }),
+        1 => (random_id(), 0u64..6).prop_map(|(delivery, epoch)| {
+            Command::Died { delivery, epoch, how: "it wanted more memory".to_owned() }
+        }),
     ]
 }
 
@@ -212,6 +215,7 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
     | Command::RequestCancel { delivery, .. }
     | Command::Defer { delivery, .. }
     | Command::Leave { delivery, .. }
+    | Command::Died { delivery, .. }
     | Command::Close { delivery, .. } = &mut command
     {
         let ids: Vec<DeliveryId> = machine.pending(None).map(|(one, _)| one.id).collect();
@@ -235,7 +239,10 @@ fn aim(machine: &Partition, mut command: Command) -> Command {
         | Command::Outcome { delivery, attempt, epoch, .. } => {
             (*attempt, *epoch) = (next(delivery), owned);
         }
-        Command::Close { epoch, .. } | Command::Defer { epoch, .. } | Command::Leave { epoch, .. } => *epoch = owned,
+        Command::Close { epoch, .. }
+        | Command::Defer { epoch, .. }
+        | Command::Leave { epoch, .. }
+        | Command::Died { epoch, .. } => *epoch = owned,
         _ => {}
     }
     command
