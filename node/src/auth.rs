@@ -97,7 +97,7 @@ impl App {
             return Ok(caller);
         }
         // The key may have been made on another node a moment ago.
-        self.fresh_control().await?;
+        self.fresh_control_soon().await?;
         match self.ledger.control(|c| look_up(c, &hash)) {
             Looked::Found(caller) => Ok(caller),
             Looked::Missing => Err(failed("the key is unknown or revoked")),

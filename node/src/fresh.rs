@@ -121,6 +121,18 @@ impl App {
         if self.control_is_stale() { Err(self.cut_off()) } else { Ok(()) }
     }
 
+    /// Like [`App::fresh_control`], for somebody who may be a stranger: waits a moment, and not at all where the last
+    /// confirmation failed and the next one is under way.
+    ///
+    /// # Errors
+    /// `cut_off` if the leader of control does not answer by then.
+    pub(crate) async fn fresh_control_soon(&self) -> Result<(), Problem> {
+        if self.freshness.failing().is_none() && matches!(timeout(PATIENCE, self.fresh_control()).await, Ok(Ok(()))) {
+            return Ok(());
+        }
+        Err(self.cut_off())
+    }
+
     fn control_is_stale(&self) -> bool {
         let most = self.limits().stale_after;
         self.freshness.age_ms().is_none_or(|age| u128::from(age) >= most.as_millis())
@@ -128,10 +140,7 @@ impl App {
 
     fn cut_off(&self) -> Problem {
         let node = self.ledger.node();
-        Problem::new(
-            Code::CutOff,
-            format!("node {node} {}; so it does not know which keys still count", self.silence()),
-        )
+        Problem::new(Code::CutOff, format!("node {node} {}; so it does not know which keys count", self.silence()))
     }
 
     /// Why the copy of control is not believed, for whoever watches over the node; `None` while it is.
