@@ -97,7 +97,7 @@ fn all_due(board: &Switchboard) -> BTreeMap<Arc<str>, Vec<Due>> {
     let now = board.now();
     let mut all: BTreeMap<Arc<str>, (BTreeSet<String>, Vec<Due>)> = BTreeMap::new();
     each_owned(board, |partition, state| {
-        for (delivery, ask) in state.asks(now, LOOKED_AT) {
+        for (delivery, ask) in state.asks(now.after(board.parts.ledger.ahead(partition)), LOOKED_AT) {
             let (ids, due) = all.entry(ask.account.as_str().into()).or_default();
             if ids.contains(&ask.provider_id) || ids.len() < IDS {
                 ids.insert(ask.provider_id.clone());

@@ -263,13 +263,18 @@ impl Dispatching {
 
     /// Puts a pending delivery where it waits. What is to be closed is due at once.
     fn wait_for(&mut self, delivery: &Delivery, sheet: &Sheet) {
-        let now = self.board.now();
-        let at =
-            if delivery.cancel_requested || delivery.begun.is_some() { delivery.due.min(now) } else { delivery.due };
+        let (now, due) = (self.board.now(), self.due(delivery, sheet));
+        let at = if delivery.cancel_requested || delivery.begun.is_some() { due.min(now) } else { due };
         self.queue.add(delivery.id, place(&self.board, delivery, sheet), at, now);
         if let Some(expires_at) = sheet.expires_at {
             self.queue.runs_out(delivery.id, expires_at);
         }
+    }
+
+    /// When a delivery is due by the present. What the caller set is not a time of the partition's but the world's.
+    fn due(&self, delivery: &Delivery, sheet: &Sheet) -> Time {
+        let due = self.board.by_present(self.desk.partition, delivery.due);
+        sheet.send_at.map_or(due, |send_at| due.max(send_at.min(delivery.due)))
     }
 
     /// Does everything that can be done now.
@@ -332,7 +337,11 @@ impl Dispatching {
                 let Some(ticket) = Ticket::board(&self.desk, *id, self.epoch, place, endpoint) else {
                     continue;
                 };
-                let listed = if delivery.due <= now { partition.closed_by_list(&delivery, &sheet, now) } else { None };
+                let listed = if self.due(&delivery, &sheet) <= now {
+                    partition.closed_by_list(&delivery, &sheet, now)
+                } else {
+                    None
+                };
                 let wellness = endpoint.map_or(Wellness::Well, |endpoint| partition.wellness(&endpoint, now));
                 let suspect = partition.is_suspect(&delivery);
                 let work = Work { ticket, delivery, sheet, looked: now, endpoint, probes: false, suspect };
@@ -349,7 +358,8 @@ impl Dispatching {
         for Boarded { work, listed, wellness } in boarded {
             let expired = work.is_too_late(now);
             let Work { ticket, delivery, sheet, looked, endpoint, probes, suspect } = work;
-            self.queue.forget(delivery.id, ticket.place(), delivery.due, sheet.expires_at);
+            let due = self.due(&delivery, &sheet);
+            self.queue.forget(delivery.id, ticket.place(), due, sheet.expires_at);
             let closing = if delivery.begun.is_some() {
                 // Nobody else in this process holds it, so the end of the attempt is lost.
                 Some(Closing::Lost)
@@ -362,15 +372,15 @@ impl Dispatching {
             };
             if let Some(closing) = closing {
                 closings.push(Entry::Close { ticket, closing });
-            } else if delivery.due <= now && delivery.is_hushed(&sheet, now) {
+            } else if due <= now && delivery.is_hushed(&sheet, now) {
                 closings.push(Entry::Defer { ticket });
-            } else if delivery.due > now || self.board.is_stopping() || self.desk.is_paused() {
+            } else if due > now || self.board.is_stopping() || self.desk.is_paused() {
                 self.wait_for(&delivery, &sheet);
                 ticket.done();
             } else if delivery.reserved && !planted("leave_not_asked") {
                 closings.push(Entry::Leave { ticket });
             } else {
-                let lag = now.since(delivery.due);
+                let lag = now.since(due);
                 let work = Work { ticket, delivery, sheet, looked, endpoint, probes, suspect };
                 match self.turns.judge(&self.desk, work, wellness, now) {
                     Ok(work) => {

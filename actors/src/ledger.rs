@@ -41,6 +41,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// See [`LedgerError`]; control has no leader that could be asked, or this node is too far behind.
     async fn fresh_control(&self) -> Result<(), LedgerError>;
 
+    /// How far the time of a partition with a replica here is ahead of the present. Not at all, unless it was set wrong.
+    fn ahead(&self, _partition: PartitionId) -> Duration {
+        Duration::ZERO
+    }
+
     /// The partitions this node leads, with the term in which it does.
     fn leading(&self) -> watch::Receiver<BTreeMap<PartitionId, u64>>;
 

@@ -213,12 +213,15 @@ impl Limiting {
             tracing::debug!(%error, "no permits could be leased");
             Vec::new()
         });
+        let partitions = self.board.partitions();
         for (at, name) in names.iter().enumerate() {
             let Some(room) = self.rooms.get_mut(name) else { continue };
             match answers.get(at) {
                 Some(Answer::Leased { permits, until, again }) => {
+                    let home = room.subject.home(partitions);
+                    let again = again.map(|again| self.board.by_present(home, again));
                     let none = *permits == 0 && again.is_none();
-                    room.lease(*permits, *until, if none { Some(now.after_ms(ASK_AGAIN_MS)) } else { *again }, now);
+                    room.lease(*permits, *until, if none { Some(now.after_ms(ASK_AGAIN_MS)) } else { again }, now);
                 }
                 _ => {
                     room.asked = None;
@@ -430,7 +433,8 @@ impl Limiting {
             let answer = board.parts.ledger.propose(home, vec![settle]).await;
             if let Ok([Answer::Leased { again: Some(again), .. }]) = answer.as_deref() {
                 // The actor aborts this when it dies, so it is there.
-                let _ = myself.send_message(RateLimiterMsg::Settled { name, again: *again });
+                let again = board.by_present(home, *again);
+                let _ = myself.send_message(RateLimiterMsg::Settled { name, again });
             }
         });
     }

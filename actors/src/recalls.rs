@@ -118,6 +118,7 @@ impl Recalling {
         let under_way = self.under_way.lock();
         let mut due = Vec::new();
         for (partition, epoch) in leading {
+            let now = now.after(parts.ledger.ahead(partition));
             parts.ledger.with_partition(partition, &mut |state| {
                 if state.owner().is_none_or(|(owner, owned, _)| owner != me || owned != epoch) {
                     return;

@@ -98,9 +98,20 @@ impl Switchboard {
         }
     }
 
-    /// The wall time now.
+    /// The present, as the cluster agrees on it.
     pub(crate) fn now(&self) -> Time {
         self.parts.clock.now()
+    }
+
+    /// When it is, by the present, that a partition's time will be `at`. A partition whose time is ahead counts its waits in
+    /// its own time.
+    pub(crate) fn by_present(&self, partition: PartitionId, at: Time) -> Time {
+        let ahead = self.parts.ledger.ahead(partition);
+        if ahead.is_zero() {
+            at
+        } else {
+            Time(at.0.saturating_sub(u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX)))
+        }
     }
 
     /// Nothing new is to be begun.

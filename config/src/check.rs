@@ -116,6 +116,7 @@ impl Config {
         });
         checks.within("raft.queue", raft.queue, 1..=1_000_000);
         checks.within("raft.linger_ms", raft.linger_ms, 0..=100);
+        checks.within("raft.max_clock_offset_ms", raft.max_clock_offset_ms, 50..=60_000);
     }
 
     fn check_access(&self, checks: &mut Checks) {

@@ -111,6 +111,8 @@ pub struct Raft {
     pub queue: usize,
     /// Longest wait of a log entry for company, in milliseconds, and only in a crowd.
     pub linger_ms: u64,
+    /// How far a machine's clock may be from those of a majority, in milliseconds, before its node leads nothing.
+    pub max_clock_offset_ms: u64,
 }
 
 /// The database.

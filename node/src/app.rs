@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tidings_actors::Motion;
 use tidings_channels::Registry;
-use tidings_contract::{Clock, Secret, Time};
+use tidings_contract::{Clock, MessageId, PartitionId, Secret, Time};
 use tidings_machine::partition::Wishes;
 
 use crate::accounts::SealedAccounts;
@@ -129,9 +129,19 @@ impl App {
         SealedAccounts { ledger: Arc::clone(&self.ledger), registry, sealer }
     }
 
-    /// The wall time.
+    /// The present, as the cluster agrees on it.
     pub(crate) fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    /// The present, or the time of a group that is ahead of it: for what such a group must not find too late.
+    pub(crate) fn latest(&self) -> Time {
+        self.ledger.latest_time()
+    }
+
+    /// A new message's id. Ids sort by time and never go back, also when the cluster's time was set back.
+    pub(crate) fn new_message(&self, now: Time, home: PartitionId) -> MessageId {
+        MessageId::new(self.ledger.control(|control| control.id_time(now)), home, rand::random())
     }
 }
 

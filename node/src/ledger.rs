@@ -12,7 +12,7 @@ use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{Answer, Command, Hint, Partition};
 use tidings_raft::{
     Archive, AskHandler, Backup, BackupError, DiskUse, GroupId, GroupStatus, Ledgers, ProbeError, ProposeError,
-    QuietHandler, Role, Tenure,
+    QuietHandler, RepairedGroup, Role, Tenure, TimeReport,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -185,10 +185,29 @@ impl NodeLedger {
         self.ledgers.read(partition, look)
     }
 
-    /// The newest time that any partition with a replica here has agreed on.
-    pub(crate) fn newest_time(&self) -> Option<Time> {
-        let count = self.control(|control| control.cluster.as_ref().map_or(0, |cluster| cluster.partitions));
-        (0..count).filter_map(|number| self.partition(PartitionId(number), Partition::now)).max()
+    /// The newest of the present and of the times of all groups with a replica here.
+    pub(crate) fn latest_time(&self) -> Time {
+        self.ledgers.latest_time()
+    }
+
+    /// The time of control, as this node knows it.
+    pub(crate) fn control_time(&self) -> Time {
+        self.ledgers.control_time()
+    }
+
+    /// How this node's clock and the cluster's time stand.
+    pub(crate) fn time_report(&self) -> TimeReport {
+        self.ledgers.time_report()
+    }
+
+    /// Sets this node's present to agreed time and that of the groups led here back; see [`Ledgers::repair_time`].
+    pub(crate) async fn repair_time(&self) -> Result<Vec<RepairedGroup>, String> {
+        self.ledgers.repair_time().await
+    }
+
+    /// The time that a majority of the machines' clocks agrees on, if one does.
+    pub(crate) fn agreed_time(&self) -> Option<Time> {
+        self.ledgers.agreed_time()
     }
 
     /// The archive of the local replica, if there is one.
@@ -351,6 +370,10 @@ impl Ledger for NodeLedger {
 
     fn lease(&self, partition: PartitionId, epoch: u64) -> Option<Arc<dyn Lease>> {
         self.ledgers.lease(partition, epoch).map(|tenure| Arc::new(Held(tenure)) as Arc<dyn Lease>)
+    }
+
+    fn ahead(&self, partition: PartitionId) -> Duration {
+        self.ledgers.ahead(partition)
     }
 
     fn control_version(&self) -> watch::Receiver<u64> {

@@ -42,7 +42,6 @@ mod secret_check;
 mod sign_ins;
 #[cfg(feature = "sim")]
 pub mod sim;
-mod steady;
 mod strict;
 mod turning_away;
 mod wiring;

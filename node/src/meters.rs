@@ -74,6 +74,7 @@ pub(crate) fn gauge(app: &App) {
         let lag = view.replicas.values().flatten().max().copied().unwrap_or(0);
         metrics::gauge!("tidings_group_lag_entries", &labels).set(lag as f64);
     }
+    gauge_clocks(app, &node);
     for partition in app.partitions() {
         let Some(sizes) = app.ledger.partition(partition, |p| p.sizes()) else { continue };
         let labels = [("node", node.clone()), ("group", partition.to_string())];
@@ -90,4 +91,20 @@ pub(crate) fn gauge(app: &App) {
         metrics::gauge!("tidings_recalls_open", &labels).set(outside.recalls as f64);
         metrics::gauge!("tidings_callbacks_pending", &labels).set(outside.callbacks as f64);
     }
+}
+
+/// How the clocks of peers stand against this machine's, and the cluster's time against what all of them agree on.
+fn gauge_clocks(app: &App, node: &str) {
+    let report = app.ledger.time_report();
+    for (peer, offset) in &report.peers {
+        let labels = [("node", node.to_owned()), ("peer", peer.to_string())];
+        metrics::gauge!("tidings_clock_offset_ms", &labels).set(offset.ahead_ms as f64);
+        metrics::gauge!("tidings_clock_offset_error_ms", &labels).set(offset.error_ms as f64);
+    }
+    metrics::gauge!("tidings_clock_astray", "node" => node.to_owned()).set(if report.astray { 1.0 } else { 0.0 });
+    if let Some(ahead_ms) = report.present_ahead_ms {
+        metrics::gauge!("tidings_cluster_time_ahead_ms", "node" => node.to_owned()).set(ahead_ms as f64);
+    }
+    let ahead_ms = report.groups_ahead.values().max().copied().unwrap_or(0);
+    metrics::gauge!("tidings_group_time_ahead_ms", "node" => node.to_owned()).set(ahead_ms as f64);
 }

@@ -29,7 +29,6 @@ use crate::private::{self, Exposed};
 use crate::problem::Problem;
 use crate::seal::Sealer;
 use crate::secret_check::{Judged, OTHER_SECRET, judge};
-use crate::steady::{self, SteadyClock};
 use crate::{api, descriptors, fresh, guard, listener, look, meters, wiring};
 
 /// How often the recorder of figures tidies up what it holds.
@@ -82,7 +81,6 @@ pub struct Running {
     stop: watch::Sender<Option<Duration>>,
     serving: JoinHandle<()>,
     upkeep: JoinHandle<()>,
-    listening: JoinHandle<()>,
     guarding: JoinHandle<()>,
     confirming: JoinHandle<()>,
 }
@@ -101,9 +99,8 @@ pub async fn serve(config: Config) -> Result<Running, StartError> {
 /// See [`StartError`].
 pub async fn serve_with(config: Config, clock: Arc<dyn Clock>, registry: Registry) -> Result<Running, StartError> {
     private::keep(&config.node.data_dir)?;
-    let clock = Arc::new(SteadyClock::new(clock));
-    let ledgers = Ledgers::open(wiring::raft(&config), Arc::clone(&clock) as Arc<dyn Clock>).await?;
-    match assemble(config, clock, registry, ledgers.clone()).await {
+    let ledgers = Ledgers::open(wiring::raft(&config), clock).await?;
+    match assemble(config, registry, ledgers.clone()).await {
         Ok(running) => Ok(running),
         Err(error) => {
             // The disk must be let go of, or the next start finds it held.
@@ -113,17 +110,12 @@ pub async fn serve_with(config: Config, clock: Arc<dyn Clock>, registry: Registr
     }
 }
 
-async fn assemble(
-    config: Config,
-    clock: Arc<SteadyClock>,
-    registry: Registry,
-    ledgers: Ledgers,
-) -> Result<Running, StartError> {
+async fn assemble(config: Config, registry: Registry, ledgers: Ledgers) -> Result<Running, StartError> {
     descriptors::raise();
     let addr = config.node.api_listen;
     let (listener, api_addr) = listener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
     let peer_addr = ledgers.peer_addr();
-    let boot = ledgers.boot();
+    let (boot, clock) = (ledgers.boot(), ledgers.clock());
     let ledger = Arc::new(NodeLedger::new(ledgers));
     let sealer = Sealer::new(&config.cluster.secret);
     if !ledger.secret_is_known() && ledger.control(|control| judge(control, &sealer)) == Judged::Other {
@@ -133,7 +125,7 @@ async fn assemble(
     let accounts = SealedAccounts { ledger: Arc::clone(&ledger), registry: registry.clone(), sealer: sealer.clone() };
     let parts = Parts {
         ledger: Arc::clone(&ledger) as Arc<dyn tidings_actors::Ledger>,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        clock: Arc::clone(&clock),
         accounts: Arc::new(NodeAccounts { accounts, shelf: Arc::clone(&shelf) }),
         settings: wiring::actors(&config),
         boot,
@@ -145,7 +137,7 @@ async fn assemble(
         motion: motion.clone(),
         registry,
         sealer,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        clock,
         settings: ArcSwap::from_pointee(wiring::requests(&config)),
         templates: Default::default(),
         known_ways: Default::default(),
@@ -179,10 +171,9 @@ async fn assemble(
     let _ = app.places.set(Arc::downgrade(&connections.places));
     let serving = tokio::spawn(listener::serve(listener, connections, stopped));
     let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
-    let listening = tokio::spawn(steady::listen(clock, Arc::downgrade(&app.ledger)));
     let guarding = tokio::spawn(guard::watch(Arc::downgrade(&app)));
     let confirming = tokio::spawn(fresh::keep(Arc::downgrade(&app)));
-    Ok(Running { api_addr, peer_addr, config, app, motion, stop, serving, upkeep, listening, guarding, confirming })
+    Ok(Running { api_addr, peer_addr, config, app, motion, stop, serving, upkeep, guarding, confirming })
 }
 
 async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
@@ -248,7 +239,6 @@ impl Running {
         let tasks = [
             ("the API", &self.serving),
             ("the upkeep of figures", &self.upkeep),
-            ("the clock's task", &self.listening),
             ("the guard of disk and memory", &self.guarding),
             ("the confirming of control", &self.confirming),
         ];
@@ -264,7 +254,7 @@ impl Running {
     pub async fn stop(self) {
         let deadline = self.stop_deadline();
         let attempts_until = Instant::now() + deadline * 5 / 6;
-        let Self { app, motion, stop, serving, upkeep, listening, guarding, confirming, .. } = self;
+        let Self { app, motion, stop, serving, upkeep, guarding, confirming, .. } = self;
         app.stopping.store(true, Ordering::SeqCst);
         motion.begin_stopping();
         let stayed = app.ledger.leave(deadline / 2).await;
@@ -277,7 +267,6 @@ impl Running {
         }
         motion.stop_within(attempts_until.saturating_duration_since(Instant::now())).await;
         upkeep.abort();
-        listening.abort();
         guarding.abort();
         confirming.abort();
         app.ledger.shutdown().await;

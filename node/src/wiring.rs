@@ -35,6 +35,7 @@ pub(crate) fn raft(config: &Config) -> Options {
     // A simulated life is short: few entries stay behind a snapshot, so that followers that were away need one.
     #[cfg(feature = "sim")]
     (options.log.keep = raft.snapshot_entries / 2);
+    options.max_clock_offset = Duration::from_millis(raft.max_clock_offset_ms);
     options.propose_within = Duration::from_millis(config.intake.deadline_ms);
     options
 }

@@ -60,6 +60,9 @@ impl Inner {
         {
             return Err("this node tells its peers first that it was started".to_owned());
         }
+        if kind == Kind::Elect && self.ground.clock.is_astray() {
+            return Err(format!("the clock of node {} is not that of a majority", self.node()));
+        }
         match kind {
             Kind::Append => {
                 let (id, rpc): (_, AppendEntriesRequest<Types>) = read(&body)?;
@@ -96,6 +99,7 @@ impl Inner {
                 crate::admitting::hear(&self, from, &read::<Vec<_>>(&body)?).await;
                 answer(&crate::admitting::told(&self, from))
             }
+            Kind::Clock => answer(&self.ground.clock.reading(self.ground.clock.wall())),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tidings_contract::Clock;
+use tidings_contract::{Clock, Time};
 use tidings_machine::Machine;
 use tokio::time::Instant;
 
@@ -22,6 +22,7 @@ use crate::peers::Network;
 use crate::propose::{Commands, Proposer};
 use crate::store::unreadable;
 use crate::store::{AppendWatch, ArchiveStore, Disk, DiskLog, MachineStore, RecordSink, SnapshotStore};
+use crate::time::{ClusterTime, GroupClock};
 use crate::types::{GroupId, LogId, Raft};
 
 /// What every group of a node is opened with.
@@ -31,7 +32,7 @@ pub(crate) struct Ground {
     pub(crate) config: Arc<openraft::Config>,
     pub(crate) disk: Disk,
     pub(crate) network: Network,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<ClusterTime>,
     pub(crate) boot: u64,
     /// When the node opened its groups.
     pub(crate) born: Instant,
@@ -55,6 +56,8 @@ pub(crate) struct Group<M: Machine> {
     lease: Arc<Lease>,
     /// Until when this node may be under a promise that it gave before it was started: to vote for nobody.
     promised: Option<Instant>,
+    clock: Arc<ClusterTime>,
+    stamps: Arc<Mutex<GroupClock>>,
 }
 
 /// Where a machine's records go: the archive, and the same as the machine's sink.
@@ -69,6 +72,10 @@ pub(crate) trait AnyGroup: Send + Sync {
     fn log(&self) -> &DiskLog;
     /// One more than the index of the newest applied entry.
     fn applied(&self) -> tokio::sync::watch::Receiver<u64>;
+    /// The group's time as this replica knows it.
+    fn time(&self) -> Time;
+    /// The newest time that the machine here has seen.
+    fn applied_time(&self) -> Time;
     /// Proposals that wait.
     fn waiting(&self) -> usize;
     /// Keeps proposals in the queue, or lets them go on.
@@ -127,18 +134,34 @@ impl<M: Machine> Group<M> {
         let raft = Raft::new(node, config, network, log.clone(), machine);
         let raft = raft.await.map_err(|e| failed(e.to_string()))?;
         lease.reads(raft.metrics());
+        let stamps: Arc<Mutex<GroupClock>> = Arc::default();
         let proposer = Proposer::start(
             raft.clone(),
             Arc::clone(&host),
-            Arc::clone(&ground.clock),
+            (Arc::clone(&ground.clock), Arc::clone(&stamps)),
             ground.options.batch,
             ground.born,
         );
         let (disk, core) = (ground.disk.clone(), raft.metrics());
         let (transfer, closing) = (Mutex::default(), AtomicBool::new(false));
-        let group =
-            Self { id, raft, host, proposer, log, snapshots, archive, disk, transfer, core, closing, lease, promised };
-        Ok(group)
+        let clock = Arc::clone(&ground.clock);
+        Ok(Self {
+            id,
+            raft,
+            host,
+            proposer,
+            log,
+            snapshots,
+            archive,
+            disk,
+            transfer,
+            core,
+            closing,
+            lease,
+            promised,
+            clock,
+            stamps,
+        })
     }
 
     pub(crate) fn host(&self) -> &Arc<Host<M>> {
@@ -186,6 +209,20 @@ impl<M: Machine> AnyGroup for Group<M> {
 
     fn applied(&self) -> tokio::sync::watch::Receiver<u64> {
         self.host.applied()
+    }
+
+    fn time(&self) -> Time {
+        let (elapsed, present) = (self.clock.elapsed_ms(), self.clock.now());
+        let applied = self.applied_time();
+        let mut stamps = self.stamps.lock();
+        if !self.raft.server_metrics().borrow().state.is_leader() {
+            stamps.forget();
+        }
+        stamps.read(elapsed, applied, present)
+    }
+
+    fn applied_time(&self) -> Time {
+        self.host.read(Machine::now)
     }
 
     fn waiting(&self) -> usize {

@@ -27,6 +27,7 @@ use crate::options::Options;
 use crate::peers::{Arrivals, CallError, Cipher, DiskBook, Identity, Kind, Lane, Network, Peers, serve};
 use crate::secret_check::{self, Checked};
 use crate::store::{Archive, ArchiveStore, Disk, DiskOptions, RecordSink};
+use crate::time::ClusterTime;
 use crate::transfer::HandOvers;
 use crate::types::GroupId;
 
@@ -109,6 +110,7 @@ impl Ledgers {
         let partitions: Arc<Partitions> = Arc::default();
         let network = Network { peers: peers.clone(), archives: archives_of(Arc::downgrade(&partitions)) };
         let patience_ms = millis(options.propose_within);
+        let clock = Arc::new(ClusterTime::new(clock, options.max_clock_offset));
         let options = Arc::new(options);
         let ground = Ground { options, config, disk, network, clock, boot: rand::random(), born: Instant::now() };
         let erasing = ground.disk.clone();
@@ -139,9 +141,16 @@ impl Ledgers {
         for partition in inner.known_on_disk() {
             inner.open_partition(partition).await?;
         }
+        let newest = inner.groups().iter().map(|group| group.applied_time()).max();
+        inner.ground.clock.begin(newest.unwrap_or_default());
+        // A node that is alone with its clock knows the present at once.
+        inner.ground.clock.look(&crate::time::company(&inner));
+        inner.spawn("the clocks", crate::time::measure(Arc::downgrade(&inner)));
+        inner.spawn("standing aside", crate::time::stand_aside(Arc::downgrade(&inner)));
         inner.spawn("the peer port", serve(listener, inner.peers.clone(), Arc::new(Arc::downgrade(&inner))));
         inner.spawn("the keeper", crate::placement::keep(Arc::downgrade(&inner)));
         inner.spawn("telling of disks", crate::admitting::tell_around(Arc::downgrade(&inner)));
+        crate::time::settle(&inner).await;
         Ok(Self { inner })
     }
 
@@ -158,6 +167,11 @@ impl Ledgers {
     /// Drawn when this process opened its ledgers; tells it from its former lives.
     pub fn boot(&self) -> u64 {
         self.inner.ground.boot
+    }
+
+    /// The present as the nodes agree on it: never the word of one wall clock.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.inner.ground.clock) as Arc<dyn Clock>
     }
 
     /// The id of the cluster this node belongs to, once it does.

@@ -34,6 +34,7 @@ mod status;
 mod store;
 #[cfg(test)]
 mod testing;
+mod time;
 mod transfer;
 mod types;
 
@@ -46,5 +47,6 @@ pub use options::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
 pub use probing::ProbeError;
 pub use status::{DiskUse, GroupStatus, Replica, Role};
 pub use store::{Archive, ArchiveError, Cursor, Page, Query};
+pub use time::{PeerOffset, RepairedGroup, Stand, TimeReport};
 pub use transfer::QuietHandler;
 pub use types::{GroupId, Peer};

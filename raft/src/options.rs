@@ -44,6 +44,8 @@ pub struct Options {
     pub retention_days: u32,
     /// How long a proposal may take before it is answered `Refused` or `Unknown`.
     pub propose_within: Duration,
+    /// How far two machines' clocks may be apart, beside what cannot be measured, and still agree.
+    pub max_clock_offset: Duration,
 }
 
 impl Options {
@@ -62,6 +64,7 @@ impl Options {
             log: LogLimits::default(),
             retention_days: 30,
             propose_within: Duration::from_secs(10),
+            max_clock_offset: Duration::from_millis(500),
         }
     }
 

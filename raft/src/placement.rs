@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tidings_contract::PartitionId;
+use tidings_contract::{Clock, PartitionId};
 use tidings_machine::control::DiskId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_secs(5);
 /// Most groups that one node hands over at once. In each, proposals wait for about one lease; the other groups go on.
 const HAND_OVERS: usize = 4;
+/// How long a node whose clock is astray may take to give away what it leads, before it falls silent.
+const GIVEN_AWAY_WITHIN: Duration = Duration::from_secs(15);
 /// Under this name the disk knows that the node was removed.
 const DISMISSED: &str = "dismissed";
 
@@ -137,15 +139,18 @@ impl Keeper {
 
     /// A node whose disk takes nothing new refuses appends and so no longer hears its leaders; it must not disturb them by
     /// standing for election. What it leads itself it could only refuse: it falls silent, so that others are elected. Who
-    /// hands a group over does not stand for it meanwhile.
+    /// hands a group over does not stand for it meanwhile. The same holds while this machine's clock is astray.
     fn silence_if_unable(&mut self, inner: &Inner) {
+        let clock = &inner.ground.clock;
+        // A node that is astray gives away what it leads; what nobody has taken by then, others are elected for.
         let unable = inner.ground.disk.health().refuses().is_some()
             || inner.peers.me().disks.unaccepted().is_some()
-            || !inner.introduced.load(Ordering::Acquire);
+            || !inner.introduced.load(Ordering::Acquire)
+            || clock.astray_for().is_some_and(|astray| astray >= GIVEN_AWAY_WITHIN);
         for group in inner.groups() {
             let config = group.raft().runtime_config();
             if !group.handing_over() {
-                config.elect(!unable && !group.is_promised());
+                config.elect(!unable && !clock.is_astray() && !group.is_promised());
             }
             if unable != self.silenced {
                 config.heartbeat(!unable);
@@ -239,7 +244,7 @@ async fn step_of(inner: &Arc<Inner>, group: &Arc<dyn AnyGroup>, wishes: &Wishes)
 /// Hands a group to the first of `candidates` that answers.
 async fn hand_over(inner: Weak<Inner>, group: Arc<dyn AnyGroup>, candidates: Vec<u64>, _permit: OwnedSemaphorePermit) {
     let Some(inner) = inner.upgrade() else { return };
-    for next in candidates {
+    for next in candidates.into_iter().filter(|next| !inner.ground.clock.is_peer_astray(*next)) {
         // A node that is down has everything too, if nothing was written since.
         if ask_members(&inner, group.id(), next).await.is_none() {
             continue;

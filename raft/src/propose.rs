@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use openraft::error::{ClientWriteError, RaftError};
+use parking_lot::Mutex;
 use tidings_contract::{Clock, Time};
 use tidings_machine::Machine;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,8 +17,10 @@ use tokio::time::Instant;
 
 use crate::codec::{self, CodecError};
 use crate::error::ProposeError;
+use crate::group::leads;
 use crate::host::{HEADER, Host, Proposal};
 use crate::options::{BatchLimits, MAX_ENTRY_BYTES};
+use crate::time::{ClusterTime, GroupClock};
 use crate::types::{Blob, Raft};
 
 const QUEUED: u8 = 0;
@@ -94,7 +97,7 @@ impl<M: Machine> Proposer<M> {
     pub(crate) fn start(
         raft: Raft,
         host: Arc<Host<M>>,
-        clock: Arc<dyn Clock>,
+        (clock, stamps): (Arc<ClusterTime>, Arc<Mutex<GroupClock>>),
         limits: BatchLimits,
         born: Instant,
     ) -> Self {
@@ -106,11 +109,12 @@ impl<M: Machine> Proposer<M> {
             raft,
             host,
             clock,
+            stamps,
+            term: 0,
             limits,
             waiting,
             held,
             busy,
-            stamped: Time(0),
             number: 0,
             spare: None,
             crowd: 0,
@@ -177,12 +181,14 @@ impl<M: Machine> Proposer<M> {
 struct Batcher<M: Machine> {
     raft: Raft,
     host: Arc<Host<M>>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<ClusterTime>,
+    stamps: Arc<Mutex<GroupClock>>,
+    /// In which term something was last stamped here.
+    term: u64,
     limits: BatchLimits,
     waiting: mpsc::Receiver<Queued<M>>,
     held: watch::Receiver<bool>,
     busy: watch::Sender<bool>,
-    stamped: Time,
     number: u64,
     /// Taken from the queue but too large for the batch it came for.
     spare: Option<Queued<M>>,
@@ -224,12 +230,52 @@ impl<M: Machine> Batcher<M> {
                     }
                 }
             }
+            self.catch_up(&mut flights).await;
+            let alone = is_alone(&first);
+            if alone {
+                while flights.next().await.is_some() {}
+            }
             if let Some(flight) = self.gather(first).await {
                 self.busy.send_if_modified(|idle| std::mem::replace(idle, false));
                 flights.push(flight);
             }
+            if alone {
+                while flights.next().await.is_some() {}
+                self.stamps.lock().forget();
+            }
         }
         while flights.next().await.is_some() {}
+    }
+
+    /// A leader that was elected a moment ago waits until it has applied what was agreed on before: before that it does not
+    /// know what the group's time is.
+    async fn catch_up(&mut self, flights: &mut FuturesUnordered<Flight>) {
+        let (mut server, mut data) = (self.raft.server_metrics(), self.raft.data_metrics());
+        loop {
+            let leader = server.borrow_and_update().state.is_leader();
+            data.borrow_and_update();
+            if !leader || leads(&self.raft).is_some() {
+                return;
+            }
+            let changed = tokio::select! {
+                changed = server.changed() => changed,
+                changed = data.changed() => changed,
+                Some(()) = flights.next() => Ok(()),
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The group's time for the next entry.
+    fn stamp(&mut self) -> Time {
+        let term = self.raft.server_metrics().borrow().vote.leader_id.term;
+        let mut stamps = self.stamps.lock();
+        if std::mem::replace(&mut self.term, term) != term {
+            stamps.forget();
+        }
+        stamps.stamp(self.clock.elapsed_ms(), self.host.read(Machine::now), self.clock.now())
     }
 
     /// In a crowd, waits for more of it: an entry costs the same for one proposal as for many. Who proposes alone never waits.
@@ -255,10 +301,13 @@ impl<M: Machine> Batcher<M> {
     async fn gather(&mut self, first: Queued<M>) -> Option<Flight> {
         let (mut proposals, mut encoded) = (Vec::new(), Vec::new());
         let (mut count, mut bytes) = (0, HEADER);
+        let alone = is_alone(&first);
         let mut next = Some(first);
         while let Some(one) = next {
             let full = count > 0
-                && (count + one.proposal.commands.len() > self.limits.commands
+                && (alone
+                    || is_alone(&one)
+                    || count + one.proposal.commands.len() > self.limits.commands
                     || bytes + one.encoded.len() > self.limits.bytes);
             if full {
                 self.spare = Some(one);
@@ -276,10 +325,10 @@ impl<M: Machine> Batcher<M> {
             return None;
         }
         self.crowd = proposals.len();
-        self.stamped = self.stamped.max(self.clock.now());
         self.number += 1;
         let number = self.number;
-        let payload = self.host.launch(number, self.stamped, proposals, &encoded);
+        let stamp = self.stamp();
+        let payload = self.host.launch(number, stamp, proposals, &encoded);
         let sent = self.raft.client_write_ff(Blob(payload.into())).await;
         let (host, takes, began) = (Arc::clone(&self.host), Arc::clone(&self.takes), Instant::now());
         Some(Box::pin(async move {
@@ -294,6 +343,11 @@ impl<M: Machine> Batcher<M> {
             }
         }))
     }
+}
+
+/// Whether a proposal must be alone in its entry; see [`Machine::sets_time_back`].
+fn is_alone<M: Machine>(queued: &Queued<M>) -> bool {
+    queued.proposal.commands.iter().any(M::sets_time_back)
 }
 
 /// The next beat after `now`; beats are counted from `born`, so that all who count find the same.

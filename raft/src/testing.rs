@@ -17,6 +17,14 @@ impl Machine for Sum {
     type Hint = u64;
     type Record = u64;
 
+    fn now(&self) -> Time {
+        self.at
+    }
+
+    fn sets_time_back(_: &u64) -> bool {
+        false
+    }
+
     fn apply(&mut self, at: Time, command: u64, out: &mut Output<u64, u64>) -> u64 {
         self.total += command;
         self.at = self.at.max(at);

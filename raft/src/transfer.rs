@@ -111,6 +111,9 @@ impl Inner {
         if self.hand_overs.leaving() {
             return Err("this node is leaving".to_owned());
         }
+        if self.ground.clock.is_peer_astray(to) {
+            return Err(format!("the clock of node {to} is not that of a majority"));
+        }
         self.hand_over(group, to).await
     }
 
@@ -122,7 +125,7 @@ impl Inner {
     }
 
     /// Hands over what is led here until nothing is, or nobody can take it.
-    async fn give_away(&self) {
+    pub(crate) async fn give_away(&self) {
         loop {
             let led = self.led();
             let living = join_all(led.iter().map(|group| self.living(&**group))).await;
@@ -149,7 +152,8 @@ impl Inner {
 
     /// The other voters of a group that answer.
     async fn living(&self, group: &dyn AnyGroup) -> Vec<u64> {
-        let asked = others(group, self.node()).into_iter().map(|node| async move {
+        let right = others(group, self.node()).into_iter().filter(|node| !self.ground.clock.is_peer_astray(*node));
+        let asked = right.map(|node| async move {
             let body = codec::encode(&(group.id(), ())).ok()?;
             let answer = self.peers.call(node, None, Lane::Raft, Kind::Members, body.into(), LIVES_WITHIN).await;
             codec::decode::<Members>(&answer.ok()?).ok().map(|_| node)
@@ -163,8 +167,8 @@ impl Inner {
             return Err(format!("{} is not led here, or node {to} is no other voter of it", group.id()));
         }
         let (_pause, quiet) = self.make_quiet(group.id()).await;
-        // A node that leaves goes in any case; everybody else may wait for a better moment.
-        if !quiet && !self.hand_overs.leaving() {
+        // A node that leaves, or must not lead, goes in any case; everybody else may wait for a better moment.
+        if !quiet && !self.hand_overs.leaving() && !self.ground.clock.is_astray() {
             return Err("attempts that are under way do not end".to_owned());
         }
         if group.handing_over() {

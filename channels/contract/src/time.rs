@@ -75,6 +75,12 @@ impl<'de> Deserialize<'de> for Time {
 pub trait Clock: Send + Sync + 'static {
     /// The wall time now.
     fn now(&self) -> Time;
+
+    /// The time that has elapsed since some fixed moment. It never jumps, however the wall clock is set, and goes on while
+    /// the machine sleeps. A clock that does not say otherwise is one whose wall time never jumps.
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.now().0)
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use tidings_contract::{Clock, Time};
 
@@ -23,6 +24,11 @@ pub(crate) struct SimClock {
 impl Clock for SimClock {
     fn now(&self) -> Time {
         Time((START + elapsed()).saturating_add_signed(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    /// Every machine began when the simulation did.
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(elapsed())
     }
 }
 

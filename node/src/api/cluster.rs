@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::app::Shared;
 use crate::auth::{Viewer, not_founded, origin};
 use crate::founding::found;
-use crate::look::{GroupView, Standing, StandingView};
+use crate::look::{ClockView, GroupView, Standing, StandingView};
 use crate::problem::Problem;
 use crate::strict::{Raw, decode};
 
@@ -58,6 +58,8 @@ pub(crate) struct NodeShape {
     disk_used_bytes: Option<u64>,
     /// Bytes that are free on its disk.
     disk_free_bytes: Option<u64>,
+    /// How its clock stands, if it answered just now.
+    clock: Option<ClockView>,
 }
 
 /// A group.
@@ -117,6 +119,7 @@ pub(crate) async fn get_cluster(State(app): State<Shared>, _: Viewer) -> Result<
             holds: partitions().filter(|group| group.replicas.contains(&id)).count(),
             disk_used_bytes: view.and_then(|view| view.disk_used_bytes),
             disk_free_bytes: view.and_then(|view| view.disk_free_bytes),
+            clock: view.map(|view| view.clock.clone()),
             id,
             peer_addr: info.peer_addr,
             api_addr: info.api_addr,

@@ -24,6 +24,7 @@ mod providers;
 mod recall;
 mod receipts;
 mod redrive;
+mod repairing;
 mod sandbox;
 pub(crate) mod shapes;
 mod stats;
@@ -125,6 +126,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(nodes::delete_node))
         .routes(routes!(nodes::replace_node))
         .routes(routes!(nodes::post_transfer))
+        .routes(routes!(repairing::post_repair_time))
         .routes(routes!(backup::get_backup))
         .routes(routes!(process::healthz))
         .routes(routes!(process::readyz))

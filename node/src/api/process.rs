@@ -29,7 +29,7 @@ pub(crate) async fn healthz(State(app): State<Shared>) -> (StatusCode, String) {
     }
 }
 
-/// Ready: founded, every partition has a known leader, the disk takes writes, the node is not stopping. Partitions of which
+/// Ready: founded, every partition has a known leader, the disk takes writes, the clock is right, the node is not stopping. Partitions of which
 /// the node has no replica are asked of those who have one.
 #[utoipa::path(get, path = "/readyz", tag = "process", security(()),
     responses((status = 200, body = Ready), (status = 503, body = Ready)))]
@@ -67,6 +67,7 @@ async fn in_the_way(app: &Shared) -> Vec<String> {
     }
     reasons.extend(leaderless.into_iter().map(|partition| format!("{partition} has no known leader")));
     reasons.extend(app.ledger.failure().map(|why| format!("the process has to start again: {why}")));
+    reasons.extend(crate::api::repairing::clock_trouble(app));
     reasons.extend(app.ledger.disk_trouble().map(|trouble| format!("the disk takes no writes: {trouble}")));
     reasons
 }

@@ -232,7 +232,7 @@ async fn begin(
 ) -> Result<(), ()> {
     let asking = app.ask(partition, Sendings { partition, ids: ids.to_vec() });
     let sendings = asking.await.map_err(|Unreachable(_)| ())?;
-    let accept_by = app.now().after_ms(ACCEPT_MS);
+    let accept_by = app.latest().after_ms(ACCEPT_MS);
     let mut asked: Vec<(DeliveryId, Standing)> = Vec::new();
     let mut commands = Vec::new();
     for sending in sendings {

@@ -22,6 +22,7 @@ const NODES: &[Column] = &[
     ("DRAINING", "/draining"),
     ("LEADS", "/leads"),
     ("HOLDS", "/holds"),
+    ("CLOCK", "/told_clock"),
     ("DISK", "/disk"),
     ("FREE", "/free"),
     ("API", "/api_addr"),
@@ -58,6 +59,8 @@ pub(super) enum Cluster {
     ForceDisk(ForceDisk),
     /// Have another of its replicas lead a group
     Transfer(Transfer),
+    /// Set the cluster's time, where it went wrong, to what the machines' clocks agree on
+    RepairTime,
     /// Show the nodes and the groups
     Status(Status),
 }
@@ -93,6 +96,7 @@ impl Cluster {
             Self::Replace(replace) => replace.run(context).await,
             Self::ForceDisk(force) => force.run(context).await,
             Self::Transfer(transfer) => transfer.run(context).await,
+            Self::RepairTime => repair_time(context).await,
             Self::Status(status) => status.run(context).await,
         }
     }
@@ -149,13 +153,53 @@ fn status(out: &Out, value: &Value) -> String {
         for (name, bytes) in [("disk", "disk_used_bytes"), ("free", "disk_free_bytes")] {
             node[name] = json!(node[bytes].as_u64().map(size));
         }
+        node["told_clock"] = json!(clock(&node["clock"]));
         node
     };
     let nodes: Vec<Value> = rows(value, "nodes").iter().map(sized).collect();
     let nodes = out.table(&nodes, NODES, "There are no nodes.");
     let groups = out.table(rows(value, "groups"), GROUPS, "There are no groups.");
-    let troubles: String = troubles(value).iter().map(|line| format!("\n{line}")).collect();
+    let troubles: String = time_trouble(value).iter().chain(&troubles(value)).map(|line| format!("\n{line}")).collect();
     format!("{head}\n\n{nodes}{troubles}\n\n{groups}")
+}
+
+/// A node's clock for people: `agrees +3ms`.
+fn clock(value: &Value) -> Option<String> {
+    let stand = value["stand"].as_str().filter(|stand| !stand.is_empty())?;
+    Some(match value["ahead_ms"].as_i64() {
+        Some(ahead) => format!("{stand} {ahead:+}ms"),
+        None => stand.to_owned(),
+    })
+}
+
+/// What is wrong with the cluster's time, a line each.
+fn time_trouble(value: &Value) -> Vec<String> {
+    let clocks = || rows(value, "nodes").iter().map(|node| &node["clock"]);
+    let repair = "`tidings cluster repair-time` sets it";
+    let off = clocks().filter_map(|clock| clock["cluster_ahead_ms"].as_i64()).max_by_key(|ms| ms.abs());
+    let off = off.filter(|ms| ms.abs() > 1_000);
+    let off =
+        off.map(|ms| format!("The cluster's time is {ms:+} ms from what the machines' clocks agree on; {repair}."));
+    let ahead = clocks()
+        .filter_map(|clock| clock["groups_ahead_ms"].as_object())
+        .flat_map(|groups| groups.iter().filter_map(|(name, ms)| Some((ms.as_u64()?, name.clone()))));
+    let ahead = ahead.max().map(|(ms, name)| format!("The time of {name} is {ms} ms in the future; {repair} back."));
+    off.into_iter().chain(ahead).collect()
+}
+
+/// Sets the cluster's time to agreed time, and says what that changed.
+async fn repair_time(context: &Context) -> Result<(), Failure> {
+    let reply = context.api()?.ask(Ask::post(&["v1", "cluster", "repair-time"], json!({}))).await?;
+    context.out.answer(&reply, |value| {
+        let mut lines = vec![format!("the cluster's time is {}", flat(&value["now"]))];
+        let groups = rows(value, "groups").iter().filter(|group| group["to"].is_string());
+        lines.extend(groups.map(|group| {
+            format!("{}: from {} back to {}", flat(&group["group"]), flat(&group["was"]), flat(&group["to"]))
+        }));
+        let left = value["left"].as_array().into_iter().flatten();
+        lines.extend(left.map(|left| format!("not repaired: {}; do it again", flat(left))));
+        lines.join("\n")
+    })
 }
 
 /// Bytes for people: `12.3MiB`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{MessageId, Time, partition_of, stable_hash};
+use tidings_contract::{Time, partition_of, stable_hash};
 use tidings_machine::partition::{Answer, Claim, Claimed, Command, Header, Refusal};
 use tokio::time::Instant;
 
@@ -40,9 +40,9 @@ pub(super) async fn claim(
 ) -> Result<(Plan, bool), Problem> {
     let key = format!("{}/{}", claiming.caller.key_id, claiming.key);
     let home = partition_of(&key, claiming.partitions);
-    let plan = Plan::new(MessageId::new(now, home, rand::random()), now, claiming.partitions, checked);
+    let plan = Plan::new(app.new_message(now, home), now, claiming.partitions, checked);
     let body_hash = stable_hash(claiming.body) ^ stable_hash(b"/v1/messages");
-    let until = now.after_ms(app.limits().idempotency_ms);
+    let until = now.max(app.latest()).after_ms(app.limits().idempotency_ms);
     let command = Command::Claim(Box::new(Claim { key, body_hash, header: plan.header(), until }));
     let answer = match insist(app, home, &command, deadline).await {
         End::Kept(answer) => answer,

@@ -101,13 +101,13 @@ async fn take(app: &App, caller: &Caller, body: &[u8], key: Option<&str>) -> Res
     match key {
         None => {
             let home = partition_of(&checked.recipients[0].to, partitions);
-            let plan = Plan::new(MessageId::new(now, home, rand::random()), now, partitions, checked);
-            plan.carry_out(app, deadline, now.after_ms(app.accept_within()), true).await
+            let plan = Plan::new(app.new_message(now, home), now, partitions, checked);
+            plan.carry_out(app, deadline, app.latest().after_ms(app.accept_within()), true).await
         }
         Some(key) => {
             let claiming = Claiming { submission: &submission, compiled, key, body, partitions, caller };
             let (plan, replayed) = claim(app, claiming, checked, now, deadline).await?;
-            let until = plan.accepted_at.after_ms(app.limits().idempotency_ms + app.accept_within());
+            let until = plan.accepted_at.max(app.latest()).after_ms(app.limits().idempotency_ms + app.accept_within());
             let mut taken = plan.carry_out(app, deadline, until, false).await?;
             taken.replayed = replayed;
             Ok(taken)
@@ -179,7 +179,7 @@ impl Plan {
         repeatable_until: Time,
         carry_header: bool,
     ) -> Result<Taken, Problem> {
-        let accept_by = app.now().after_ms(app.accept_within());
+        let accept_by = app.latest().after_ms(app.accept_within());
         let accepts = self.accepts(accept_by, repeatable_until, carry_header);
         let mut tally = Tally::new(self.rejected);
         for (recipients, end) in keep(app, accepts, deadline).await {

@@ -12,7 +12,7 @@ use tidings_contract::PartitionId;
 
 use super::{
     ChunkOf, Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent,
-    Rehearse, RehearseLegs, Sendings, Standing, Standings, Suppressed, SuppressedAddress, Totals,
+    Rehearse, RehearseLegs, RepairTime, Sendings, Standing, Standings, Suppressed, SuppressedAddress, Totals,
 };
 use crate::app::{App, Shared};
 
@@ -142,6 +142,7 @@ async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, Str
         Day::KIND => reply::<Day>(app, question).await,
         Standing::KIND => reply::<Standing>(app, question).await,
         HandOver::KIND => reply::<HandOver>(app, question).await,
+        RepairTime::KIND => reply::<RepairTime>(app, question).await,
         Inbox::KIND => reply::<Inbox>(app, question).await,
         Sendings::KIND => reply::<Sendings>(app, question).await,
         Standings::KIND => reply::<Standings>(app, question).await,

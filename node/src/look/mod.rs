@@ -24,7 +24,7 @@ pub(crate) use delivery::{Find, Found, HeaderOf};
 pub(crate) use led::{Leaderless, Said};
 pub(crate) use material::ChunkOf;
 pub(crate) use message::OfMessage;
-pub(crate) use node::{GroupView, HandOver, Inbox, Seen, Standing, StandingView};
+pub(crate) use node::{ClockView, GroupView, HandOver, Inbox, RepairTime, RepairedView, Seen, Standing, StandingView};
 pub(crate) use page::{Filter, Place, Recent, cursor, merge, read_cursor};
 pub(crate) use recall::{Now, Sendings, Standings};
 pub(crate) use rules::{Rehearse, RehearseLegs, Suppressed, SuppressedAddress};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tidings_contract::Time;
+use tidings_raft::{Stand, TimeReport};
 use utoipa::ToSchema;
 
 use super::Question;
@@ -21,6 +23,38 @@ pub(crate) struct StandingView {
     pub disk_used_bytes: Option<u64>,
     /// Bytes that are free on its disk.
     pub disk_free_bytes: Option<u64>,
+    /// How its clock stands.
+    #[serde(default)]
+    pub clock: ClockView,
+}
+
+/// How a node's clock and the cluster's time stand, as that node sees it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ClockView {
+    /// `agrees` with a majority, `astray` (the node leads nothing until its clock is right), `unproven` (no majority agrees).
+    pub stand: String,
+    /// How far its wall clock is ahead of the time that a majority agrees on, in milliseconds; below zero it is behind.
+    pub ahead_ms: Option<i64>,
+    /// How far the cluster's time is ahead of the time that a majority of the clocks agrees on, in milliseconds.
+    pub cluster_ahead_ms: Option<i64>,
+    /// The groups whose time is in the future, with how far, in milliseconds. `POST /v1/cluster/repair-time` sets them back.
+    pub groups_ahead_ms: BTreeMap<String, u64>,
+}
+
+impl ClockView {
+    fn of(report: &TimeReport) -> Self {
+        let stand = match report.stand {
+            _ if report.astray => "astray",
+            Stand::Agrees | Stand::Astray => "agrees",
+            Stand::Unproven => "unproven",
+        };
+        Self {
+            stand: stand.to_owned(),
+            ahead_ms: report.ahead_ms,
+            cluster_ahead_ms: report.present_ahead_ms,
+            groups_ahead_ms: report.groups_ahead.iter().map(|(group, ms)| (group.to_string(), *ms)).collect(),
+        }
+    }
 }
 
 /// One group, as a node sees it.
@@ -55,6 +89,7 @@ impl Question for Standing {
             groups: app.ledger.status(),
             disk_used_bytes: disk.map(|disk| disk.used_bytes),
             disk_free_bytes: disk.map(|disk| disk.free_bytes),
+            clock: ClockView::of(&app.ledger.time_report()),
         })
     }
 }
@@ -75,6 +110,42 @@ impl Question for HandOver {
     async fn answer(self, app: Shared) -> Result<(), String> {
         let group = self.group.parse().map_err(|()| format!("there is no group {}", self.group))?;
         app.ledger.hand_over(group, self.to).await
+    }
+}
+
+/// Asks a node to set its present to agreed time, and the groups it leads back where they are in the future.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RepairTime;
+
+/// A group whose time was set back, or could not be.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RepairedView {
+    /// `p0`, `p1` …
+    pub group: String,
+    /// What its time was.
+    #[schema(value_type = String)]
+    pub was: Time,
+    /// What it was set to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub to: Option<Time>,
+    /// Why it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Question for RepairTime {
+    const KIND: u16 = 33;
+    type Answer = Vec<RepairedView>;
+
+    async fn answer(self, app: Shared) -> Result<Vec<RepairedView>, String> {
+        let view = |one: tidings_raft::RepairedGroup| RepairedView {
+            group: one.group.to_string(),
+            was: one.was,
+            to: one.to.as_ref().ok().copied(),
+            error: one.to.err(),
+        };
+        Ok(app.ledger.repair_time().await?.into_iter().map(view).collect())
     }
 }
 

@@ -3,8 +3,10 @@
 //! State + command at *t* → state + answer + hints + records. Nothing here waits, reads a clock, draws a random number,
 //! depends on hash order or touches a disk; `clippy.toml` beside this crate and the dependency list enforce it.
 
+mod absent;
 pub mod control;
 pub mod partition;
+pub mod repair;
 
 use std::fmt::Debug;
 
@@ -22,6 +24,13 @@ pub trait Machine: Clone + Debug + Default + Serialize + DeserializeOwned + Send
     type Hint: Clone + Debug + Send + Sync + 'static;
     /// What every replica keeps on disk beside the state. Writing one twice changes nothing.
     type Record: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// The newest time it has seen.
+    fn now(&self) -> Time;
+
+    /// Whether the command sets the machine's time back. Such a one is alone in its entry, and nothing else is under way
+    /// beside it: an entry behind it that was stamped before it would set the time forward again.
+    fn sets_time_back(command: &Self::Command) -> bool;
 
     /// Applies one command that its proposer stamped with `at`. Time never goes back: an older stamp counts as the newest seen.
     fn apply(&mut self, at: Time, command: Self::Command, out: &mut Output<Self::Hint, Self::Record>) -> Self::Answer;

@@ -18,6 +18,7 @@ use crate::failing::words;
 use crate::ledgers::{Inner, Ledgers};
 use crate::peers::{Kind, Lane};
 use crate::types::GroupId;
+use tidings_contract::Clock;
 
 /// How long a group may be without a leader before the backup is given up.
 const LEADER: Duration = Duration::from_secs(30);

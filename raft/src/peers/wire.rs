@@ -46,10 +46,12 @@ pub(crate) enum Kind {
     Backup = 20,
     /// What each heard of the disks of the others.
     Disks = 21,
+    /// What the peer's clocks show.
+    Clock = 30,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Append,
         Self::Vote,
         Self::SnapshotBegin,
@@ -63,6 +65,7 @@ impl Kind {
         Self::Members,
         Self::Backup,
         Self::Disks,
+        Self::Clock,
     ];
 
     pub(crate) fn from_tag(tag: u8) -> Option<Self> {

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -14,15 +14,17 @@ use tidings_machine::partition::{Accept, Answer as PartitionAnswer, Command, OnU
 use tidings_machine::partition::{Limits, Recipient, RetryPolicy, Sheet};
 use tidings_raft::{Ledgers, LogLimits, Options, ProposeError, Timing};
 
-/// A fixed day in 2026, moving with the process.
+/// A fixed day in 2026, moving with the process: the same for all nodes, whenever they start.
 #[derive(Debug)]
 pub struct Moving(Instant);
+
+static BEGAN: OnceLock<Instant> = OnceLock::new();
 
 pub const START: Time = Time(1_795_456_800_000);
 
 impl Default for Moving {
     fn default() -> Self {
-        Self(Instant::now())
+        Self(*BEGAN.get_or_init(Instant::now))
     }
 }
 

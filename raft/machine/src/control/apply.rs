@@ -90,6 +90,7 @@ impl Control {
             Action::KeepDisk { node } => self.keep_disk(node),
             Action::AdmitDisk { node, disk } => self.admit_disk(node, disk),
             Action::ForceDisk { node, disk } => self.force_disk(node, disk),
+            Action::RepairTime { repair, latest } => Ok(self.repair_time(repair, latest)),
         }
     }
 
@@ -135,5 +136,6 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::KeepDisk { node } => ("keep_disk", node.to_string()),
         Action::AdmitDisk { node, disk } => ("admit_disk", format!("{node}: {disk}")),
         Action::ForceDisk { node, disk } => ("force_disk", format!("{node}: {disk}")),
+        Action::RepairTime { repair, latest } => ("repair_time", format!("from {latest} to {}", repair.to)),
     }
 }

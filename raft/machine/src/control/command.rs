@@ -1,10 +1,11 @@
 //! What can be asked of control, and what it answers.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{AccountLimit, LimitUnit, PartitionId};
+use tidings_contract::{AccountLimit, LimitUnit, PartitionId, Time};
 
 use super::{ApiKey, DiskId, Material, NodeInfo, PolicySpec, ProviderSpec, Role, RouteSpec, Sealed, TemplateSpec};
 use crate::partition::{BreakerPolicy, CallbackSpec, Wishes};
+use crate::repair::Repair;
 
 /// A change, and who asks for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -250,6 +251,14 @@ pub enum Action {
         node: u64,
         /// The disk.
         disk: DiskId,
+    },
+    /// Somebody repairs the cluster's time; it goes into the audit log. Control's own time is set back where it is in the
+    /// future, and the ids of messages keep clear of those made until then.
+    RepairTime {
+        /// How control's own time is set; changes nothing where it comes late or is not in the future.
+        repair: Repair,
+        /// The latest time that any group had.
+        latest: Time,
     },
 }
 

@@ -18,6 +18,7 @@ mod material;
 mod membership;
 mod placement;
 mod policy;
+mod repairing;
 mod restored;
 mod route;
 mod routing;

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{PartitionId, Time};
 
 use super::{
-    Account, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, DeclaredProviders, Departures, Disks, Material,
-    NodeInfo, Policies, Routes, Template, WordPart,
+    Account, Action, Answer, ApiKey, AuditEntry, Breakers, Cluster, Command, DeclaredProviders, Departures, Disks,
+    Material, NodeInfo, Policies, Routes, Template, WordPart,
 };
 use crate::partition::CallbackSpec;
+use crate::repair::Repaired;
 use crate::{Machine, Output};
 
 /// Everything operators decide.
@@ -37,7 +38,7 @@ pub struct Control {
     /// How many changes there have been.
     pub audit_seq: u64,
     /// Nodes that leave and that left. States of disk version 1 end before it.
-    #[serde(default, deserialize_with = "super::departures::absent_is_empty")]
+    #[serde(default, deserialize_with = "crate::absent::absent_is_empty")]
     pub departures: Departures,
     /// The policies.
     #[serde(default)]
@@ -66,6 +67,9 @@ pub struct Control {
     /// Which disk each node has.
     #[serde(default)]
     pub disks: Disks,
+    /// The last repair of the cluster's time. States of programs before it end here.
+    #[serde(default, deserialize_with = "crate::absent::absent_is_empty")]
+    pub repaired: Option<Repaired>,
 }
 
 impl Control {
@@ -82,6 +86,14 @@ impl Machine for Control {
     type Hint = ();
     /// Control keeps everything in its state.
     type Record = ();
+
+    fn now(&self) -> Time {
+        self.now
+    }
+
+    fn sets_time_back(command: &Command) -> bool {
+        matches!(command.action, Action::RepairTime { .. })
+    }
 
     fn apply(&mut self, at: Time, command: Command, _out: &mut Output<(), ()>) -> Answer {
         self.now = self.now.max(at);

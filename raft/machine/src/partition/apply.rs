@@ -54,6 +54,7 @@ impl Partition {
             Command::Leg(command) => self.leg(command, out),
             Command::Withdraw { delivery, attempt, epoch } => self.withdraw(delivery, attempt, epoch),
             Command::Died { delivery, epoch, how } => self.died(delivery, epoch, &how, out),
+            Command::RepairTime(repair) => self.repair_time(repair),
             Command::Tick => {
                 self.forget(FORGET_PER_TICK);
                 Ok(Answer::Done(State::Pending))

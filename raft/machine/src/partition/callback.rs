@@ -12,6 +12,7 @@ use super::judge::Judgement;
 use super::{Delivery, Hint, OnUnknown, Partition, Policy, Recipient, Record, RetryPolicy, Rules, Sheet, State, What};
 use crate::Output;
 use crate::control::Sealed;
+use crate::repair::Repaired;
 
 /// The template that callbacks name. No operator can write one of that name.
 pub const CALLBACK_TEMPLATE: &str = "tidings/callback";
@@ -221,7 +222,11 @@ impl Partition {
             return;
         }
         let chance = stable_hash(&[of.bytes(), &[happening as u8]].concat());
-        let id = DeliveryId::new(MessageId::new(self.now, of.partition(), chance), 0, of.partition());
+        let id = DeliveryId::new(
+            MessageId::new(Repaired::id_time(self.repaired, self.now), of.partition(), chance),
+            0,
+            of.partition(),
+        );
         if self.pending.contains_key(&id) {
             return;
         }

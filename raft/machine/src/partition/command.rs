@@ -10,6 +10,8 @@ use super::{
     SuppressionReason, TokenCommand, Via, Waited,
 };
 
+use crate::repair::Repair;
+
 /// What can be asked of a partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -175,6 +177,8 @@ pub enum Command {
         /// How.
         how: String,
     },
+    /// Sets a time that is far in the future back. Answered by `Done` or `Refused`.
+    RepairTime(Repair),
 }
 
 /// An address that nothing is to be sent to any more.

@@ -10,6 +10,7 @@ use tidings_contract::{DeliveryId, Time};
 
 use super::expiring::{Expiring, NEVER};
 use super::slots::Look;
+use crate::repair::Repaired;
 
 /// The fingerprint, when the delivery wants to leave, and the delivery.
 type Slot = (u64, Time, DeliveryId);
@@ -56,6 +57,24 @@ impl Dedup {
     /// A delivery was certainly not taken: its slot is free.
     pub(super) fn release(&mut self, fingerprint: u64, leaves: Time, delivery: DeliveryId) {
         self.slots.remove(&(fingerprint, leaves, delivery));
+    }
+
+    /// The time was set back: what was taken after it counts as taken at the repair. Slots of what is pending were moved
+    /// before.
+    pub(super) fn repair(&mut self, done: Repaired) {
+        let taken: Vec<(Slot, Time)> = self
+            .slots
+            .all()
+            .filter(|((_, leaves, _), _, until)| *until != NEVER && *leaves > done.to)
+            .map(|(slot, (), until)| (*slot, until))
+            .collect();
+        for (slot, until) in taken {
+            let (fingerprint, leaves, delivery) = slot;
+            self.slots.remove(&slot);
+            // It was taken at `leaves` or later, so this is a window at least.
+            let window_ms = until.0 - leaves.0;
+            self.slots.insert((fingerprint, done.to, delivery), (), done.to.after_ms(window_ms));
+        }
     }
 
     /// Forgets at most `most` slots that ran out.

@@ -49,6 +49,11 @@ impl<K: Ord + Clone, V> Expiring<K, V> {
         all.filter(move |(_, (_, until))| *until > now).map(|(key, (value, until))| (key, value, *until))
     }
 
+    /// All entries, whether or not they ran out.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&K, &V, Time)> {
+        self.entries.iter().map(|(key, (value, until))| (key, value, *until))
+    }
+
     /// Keeps `value` until just before `until`, in place of what was there.
     pub(super) fn insert(&mut self, key: K, value: V, until: Time) {
         if let Some((_, old)) = self.entries.insert(key.clone(), (value, until)) {

@@ -14,13 +14,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidings_contract::{AccountLimit, Time, planted};
 
-use super::expiring::Expiring;
+use super::expiring::{Expiring, NEVER};
 use super::{Answer, Borrow, GiveBack, Lease, Settle};
+use crate::repair::Repaired;
 
 /// How many merged grants a window is kept in; more are more exact about when permits come back.
 const GRANTS_PER_WINDOW: u64 = 500;
 /// So many grants for each window before neighbours are looked for that can be merged.
 const MERGE_FROM: usize = 600;
+
+/// Longest life of a permit, in milliseconds.
+const LONGEST_LIFE_MS: u64 = 1_000;
 
 /// Permits that count together until a window after `until`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -56,7 +60,7 @@ struct Span {
 /// How long a permit may be used after it was granted, in milliseconds: a fiftieth of the shortest window, 20 ms to 1 s.
 pub fn life_ms(windows: &[AccountLimit]) -> u64 {
     let shortest = windows.iter().map(|window| window.window_ms).min().unwrap_or(u64::MAX);
-    (shortest / 50).clamp(20, 1_000)
+    (shortest / 50).clamp(20, LONGEST_LIFE_MS)
 }
 
 /// How much later than a use its call may arrive at the provider without spoiling the window, in milliseconds: a fiftieth
@@ -138,6 +142,22 @@ impl Limiter {
         account.take_back(unused.until, unused.permits);
         if !account.grants.is_empty() {
             self.accounts.insert(name.into(), account, until);
+        }
+    }
+
+    /// The time was set back: permits that lapse after the longest life from then count as granted at the repair.
+    pub(super) fn repair(&mut self, done: Repaired) {
+        let lapses = done.to.after_ms(LONGEST_LIFE_MS);
+        let ahead: Vec<Arc<str>> = self.accounts.all().map(|(name, _, _)| Arc::clone(name)).collect();
+        for name in ahead {
+            let idle = self.accounts.until(&name).unwrap_or(NEVER);
+            let Some(mut account) = self.accounts.remove(&name) else { continue };
+            let newest = account.grants.back().map_or(lapses, |newest| newest.until);
+            for grant in &mut account.grants {
+                grant.until = grant.until.min(lapses);
+            }
+            let longest_ms = idle.0.saturating_sub(newest.0);
+            self.accounts.insert(name, account, newest.min(lapses).after_ms(longest_ms));
         }
     }
 

@@ -34,6 +34,7 @@ mod receipts;
 mod record;
 mod redrive;
 mod rehearsing;
+mod repair;
 mod restored;
 mod retry;
 mod rules;

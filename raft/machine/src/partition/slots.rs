@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tidings_contract::{DeliveryId, Time, stable_hash};
 
 use super::expiring::{Expiring, NEVER};
+use crate::repair::Repaired;
 
 /// The key, when the delivery wants to leave, and the delivery.
 type Slot = (u64, Time, DeliveryId);
@@ -85,6 +86,28 @@ impl Slots {
     /// A delivery was certainly not taken: its slot is free.
     pub(super) fn release(&mut self, key: u64, leaves: Time, delivery: DeliveryId) {
         self.slots.remove(&(key, leaves, delivery));
+    }
+
+    /// The time was set back: what ended after it counts as ended at the repair, and what wanted to leave after it and has
+    /// ended as left then. Slots of what is pending were moved before.
+    pub(super) fn repair(&mut self, done: Repaired) {
+        let all: Vec<(Slot, Time, Time)> = self
+            .slots
+            .all()
+            .filter(|(_, _, until)| *until != NEVER)
+            .map(|(slot, ended, until)| (*slot, *ended, until))
+            .collect();
+        for (slot, ended, until) in all {
+            let (key, leaves, delivery) = slot;
+            // What another home holds for as long as it may be taken ends in the future.
+            let last = if ended > done.from { ended } else { ended.min(done.to) };
+            if (leaves.min(done.to), last) == (leaves, ended) {
+                continue;
+            }
+            self.slots.remove(&slot);
+            let longest_ms = until.0.saturating_sub(ended.0);
+            self.slots.insert((key, leaves.min(done.to), delivery), last, last.after_ms(longest_ms));
+        }
     }
 
     /// Forgets at most `most` slots that ran out.

@@ -19,6 +19,7 @@ use super::sheets::{SheetKey, Sheets};
 use super::slots::Slots;
 use super::suppressions::Suppressions;
 use super::{Answer, Command, Delivery, Hint, Limits, Owner, Record, Sheet, State, Suppression, SuppressionKey};
+use crate::repair::Repaired;
 use crate::{Machine, Output};
 
 /// Everything a partition holds in memory.
@@ -51,6 +52,9 @@ pub struct Partition {
     /// Hosts and URLs of recipients that failed lately.
     #[serde(default)]
     pub(super) endpoints: Endpoints,
+    /// The last repair of its time. States of programs before it end here.
+    #[serde(default, deserialize_with = "crate::absent::absent_is_empty")]
+    pub(super) repaired: Option<Repaired>,
 }
 
 /// A pending delivery and which sheet it carries.
@@ -232,6 +236,14 @@ impl Machine for Partition {
     type Answer = Answer;
     type Hint = Hint;
     type Record = Record;
+
+    fn now(&self) -> Time {
+        self.now
+    }
+
+    fn sets_time_back(command: &Command) -> bool {
+        matches!(command, Command::RepairTime(_))
+    }
 
     fn apply(&mut self, at: Time, command: Command, out: &mut Output<Hint, Record>) -> Answer {
         self.now = self.now.max(at);

@@ -15,6 +15,7 @@ use tidings_contract::{Outcome, Reason, Time, Token, Uploaded};
 use super::expiring::Expiring;
 use super::{Answer, Delivery, Owner, Refusal, What};
 use crate::control::Sealed;
+use crate::repair::Repaired;
 
 /// How long a node may take to fetch, in milliseconds, before another may.
 const LEASE_MS: u64 = 15_000;
@@ -196,6 +197,17 @@ impl Tokens {
         Ok(Answer::Token(answer))
     }
 
+    /// The time was set back: leases and failures end as if they had begun at the repair, and tokens that were put after it
+    /// are no longer good than they really are.
+    pub(super) fn repair(&mut self, done: Repaired) {
+        let names: Vec<Arc<str>> = self.accounts.all().map(|(name, _, _)| Arc::clone(name)).collect();
+        for name in names {
+            let Some(mut keeper) = self.accounts.remove(&*name) else { continue };
+            keeper.repair(done);
+            self.keep(name, keeper, done.to);
+        }
+    }
+
     /// How many accounts are remembered.
     pub(super) fn len(&self) -> usize {
         self.accounts.len()
@@ -227,6 +239,21 @@ impl Tokens {
 }
 
 impl Keeper {
+    fn repair(&mut self, done: Repaired) {
+        let ahead_ms = done.from.0 - done.to.0;
+        if let Some(lease) = &mut self.lease {
+            lease.until = lease.until.min(done.to.after_ms(LEASE_MS));
+        }
+        if let Some(failure) = &mut self.failure {
+            failure.again = failure.again.min(done.to.after_ms(WAITS_MS.1));
+        }
+        if let Some(token) = self.token.as_mut().filter(|_| self.put_at > done.to) {
+            token.renew_at = Time(token.renew_at.0.saturating_sub(ahead_ms));
+            token.expires_at = Time(token.expires_at.0.saturating_sub(ahead_ms));
+        }
+        self.put_at = self.put_at.min(done.to);
+    }
+
     fn good(&self, now: Time) -> Option<&HeldToken> {
         self.token.as_ref().filter(|token| now < token.expires_at)
     }

@@ -25,6 +25,7 @@ mod random_outside;
 mod recalls;
 mod receipts;
 mod redrive;
+mod repair;
 mod routed;
 mod rule_properties;
 mod rules;
