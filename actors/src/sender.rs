@@ -9,9 +9,8 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidings_contract::{Outcome, planted};
 use tidings_machine::control::Standing;
-use tidings_machine::partition::{Endpoint, EndpointKey, Wellness};
+use tidings_machine::partition::{EndpointKey, Wellness};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::call::call;
 use crate::gate::LOOKED_UP_FOR;
@@ -33,7 +32,7 @@ use crate::tokens::TokensMsg;
 use crate::unwell::Turns;
 use crate::work::{Letter, Work};
 
-/// How long letters of a server that is not known to be prompt stay here while none of them goes on.
+/// How long letters of a host that is not known to be prompt stay here while none of them goes on.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How far apart letters come back that were sent away, in milliseconds: each is filled in anew.
@@ -48,7 +47,7 @@ pub(crate) enum SenderMsg {
     Ended,
     /// The size of pools has changed, or a partition pauses.
     Look,
-    /// Letters have stepped aside for a while: their servers may be slow by now.
+    /// Letters have stepped aside for a while: their hosts may be slow by now.
     Slow,
 }
 
@@ -65,11 +64,11 @@ pub(crate) struct Sending {
     pool: PoolId,
     /// Letters that wait for a free call, by lane and flow. Bounded by their tickets.
     waiting: Lanes<Letter>,
-    /// Letters whose recipients' servers hold all the places they may.
+    /// Letters whose hosts hold all the places they may.
     parked: Parked,
-    /// Those of slow servers that went home.
+    /// Those of slow hosts that went home.
     turns: Turns,
-    /// Whether it is looked at soon which servers are slow.
+    /// Whether it is looked at soon which hosts are slow.
     looks: bool,
     /// Letters whose attempt stands in the log and that have their place already.
     begun: VecDeque<Letter>,
@@ -219,28 +218,28 @@ impl Sending {
         }
         while self.slots.in_use() < size {
             let slots = &self.slots;
-            if let Some(letter) = self.parked.pop(|endpoint| slots.allow(endpoint, size)) {
+            if let Some(letter) = self.parked.pop(|host| slots.allow(host, size)) {
                 return Some(letter);
             }
             let letter = self.waiting.pop()?;
-            let full = |endpoint: &Endpoint| self.parked.holds(endpoint) || !self.slots.allow(endpoint, size);
-            match letter.work.endpoint.filter(full) {
-                Some(endpoint) => self.parked.push(endpoint, letter),
+            match host_of(&letter).filter(|host| self.parked.holds(host) || !self.slots.allow(host, size)) {
+                Some(host) => self.parked.push(host, letter),
                 None => return Some(letter),
             }
         }
         None
     }
 
-    /// Sends back what waits for slow servers beyond what they may hold: it is not to take the room of others' letters.
+    /// Sends back what waits for slow hosts beyond what they may hold: it is not to take the room of others' letters.
     fn send_home(&mut self, size: usize, myself: &ActorRef<SenderMsg>) {
         if self.parked.len() == 0 {
             return;
         }
         let (slots, now) = (&self.slots, self.board.now());
         let kept = ((size / 8).max(1), (self.board.bounds(self.pool).1 / 4).max(1));
-        let stuck = |endpoint: &Endpoint, since: Instant| !slots.is_prompt(endpoint) && since.elapsed() >= PATIENCE;
-        let home = self.parked.send_home(kept, stuck);
+        let home = self.parked.send_home(kept, |host, since| {
+            slots.is_slow(host) || (!slots.is_prompt(host) && since.elapsed() >= PATIENCE)
+        });
         let mut unused = Vec::new();
         for (_, mut letter) in home {
             for held in &mut letter.limits {
@@ -262,8 +261,8 @@ impl Sending {
 
     /// Has the attempt claimed, or makes it where that is not wanted or done already.
     fn begin(&mut self, letter: Letter, means: Means, myself: &ActorRef<SenderMsg>) {
-        let endpoint = letter.work.endpoint;
-        let slot = letter.slot.or_else(|| Some(self.slots.take(endpoint, myself)));
+        let host = host_of(&letter);
+        let slot = letter.slot.or_else(|| Some(self.slots.take(host, myself)));
         let letter = Letter { slot, ..letter };
         if letter.wants_begin() && !planted("begin_skipped") {
             let desk = Arc::clone(letter.work.ticket.desk());
@@ -326,6 +325,11 @@ impl Sending {
         }
         letters
     }
+}
+
+/// The host that a letter's recipient names, if it is a URL.
+fn host_of(letter: &Letter) -> Option<EndpointKey> {
+    letter.work.endpoint.map(|endpoint| endpoint.host)
 }
 
 /// Whether its address came on the suppression list, or its recipient's server fell ill, while the letter waited, for a permit, a

@@ -83,7 +83,7 @@ fn all_mistakes_come_at_once_each_with_key_value_and_what_would_be_right() {
         "[node]\nid = \"one\"\nidd = 2\n[raft]\nheartbeat_ms = 900\n[clusters]\nx = 1\n[log]\nlevel = \"loud\"\n";
     let found = mistakes(Some(file), &[("TIDINGS_RAFT_QUEUE", "many"), ("TIDINGS_DISK_CACHE", "1")]).join("\n");
     for expected in [
-        "[clusters]: is not a section; there are: breaker, cluster, delivery, disk, dispatch,",
+        "[clusters]: is not a section; there are: access, breaker, cluster, delivery, disk, dispatch, http,",
         "node.id = \"one\": invalid type: string \"one\", expected u64; the default is 1",
         "node.idd: is not a key of [node]; there are: api_addr, api_listen,",
         "TIDINGS_RAFT_QUEUE = many: must be a whole number",

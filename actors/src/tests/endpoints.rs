@@ -150,19 +150,3 @@ async fn a_url_that_comes_back_has_everything_within_the_time_that_it_is_open() 
     assert_eq!(world.until_ended(sent.len(), LONG).await, sent.len());
     assert_eq!(states(&world), [(State::Delivered, sent.len())].into());
 }
-
-#[tokio::test(start_paused = true)]
-async fn paths_that_hang_leave_places_for_others_behind_the_same_host() {
-    let settings = Settings { pool_size: 8, ..Settings::default() };
-    let channel =
-        FakeChannel::new(|_, target| if is_at(target, "/hangs") { Step::Hang } else { after(5, delivered()) });
-    let world = World::new(2, LATENCY, settings, channel).await.expect("a world starts");
-    let good: Vec<String> = (0..50).map(|n| format!("https://gateway.example/good/{n}")).collect();
-    beside(&world, &good).await;
-    let hanging: Vec<String> = (0..2_000).map(|n| format!("https://gateway.example/hangs/{}?{n}", n % 50)).collect();
-    world.send_to(&spec(), &hanging);
-    for _ in 0..3 {
-        let took = beside(&world, &good).await;
-        assert!(took < Duration::from_millis(1_500), "the good ones took {took:?}");
-    }
-}

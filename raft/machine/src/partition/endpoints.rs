@@ -22,7 +22,7 @@ const ROW: u32 = 5;
 pub type EndpointKey = [u8; 16];
 
 /// What an attempt called, where its recipient is a URL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Scheme, host and port.
     pub host: EndpointKey,

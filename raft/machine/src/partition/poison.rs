@@ -46,7 +46,11 @@ impl Partition {
         changed.deaths = changed.deaths.saturating_add(1);
         let deaths = changed.deaths;
         changed.note(self.now, What::RenderingDied { deaths, how: how.clone() });
-        changed.wait_until(self.now.after_ms(REST_MS));
+        // Not into quiet hours: they may drop what has its turn in them, and a death is no reason for that.
+        let rested = self.now.after_ms(REST_MS);
+        if !changed.is_hushed(&sheet, rested) {
+            changed.due = rested;
+        }
         if let Some(waiting) = self.pending.get_mut(&id) {
             waiting.delivery = Arc::clone(&delivery);
         }
