@@ -25,7 +25,7 @@ def accept(cluster, receiver, due):
         return now[0], later[0]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         pairs = list(pool.map(one, range(MANY)))
-    return [now at once, _ in pairs], [later for _, later in pairs]
+    return [first for first, _ in pairs], [later for _, later in pairs]
 
 
 def main(how):

@@ -222,7 +222,7 @@ impl<M: Machine> AnyGroup for Group<M> {
     }
 
     fn applied_time(&self) -> Time {
-        self.host.read(Machine::now)
+        self.host.time()
     }
 
     fn waiting(&self) -> usize {

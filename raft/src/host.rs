@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tidings_contract::{Time, planted};
@@ -59,6 +60,9 @@ pub(crate) struct Host<M: Machine> {
     listener: Mutex<Option<mpsc::UnboundedSender<Vec<M::Hint>>>>,
     sink: Option<Arc<dyn RecordSink<M::Record>>>,
     applied: watch::Sender<u64>,
+    /// The machine's time. Apart from the machine, so that whoever looks at the machine may ask for it: a second look while
+    /// a batch waits for the first to end would never come.
+    time: AtomicU64,
     /// Held while a batch changes the machine and its records are written.
     applying: Mutex<()>,
 }
@@ -73,6 +77,7 @@ impl<M: Machine> Host<M> {
             listener: Mutex::default(),
             sink,
             applied: watch::Sender::new(0),
+            time: AtomicU64::new(0),
             applying: Mutex::default(),
         }
     }
@@ -82,14 +87,25 @@ impl<M: Machine> Host<M> {
         look(&self.machine.read())
     }
 
+    /// The machine's time. May be asked for while the machine is shown.
+    pub(crate) fn time(&self) -> Time {
+        Time(self.time.load(Ordering::Acquire))
+    }
+
     /// Changes a machine that no group runs: one that is being restored.
     pub(crate) fn edit<T>(&self, change: impl FnOnce(&mut M) -> T) -> T {
-        change(&mut self.machine.write())
+        let mut machine = self.machine.write();
+        let changed = change(&mut machine);
+        self.time.store(machine.now().0, Ordering::Release);
+        changed
     }
 
     /// Replaces the machine by `machine`, as it stood after the entry at `index`.
     pub(crate) fn adopt(&self, index: u64, machine: M) {
-        *self.machine.write() = machine;
+        let mut held = self.machine.write();
+        *held = machine;
+        self.time.store(held.now().0, Ordering::Release);
+        drop(held);
         self.applied.send_replace(index + 1);
     }
 
@@ -153,6 +169,7 @@ impl<M: Machine> Host<M> {
         for command in commands {
             machine.apply(header.at.after_ms(u64::from(planted("clock_of_the_replica"))), command, out);
         }
+        self.time.store(machine.now().0, Ordering::Release);
         if planted("archive_of_the_proposer") {
             out.records.clear();
         }
@@ -167,6 +184,7 @@ impl<M: Machine> Host<M> {
             let answers = proposal.commands.into_iter().map(|command| machine.apply(flying.at, command, out)).collect();
             answered.push((proposal.reply, answers));
         }
+        self.time.store(machine.now().0, Ordering::Release);
         answered
     }
 

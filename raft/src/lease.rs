@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use openraft::{EntryPayload, RaftMetrics};
 use parking_lot::Mutex;
-use tidings_contract::planted;
 use tokio::sync::watch;
 
 use crate::base::boottime;
@@ -120,7 +119,6 @@ impl Lease {
 
     /// `target` said yes to an append that was sent at `sent`.
     pub(crate) fn taken(&self, vote: &Vote, target: u64, sent: u64) {
-        let sent = if planted("lease_from_a_late_report") { boottime().unwrap_or(sent) } else { sent };
         let mut state = self.state.lock();
         if !self.leads_under(&mut state, vote) || state.asked_to_stand.get(&target).is_some_and(|from| sent < *from) {
             return;

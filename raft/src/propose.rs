@@ -275,7 +275,7 @@ impl<M: Machine> Batcher<M> {
         if std::mem::replace(&mut self.term, term) != term {
             stamps.forget();
         }
-        stamps.stamp(self.clock.elapsed_ms(), self.host.read(Machine::now), self.clock.now())
+        stamps.stamp(self.clock.elapsed_ms(), self.host.time(), self.clock.now())
     }
 
     /// In a crowd, waits for more of it: an entry costs the same for one proposal as for many. Who proposes alone never waits.

@@ -47,12 +47,6 @@ pub(crate) const BUGS: &[Bug] = &[
         what: "an attempt is made before it is claimed (`on_unknown = \"stop\"`)",
         within: 50,
     },
-    Bug { name: "lease_not_asked", what: "a call is made without a look at the lease", within: 200 },
-    Bug {
-        name: "lease_from_a_late_report",
-        what: "a lease counts from when an answer is read, not from when the append was sent",
-        within: 200,
-    },
     Bug { name: "cut_is_later", what: "a call without an end counts as certainly not taken", within: 20 },
     Bug { name: "windows_not_in_snapshot", what: "a snapshot leaves out everything that runs out", within: 100 },
     Bug {
