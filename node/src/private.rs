@@ -50,7 +50,11 @@ pub(crate) fn keep(dir: &Path) -> Result<(), Exposed> {
     let mut tightened = 0;
     let shared_by_all = mode(dir).is_some_and(|mode| mode & STICKY != 0);
     if !shared_by_all {
-        tightened += tighten(dir)?;
+        match tighten(dir) {
+            Ok(changed) => tightened += changed,
+            // A volume of another user: what this node writes into it is for its owner alone all the same.
+            Err(exposed) => tracing::warn!(%exposed, "others see the names of the files in the data directory"),
+        }
     }
     for own in ["ledger", "admin.key", "cluster.secret"] {
         tightened += tighten_all(&dir.join(own))?;
