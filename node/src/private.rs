@@ -35,12 +35,12 @@ pub struct Exposed {
 /// Makes `dir` if it is not there, for its owner alone, and takes from everybody else what they may do with what is there
 /// from before. Files of its own only: what somebody else put beside them stays as it is.
 ///
-/// A directory that cannot be changed because it belongs to another user, as volumes of containers do, is let pass while
-/// only its group may read it.
+/// A directory that belongs to another user, as volumes of containers do, is let pass with a line in the log: others see
+/// which files are in it, and cannot open them.
 ///
 /// # Errors
-/// [`Exposed`] if everybody can read the data and that cannot be changed. A directory that cannot be made or looked at is
-/// left to whoever opens the database, who says so.
+/// [`Exposed`] if everybody can read one of the node's own files in it and that cannot be changed. A directory that cannot
+/// be made or looked at is left to whoever opens the database, who says so.
 #[cfg(not(feature = "sim"))]
 pub(crate) fn keep(dir: &Path) -> Result<(), Exposed> {
     if !dir.exists() {
