@@ -56,13 +56,7 @@ pub async fn force_disk(options: &Options, node: u64) -> Result<(), OpenError> {
     if !options.data_dir.join("ledger").join("db").exists() {
         return Err(OpenError::Option(format!("there is no data in {}", options.data_dir.display())));
     }
-    let disk = Disk::open(&DiskOptions {
-        dir: options.data_dir.clone(),
-        node: options.node,
-        cache_bytes: options.cache_bytes,
-        reserve_bytes: options.disk_reserve_bytes,
-    })
-    .await?;
+    let disk = Disk::open(&DiskOptions::of(options)).await?;
     if disk.small("cluster").is_none() {
         return Err(OpenError::Option("this node is of no cluster".into()));
     }

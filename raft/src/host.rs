@@ -282,3 +282,30 @@ impl Header {
         Ok((header, rest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::Sum;
+
+    #[test]
+    fn whoever_holds_the_machine_may_ask_for_its_time() {
+        let host = Host::<Sum>::new(1, None);
+        host.adopt(0, Sum { total: 0, at: Time(7) });
+        let (told, asked) = std::sync::mpsc::channel();
+        // On a thread of its own, which a time that waits for the machine would keep for ever.
+        std::thread::spawn(move || {
+            host.edit(|sum| {
+                sum.at = Time(9);
+                told.send(host.time())
+            })
+            .expect("somebody listens");
+            told.send(host.time())
+        });
+        let soon = Duration::from_secs(10);
+        assert_eq!(asked.recv_timeout(soon), Ok(Time(7)), "what was there when the change began");
+        assert_eq!(asked.recv_timeout(soon), Ok(Time(9)), "and what it left");
+    }
+}

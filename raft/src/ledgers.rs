@@ -87,13 +87,7 @@ impl Ledgers {
         if options.secret.expose().is_empty() {
             return Err(OpenError::Option("the cluster's secret is empty".into()));
         }
-        let disk = Disk::open(&DiskOptions {
-            dir: options.data_dir.clone(),
-            node: options.node,
-            cache_bytes: options.cache_bytes,
-            reserve_bytes: options.disk_reserve_bytes,
-        })
-        .await?;
+        let disk = Disk::open(&DiskOptions::of(&options)).await?;
         if secret_check::check(disk.meta(), &options.secret)? == Checked::Other {
             return Err(OpenError::OtherSecret);
         }

@@ -148,12 +148,7 @@ fn restore_blocking(
     }
     check_version(summary.head.disk)?;
     refuse_what_is_there(&options.data_dir)?;
-    let disk = runtime.block_on(Disk::open(&DiskOptions {
-        dir: options.data_dir.clone(),
-        node: options.node,
-        cache_bytes: options.cache_bytes,
-        reserve_bytes: options.disk_reserve_bytes,
-    }))?;
+    let disk = runtime.block_on(Disk::open(&DiskOptions::of(options)))?;
     let failed = |why: io::Error| broken("the node", &why);
     runtime.block_on(disk.begin_restore()).map_err(failed)?;
     let (node, head) = (options.node, &summary.head);

@@ -13,6 +13,7 @@ use super::upgrade;
 use super::witness;
 use crate::base::{sled, spawn_blocking};
 use crate::error::OpenError;
+use crate::options::Options;
 
 /// What is to be done with a database that must not be used any more.
 pub(super) const HOW_BACK: &str = "this node must not go on with it. Move its data directory away and start it with an \
@@ -37,6 +38,18 @@ pub(crate) struct DiskOptions {
     pub(crate) cache_bytes: u64,
     /// Free bytes below which nothing new is written.
     pub(crate) reserve_bytes: u64,
+}
+
+impl DiskOptions {
+    /// Those of a node.
+    pub(crate) fn of(options: &Options) -> Self {
+        Self {
+            dir: options.data_dir.clone(),
+            node: options.node,
+            cache_bytes: options.cache_bytes,
+            reserve_bytes: options.disk_reserve_bytes,
+        }
+    }
 }
 
 /// The open database. Cheap to clone.

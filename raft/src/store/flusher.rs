@@ -8,13 +8,14 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::companion::{Beside, Companion};
 use super::witness::Witness;
 use crate::base::sled;
 use crate::failing::words;
@@ -36,9 +37,6 @@ pub(crate) type Op = Box<dyn FnOnce() -> Result<(), sled::Error> + Send>;
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// Work that may be done whenever there is time, a little at a time; `true` while there is more.
 pub(crate) type Chore = Box<dyn FnMut() -> Result<bool, sled::Error> + Send>;
-
-/// Writes what is to be durable with every sync.
-pub(crate) type Companion = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 enum Work {
     Write(Op, Done),
@@ -84,22 +82,6 @@ impl Health {
     fn fail(&self, error: &io::Error) {
         tracing::error!(%error, "the database failed");
         self.failed.lock().get_or_insert_with(|| error.to_string());
-    }
-}
-
-/// The companion, once there is one.
-#[derive(Clone, Default)]
-struct Beside(Arc<OnceLock<Companion>>);
-
-impl std::fmt::Debug for Beside {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Beside")
-    }
-}
-
-impl Beside {
-    fn write(&self) -> io::Result<()> {
-        self.0.get().map_or(Ok(()), |companion| companion())
     }
 }
 
@@ -152,7 +134,7 @@ impl Flusher {
 
     /// Has `companion` run before every sync from here on; the first one that is given stays.
     pub(crate) fn with_every_sync(&self, companion: Companion) {
-        let _ = self.companion.0.set(companion);
+        self.companion.set(companion);
     }
 
     /// Has `op` run; it becomes durable with the next sync, which comes within a second or so. Nobody waits for it, and it

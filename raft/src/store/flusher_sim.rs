@@ -4,14 +4,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_contract::planted;
 use tokio::sync::mpsc;
 
+use super::companion::{Beside, Companion};
 use crate::base::sled;
 
 /// A change of the database.
@@ -20,9 +21,6 @@ pub(crate) type Op = Box<dyn FnOnce() -> Result<(), sled::Error> + Send>;
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// Work that may be done whenever there is time, a little at a time; `true` while there is more.
 pub(crate) type Chore = Box<dyn FnMut() -> Result<bool, sled::Error> + Send>;
-
-/// Writes what is to be durable with every sync.
-pub(crate) type Companion = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 enum Work {
     Write(Op, Done),
@@ -65,22 +63,6 @@ const SYNCS: &str = "syncs";
 /// Notes become durable with the next sync, or after this time.
 const NOTES: Duration = Duration::from_secs(1);
 
-/// The companion, once there is one.
-#[derive(Clone, Default)]
-struct Beside(Arc<OnceLock<Companion>>);
-
-impl std::fmt::Debug for Beside {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Beside")
-    }
-}
-
-impl Beside {
-    fn write(&self) -> io::Result<()> {
-        self.0.get().map_or(Ok(()), |companion| companion())
-    }
-}
-
 /// The door to the queue.
 #[derive(Debug)]
 pub(crate) struct Flusher {
@@ -115,7 +97,7 @@ impl Flusher {
 
     /// Has `companion` run before every sync from here on; the first one that is given stays.
     pub(crate) fn with_every_sync(&self, companion: Companion) {
-        let _ = self.companion.0.set(companion);
+        self.companion.set(companion);
     }
 
     /// Has `op` run; it becomes durable with the next sync, which comes within a second or so.

@@ -10,6 +10,7 @@ mod archive_material;
 mod archive_stream;
 #[cfg(test)]
 mod archive_tests;
+mod companion;
 mod disk;
 #[cfg(not(feature = "sim"))]
 mod flusher;
