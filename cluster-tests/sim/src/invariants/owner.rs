@@ -46,7 +46,8 @@ fn recorded(world: &World, id: &str, trace: &Value, here: &[Arrival]) {
             let node = attempt["node"].as_u64().unwrap_or_default();
             world.damage.borrow().was_frozen(node, began, at)
         });
-        if !seen && !(frozen && class(attempt) == "unknown") {
+        let lost_on_the_way = frozen && class(attempt) == "unknown";
+        if !seen && !lost_on_the_way {
             world.violated(PROMISE, format!("{id} tells of an attempt the provider never saw: {attempt}"));
         }
     }
