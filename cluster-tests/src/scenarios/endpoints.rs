@@ -58,8 +58,8 @@ pub async fn run() -> Proof<Report> {
             format!("p99 beside one that {kind}: {beside:?}, alone {alone:?}\n{}", report.text())
         })?;
     }
-    let pending = cluster.stats().await?.pending;
-    ensure(pending == broken, || format!("{pending} of {broken} wait"))?;
+    let stats = cluster.stats().await?;
+    ensure(stats.pending == broken, || format!("{} of {broken} wait: {stats:?}\n{}", stats.pending, report.text()))?;
     let hook: Value = cluster.ask("/v1/accounts/hook").await?;
     ensure(hook["health"]["breaker"] == "closed", || format!("the account is blamed: {hook}"))?;
     receiver.heal();

@@ -184,12 +184,24 @@ impl DiskBook {
         Doubt { why, renew }
     }
 
-    /// Writes down a process that was met, before anything it says counts.
-    pub(crate) async fn accept(&self, node: u64, theirs: Position) -> io::Result<Party> {
+    /// Writes down a process that was met, before anything it says counts. `own` is our own disk as it was told, and
+    /// `asked` the newest moment of its disk that it was asked about: an error if either is another one by now.
+    pub(crate) async fn accept(
+        &self,
+        node: u64,
+        theirs: Position,
+        own: DiskId,
+        asked: Option<Position>,
+    ) -> io::Result<Party> {
         let _one_at_a_time = self.writing.lock().await;
-        let own = *self.own.read();
+        self.is_still(own).map_err(|doubt| io::Error::other(doubt.why))?;
         let known = self.moment_of(node);
         if known.is_none_or(|known| !known.is_of_the_process(&theirs)) {
+            let forked = self.heard.read().get(&node).is_some_and(|entry| entry.heard.forked);
+            if known.is_some_and(|known| known.disk == theirs.disk) && (known != asked || forked) {
+                // Its word that it was there before covers only what it was asked about.
+                return Err(io::Error::other(format!("more was heard of the disk of node {node} while it was met")));
+            }
             if known.is_none() && self.heard.read().len() >= MOST {
                 return Err(io::Error::other("too many disks are known"));
             }
@@ -297,6 +309,15 @@ impl DiskBook {
             entry.heard = Heard { position: if newer { theirs } else { ours }, forked };
             entry.fresh = true;
         }
+    }
+
+    /// Whether our own disk is still `own`, under which something was said a moment ago.
+    pub(crate) fn is_still(&self, own: DiskId) -> Result<(), Doubt> {
+        if *self.own.read() == own {
+            return Ok(());
+        }
+        let why = format!("disk {own} of node {} was given up while it was met", self.node);
+        Err(Doubt { why, renew: false })
     }
 
     /// Whether a moment that a peer heard of our own disk belongs to its life. Another disk's moment does not matter here.

@@ -43,12 +43,15 @@ pub(super) async fn introduce<S: AsyncRead + AsyncWrite + Unpin>(
     let talk = async {
         let disks = &me.disks;
         let mine = disks.position();
-        say(io, &Presence { mine, yours: disks.moment_of(node) }).await?;
+        let asked = disks.moment_of(node);
+        say(io, &Presence { mine, yours: asked }).await?;
         let theirs: Presence = listen(io).await?;
         // One that was removed is let in, to be told so and nothing else.
         let removed = me.roll.dismissal(node).is_some();
         let doubt = if removed { None } else { disks.judge(node, &theirs.mine).err() };
-        let of_mine = theirs.yours.and_then(|moment| disks.was_ours(&moment).err());
+        // Another connection may have found meanwhile that our disk is behind. It is another one then, which nobody asks
+        // about; but here it speaks as the one that it was.
+        let of_mine = theirs.yours.and_then(|moment| disks.was_ours(&moment).err()).or(disks.is_still(mine.disk).err());
         say(io, &Verdict { yours: doubt.clone(), mine: of_mine.clone() }).await?;
         let verdict: Verdict = listen(io).await?;
         let against_me = of_mine.or(verdict.yours);
@@ -63,7 +66,7 @@ pub(super) async fn introduce<S: AsyncRead + AsyncWrite + Unpin>(
             disks.say(node, &doubt.why);
             return Err(refused(&doubt.why));
         }
-        disks.accept(node, theirs.mine).await
+        disks.accept(node, theirs.mine, mine.disk, asked).await
     };
     tokio::time::timeout(LIMIT, talk).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
