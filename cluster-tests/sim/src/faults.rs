@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use rand::Rng;
@@ -13,6 +13,7 @@ use turmoil::Sim;
 use crate::disks::Episode;
 use crate::host::{Looks, data_dir, name};
 use crate::plan::{Plan, stream};
+use crate::skew::Skew;
 use crate::trace;
 use crate::world::World;
 
@@ -31,8 +32,6 @@ enum Fault {
     Hold(usize, usize),
     /// Syncs take long.
     SlowDisk(usize, u64),
-    /// The clock of a node jumps.
-    Skew(usize, i64),
     /// A node stands still: what it sends and gets waits, and so does whatever it was about to do.
     Freeze(usize),
 }
@@ -53,12 +52,17 @@ pub(crate) struct Faults {
     chance: StdRng,
     down: BTreeSet<usize>,
     clocks: Vec<Arc<AtomicI64>>,
+    skew: Skew,
     nodes: usize,
     episode: Option<Episode>,
 }
 
 /// How much longer a node is frozen than other things are broken, in milliseconds.
 const THAWS_LATER: u64 = 1_500;
+/// A node whose clock jumped gives away what it leads within so many milliseconds.
+const STANDS_ASIDE: u64 = 4_000;
+/// From this number on the damage of clocks that jump is noted.
+const CLOCKS: usize = usize::MAX / 2;
 /// How long a sync takes in health, in milliseconds.
 const SYNC: u64 = 4;
 
@@ -82,7 +86,9 @@ impl Faults {
         for node in 1..=plan.nodes {
             set_sync(&data_dir(node), Duration::from_millis(SYNC));
         }
-        Self { planned, chance, down: BTreeSet::new(), clocks, nodes: plan.nodes, episode }
+        let mut skew = plan.skew.clone();
+        skew.begin(&clocks);
+        Self { planned, chance, down: BTreeSet::new(), clocks, skew, nodes: plan.nodes, episode }
     }
 
     /// How many things broke so far.
@@ -96,6 +102,7 @@ impl Faults {
             episode.turn(self, world, sim, looks, now);
             self.episode = Some(episode);
         }
+        self.turn_clocks(world, sim, now);
         for n in 0..self.planned.len() {
             if !self.planned[n].begun && self.planned[n].at <= now {
                 self.planned[n].begun = true;
@@ -110,7 +117,20 @@ impl Faults {
         }
     }
 
-    /// Heals everything.
+    /// Lets clocks jump. Copies are excused for as long as a node may take to give away what it leads.
+    fn turn_clocks(&mut self, world: &World, sim: &mut Sim<'_>, now: u64) {
+        let at = sim.elapsed().as_millis() as u64;
+        while let Some(jump) = self.skew.next(now, &self.clocks) {
+            trace::note(at, &format!("{jump:?}"));
+            let mut damage = world.damage.borrow_mut();
+            let number = CLOCKS + damage.spans.len();
+            damage.spans.insert(number, (at, at + STANDS_ASIDE));
+            damage.first.get_or_insert(at);
+            damage.last = damage.last.max(at + STANDS_ASIDE);
+        }
+    }
+
+    /// Heals everything, but for clocks: those that are wrong stay so.
     pub(crate) fn end(&mut self, world: &World, sim: &mut Sim<'_>) {
         if let Some(mut episode) = self.episode.take() {
             episode.end(self, world, sim);
@@ -144,7 +164,6 @@ impl Faults {
             Fault::Isolate(node) => self.others(*node).for_each(|other| sim.partition(name(*node), name(other))),
             Fault::Hold(a, b) => sim.hold(name(*a), name(*b)),
             Fault::SlowDisk(node, ms) => set_sync(&data_dir(*node), Duration::from_millis(*ms)),
-            Fault::Skew(node, ms) => self.clocks[*node - 1].store(*ms, Ordering::Relaxed),
             Fault::Freeze(node) => {
                 world.damage.borrow_mut().frozen.push((*node, at, u64::MAX));
                 freeze(*node as u64, true);
@@ -165,7 +184,6 @@ impl Faults {
             Fault::Isolate(node) => self.others(*node).for_each(|other| sim.repair(name(*node), name(other))),
             Fault::Hold(a, b) => sim.release(name(*a), name(*b)),
             Fault::SlowDisk(node, _) => set_sync(&data_dir(*node), Duration::from_millis(SYNC)),
-            Fault::Skew(node, _) => self.clocks[*node - 1].store(0, Ordering::Relaxed),
             Fault::Freeze(node) => {
                 self.others(*node).for_each(|other| sim.release(name(*node), name(other)));
                 freeze(*node as u64, false);
@@ -173,12 +191,13 @@ impl Faults {
                 damage.frozen.iter_mut().filter(|(frozen, ..)| frozen == node).for_each(|span| span.2 = span.2.min(at));
             }
         }
-        self.note_end(world, at);
+        self.note_end(world);
     }
 
-    fn note_end(&self, world: &World, at: u64) {
+    fn note_end(&self, world: &World) {
         if self.planned.iter().all(|planned| planned.healed) {
-            world.damage.borrow_mut().last = at;
+            let mut damage = world.damage.borrow_mut();
+            damage.last = damage.spans.values().map(|(_, healed)| *healed).max().unwrap_or_default();
         }
     }
 
@@ -195,7 +214,7 @@ impl Faults {
         if let Some(span) = world.damage.borrow_mut().spans.get_mut(&n) {
             span.1 = at;
         }
-        self.note_end(world, at);
+        self.note_end(world);
     }
 
     /// A process dies. With `power`, what was not synced is lost too.
@@ -226,9 +245,6 @@ impl Faults {
 fn draw(plan: &Plan, chance: &mut StdRng) -> Fault {
     let a = chance.random_range(1..=plan.nodes);
     let b = 1 + (a - 1 + chance.random_range(1..plan.nodes)) % plan.nodes;
-    if plan.skew && chance.random_ratio(1, 3) {
-        return Fault::Skew(a, chance.random_range(-60_000..60_000));
-    }
     match chance.random_range(0..100) {
         0..30 => Fault::Crash { nodes: vec![a], power: chance.random() },
         30..40 => Fault::Freeze(a),

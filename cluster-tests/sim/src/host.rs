@@ -11,6 +11,7 @@ use tidings_contract::{Clock, Secret};
 use tidings_node::sim::{Config, Look, Registry};
 
 use crate::clock::SimClock;
+use crate::plan::MAX_OFFSET_MS;
 use crate::provider::Simulated;
 use crate::world::World;
 
@@ -51,6 +52,7 @@ fn config(world: &World, node: usize) -> Config {
         config.raft.election_min_ms = 5_000;
         config.raft.election_max_ms = 8_000;
     }
+    config.raft.max_clock_offset_ms = MAX_OFFSET_MS;
     config.raft.snapshot_entries = world.plan.snapshot_entries;
     config.intake.deadline_ms = 3_000;
     config

@@ -16,6 +16,7 @@ mod plan;
 mod planted;
 mod provider;
 mod run;
+mod skew;
 mod stock;
 mod trace;
 mod workload;

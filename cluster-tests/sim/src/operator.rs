@@ -104,7 +104,8 @@ pub(crate) async fn placed(world: &World) -> Result<(), String> {
             let count = |field: &str| group[field].as_array().map_or(0, Vec::len);
             let placed = count("replicas") >= 3 && count("replicas") == count("wanted") && group["leader"].is_u64();
             // Leaders are where control wants them, so that no hand-over of its own falls into the work.
-            placed && (group["name"] == "control" || group["leader"] == group["wanted"][0])
+            let aside = group["wanted"][0].as_u64().is_some_and(|first| world.plan.skew.is_wrong_at_first(first));
+            placed && (group["name"] == "control" || aside || group["leader"] == group["wanted"][0])
         };
         let groups = cluster["groups"].as_array().cloned().unwrap_or_default();
         if groups.len() == 1 + usize::from(PARTITIONS) && groups.iter().all(full) {

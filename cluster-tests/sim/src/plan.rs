@@ -5,6 +5,13 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::skew::Skew;
+
+/// The longest that a message takes on the simulated network, in milliseconds.
+pub(crate) const LATENCY_MS: u64 = 20;
+/// What the clocks of nodes may be apart, in milliseconds: `raft.max_clock_offset_ms`.
+pub(crate) const MAX_OFFSET_MS: u64 = 500;
+
 /// What a seed decides.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -13,8 +20,8 @@ pub(crate) struct Plan {
     pub(crate) callers: usize,
     /// Whether there are faults at all. Without them there is no excuse for a second copy.
     pub(crate) faults: bool,
-    /// Whether clocks go wrong. Limits then hold by the clocks of the nodes, not by the true time.
-    pub(crate) skew: bool,
+    /// Which clocks are wrong, and when.
+    pub(crate) skew: Skew,
     /// How long callers go on, in milliseconds.
     pub(crate) work_ms: u64,
     /// Entries between two snapshots of a group.
@@ -45,7 +52,7 @@ impl Plan {
             nodes,
             callers: 3,
             faults,
-            skew,
+            skew: if skew { Skew::of(seed, nodes, work_ms) } else { Skew::default() },
             work_ms: if disks { work_ms.max(14_000) } else { work_ms },
             disks,
             snapshot_entries: chance.random_range(20..120),
@@ -56,14 +63,13 @@ impl Plan {
         }
     }
 
-    /// A day of three nodes under one limit: something breaks about every half hour. All clocks are right, because a
-    /// window is counted by the clocks of nodes.
+    /// A day of three nodes under one limit: something breaks about every half hour. All clocks are right.
     pub(crate) fn of_a_day(seed: u64) -> Self {
         Self {
             nodes: 3,
             callers: 1,
             faults: true,
-            skew: false,
+            skew: Skew::default(),
             work_ms: 86_400_000,
             snapshot_entries: 2_000,
             quiet: false,
@@ -73,6 +79,18 @@ impl Plan {
             broken_for: (2_000, 60_000),
             ..Self::new(seed)
         }
+    }
+
+    /// How far the cluster's time may be from the true one, in milliseconds: what nodes hold each other to
+    /// (`raft.max_clock_offset_ms`), and what they cannot measure on a network that takes up to [`LATENCY_MS`]. Where all
+    /// clocks are right it is not off at all.
+    pub(crate) fn off_by(&self) -> u64 {
+        if self.skew.is_none() { 0 } else { MAX_OFFSET_MS + LATENCY_MS }
+    }
+
+    /// What is left of a window of the cluster when it is laid upon the true time.
+    pub(crate) fn window(&self, ms: u64) -> u64 {
+        ms.saturating_sub(self.off_by())
     }
 
     /// One step of simulated time. A day is walked in large steps; a message takes at least one of them.

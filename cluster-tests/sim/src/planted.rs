@@ -59,6 +59,7 @@ pub(crate) const BUGS: &[Bug] = &[
         what: "only the replica that proposed writes ended deliveries to its archive",
         within: 50,
     },
+    Bug { name: "newest_time_rules", what: "the newest wall clock that a node hears of is its present", within: 50 },
     Bug { name: "disk_not_asked", what: "it is not asked whether a disk is the one that is known", within: 100 },
     Bug { name: "disk_memory_not_kept", what: "a start forgets what was heard of other disks", within: 200 },
 ];

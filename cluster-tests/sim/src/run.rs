@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::faults::Faults;
 use crate::host::{Looks, live, name};
-use crate::plan::Plan;
+use crate::plan::{LATENCY_MS, Plan};
 use crate::world::{Phase, World};
 use crate::{Asked, day, invariants, operator, planted, trace, workload};
 
@@ -69,7 +69,7 @@ fn simulate(world: &World) -> turmoil::Result {
         .tick_duration(plan.tick())
         .simulation_duration(plan.most())
         .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(20))
+        .max_message_latency(Duration::from_millis(LATENCY_MS))
         .tcp_capacity(4_096)
         .build();
     let looks = Looks::default();

@@ -27,13 +27,10 @@ pub(super) fn judge(world: &World) {
         if here.is_empty() && !attempted && !matches!(state, "expired" | "suppressed" | "cancelled") {
             world.violated(PROMISE, format!("{id} was not attempted by {expires} and is {state}"));
         }
-        // A clock that is a minute wrong expires things a minute off.
-        if world.plan.skew {
-            continue;
-        }
+        let off_by = world.plan.off_by();
         // An attempt that is claimed is made, however long claiming it took.
         let claimed = send.letter.template == "once";
-        let late = here.iter().find(|one| one.at > expires + MARGIN && !(claimed && troubled(world, one)));
+        let late = here.iter().find(|one| one.at > expires + MARGIN + off_by && !(claimed && troubled(world, one)));
         if let Some(late) = late {
             world.violated(PROMISE, format!("{id} expired at {expires} and was attempted then: {late:?}"));
         }
@@ -43,7 +40,7 @@ pub(super) fn judge(world: &World) {
         }
         let ended = trace["ended_at"].as_str().and_then(|at| Time::parse(at).ok()).map(since_start);
         // One that was attempted ends as soon as its next attempt would come too late.
-        if state == "expired" && !attempted && ended.is_some_and(|ended| ended < expires) {
+        if state == "expired" && !attempted && ended.is_some_and(|ended| ended + off_by < expires) {
             world.violated(PROMISE, format!("{id} is expired since {ended:?}, before its time at {expires}"));
         }
     }

@@ -22,11 +22,9 @@ pub(super) fn judge(world: &World) {
             world.violated(PROMISE, format!("{id} {what}"));
         }
     }
-    // Windows are counted by the clocks of nodes; with wrong clocks they are other windows than ours.
-    if !world.plan.skew {
-        for what in frequency::crowded(&world.arrivals.lock(), |arrival| arrival.account == LEG_ACCOUNT) {
-            world.violated(PROMISE, what);
-        }
+    let window_ms = world.plan.window(frequency::WINDOW_MS);
+    for what in frequency::crowded(&world.arrivals.lock(), window_ms, |arrival| arrival.account == LEG_ACCOUNT) {
+        world.violated(PROMISE, what);
     }
     let barred = |id: &str| book.traces.get(id).is_some_and(|trace| names(trace, "suppression_list"));
     let further = |id: &str| arrived.get(id).is_some_and(|here| here.iter().any(is_further));

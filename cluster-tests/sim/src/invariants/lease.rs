@@ -15,14 +15,11 @@ const PROMISE: &str = "one owner at the moment of the call";
 const LAG: u64 = 500;
 
 pub(super) fn judge(world: &World) {
-    // With a wrong clock the times of a trace are not those of the simulation.
-    if world.plan.skew {
-        return;
-    }
+    let lag = LAG + world.plan.off_by();
     let arrived = arrivals(world);
     for (id, trace) in &world.book.borrow().traces {
         for arrival in arrived.get(id).into_iter().flatten().filter(|arrival| !is_recorded(trace, arrival)) {
-            let before = |event: &&Value| time(event, "at").is_some_and(|at| at + LAG < arrival.at);
+            let before = |event: &&Value| time(event, "at").is_some_and(|at| at + lag < arrival.at);
             for event in events(trace).filter(before) {
                 let others = event["node"].as_u64().is_some_and(|node| node != arrival.node as u64);
                 let same = event["attempt"].as_u64() >= Some(u64::from(arrival.attempt));

@@ -8,15 +8,11 @@ use crate::world::{Send, World};
 const PROMISE: &str = "quiet hours";
 
 pub(super) fn judge(world: &World) {
-    // A clock that is a minute ahead ends them a minute early.
-    if world.plan.skew {
-        return;
-    }
     let book = world.book.borrow();
     let sends = book.sends.iter().filter(|send| send.letter.template == "night");
     let night: BTreeSet<&str> = sends.flat_map(Send::deliveries).map(|(id, _)| id).collect();
     for arrival in world.arrivals.lock().iter().filter(|arrival| night.contains(arrival.delivery.as_str())) {
-        if arrival.at < QUIET_UNTIL {
+        if arrival.at + world.plan.off_by() < QUIET_UNTIL {
             world.violated(PROMISE, format!("{} left in quiet hours: {arrival:?}", arrival.delivery));
         }
     }
