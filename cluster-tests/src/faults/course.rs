@@ -28,6 +28,7 @@ pub struct Scene {
     kills: Vec<Kill>,
     mended: Option<Instant>,
     note: String,
+    wrong: Vec<String>,
 }
 
 impl Scene {
@@ -55,6 +56,13 @@ impl Scene {
             self.note.push_str("; ");
         }
         self.note.push_str(words.as_ref());
+    }
+
+    /// Adds to what is wrong unless it holds. The run goes on, so that everything else is judged too.
+    pub fn must(&mut self, holds: bool, words: impl FnOnce() -> String) {
+        if !holds {
+            self.wrong.push(words());
+        }
     }
 
     /// Waits until so many more are accepted.
@@ -149,7 +157,8 @@ pub async fn under_load(setup: Setup, break_it: impl AsyncFnOnce(&mut Scene) -> 
     };
     let load = Load::start(&stand.cluster.admin, plan);
     let handle = load.handle.clone();
-    let mut scene = Scene { stand, load: handle, kills: Vec::new(), mended: None, note: String::new() };
+    let (kills, wrong) = (Vec::new(), Vec::new());
+    let mut scene = Scene { stand, load: handle, kills, mended: None, note: String::new(), wrong };
     let healed = broken_and_healed(&mut scene, break_it).await;
     scene.load.stop();
     let tally = load.finish().await?;
@@ -157,7 +166,8 @@ pub async fn under_load(setup: Setup, break_it: impl AsyncFnOnce(&mut Scene) -> 
     scene.stand.cluster.wait_drained().await?;
     scene.stand.provider.wait_quiet(Duration::from_secs(1)).await?;
     let seen = scene.stand.provider.seen().await?;
-    let verdict = oracle::judge(&scene.stand.cluster, &tally, &seen, &scene.kills).await?;
+    let mut verdict = oracle::judge(&scene.stand.cluster, &tally, &seen, &scene.kills).await?;
+    verdict.wrong.append(&mut scene.wrong);
     Ok(Row::new(verdict, &tally, heal, scene.note))
 }
 

@@ -17,6 +17,7 @@ pub mod kill_follower;
 pub mod kill_leader;
 pub mod lost_disk;
 pub mod narrow_link;
+pub mod revoked;
 pub mod slow_sync;
 pub mod soak;
 pub mod swapped;
@@ -38,7 +39,7 @@ pub struct Fault {
 }
 
 /// All of them, in the order of the table.
-pub const FAULTS: [Fault; 19] = [
+pub const FAULTS: [Fault; 20] = [
     Fault { name: "kill-leader", what: "kill -9 of the leader of most partitions", missing: nothing },
     Fault { name: "kill-follower", what: "kill -9 of the node that leads fewest", missing: nothing },
     Fault { name: "kill-all", what: "kill -9 of all three at once", missing: nothing },
@@ -72,6 +73,11 @@ pub const FAULTS: [Fault; 19] = [
         missing: nothing,
     },
     Fault { name: "lost-disk", what: "one node comes back with an empty disk", missing: nothing },
+    Fault {
+        name: "key-revoked-cut-off",
+        what: "a key is revoked while the leader of most is cut off from both others for 12 s",
+        missing: links::missing,
+    },
     Fault { name: "swapped", what: "two nodes restarted with swapped addresses", missing: nothing },
     Fault { name: "join", what: "a fourth node joins while the leader of most is killed", missing: nothing },
 ];
@@ -99,6 +105,7 @@ pub async fn run(name: &str) -> Proof<Row> {
         "slow-sync" => slow_sync::run().await,
         "corrupt-tail" => corrupt_tail::run().await,
         "lost-disk" => lost_disk::run().await,
+        "key-revoked-cut-off" => revoked::run().await,
         "swapped" => swapped::run().await,
         "join" => join::run().await,
         other => {

@@ -29,6 +29,8 @@ pub struct Setup {
     pub bent: bool,
     /// This node has a small disk of so many bytes.
     pub small_disk: Option<(u64, u64)>,
+    /// Lines added to every node's config file: whole TOML sections.
+    pub extra: String,
 }
 
 /// A testbed. Fields are dropped in this order: first the containers, then what they used.
@@ -67,7 +69,7 @@ impl Stand {
         }
         let receiver = format!("{}:7400", free_host()?);
         env.insert("TIDINGS_RECEIVER".to_owned(), receiver.clone());
-        env.insert("TIDINGS_CONFIG".to_owned(), copy_config(folder.path())?);
+        env.insert("TIDINGS_CONFIG".to_owned(), copy_config(folder.path(), &setup.extra)?);
         let bent = setup.bent.then(|| bend(folder.path(), &mut env)).transpose()?;
         let small = setup.small_disk.map(|(id, bytes)| SmallDisk::mount(&data_folder(folder.path(), id), bytes));
         let small_disk = small.transpose()?;
@@ -131,12 +133,13 @@ fn data_folder(folder: &Path, id: u64) -> PathBuf {
 }
 
 /// Copies the nodes' config files, so that a fault may change them.
-fn copy_config(folder: &Path) -> Proof<String> {
+fn copy_config(folder: &Path, extra: &str) -> Proof<String> {
     let own = folder.join("config");
     fs::create_dir_all(&own).when("making a folder")?;
     for id in 1..=NODES {
         let name = format!("node-{id}.toml");
-        fs::copy(Compose::folder().join("config").join(&name), own.join(&name)).when("copying a node's config")?;
+        let text = fs::read_to_string(Compose::folder().join("config").join(&name)).when("reading a node's config")?;
+        fs::write(own.join(&name), format!("{text}{extra}")).when("copying a node's config")?;
     }
     Ok(own.display().to_string())
 }
