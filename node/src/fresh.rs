@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tidings_machine::control::Control;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
@@ -131,6 +132,18 @@ impl App {
             return Ok(());
         }
         Err(self.cut_off())
+    }
+
+    /// What `look` finds in control. Nothing is called missing that another node was told before the call.
+    ///
+    /// # Errors
+    /// `cut_off` if it is not in this node's copy, and the leader of control does not say whether the copy is complete.
+    pub(crate) async fn known<T>(&self, look: impl Fn(&Control) -> Option<T>) -> Result<Option<T>, Problem> {
+        if let Some(found) = self.ledger.control(&look) {
+            return Ok(Some(found));
+        }
+        self.fresh_control_soon().await?;
+        Ok(self.ledger.control(&look))
     }
 
     fn control_is_stale(&self) -> bool {

@@ -180,6 +180,17 @@ impl NodeLedger {
         self.ledgers.fresh_control().await.map_err(Setback::from)
     }
 
+    /// Whether this node leads a partition at this moment.
+    pub(crate) fn surely_leads(&self, partition: PartitionId) -> bool {
+        self.ledgers.surely_leads(partition)
+    }
+
+    /// Returns once the local replica of a partition shows everything that was accepted before the call; see
+    /// [`Ledgers::fresh`].
+    pub(crate) async fn fresh(&self, partition: PartitionId, within: Duration) -> Result<(), Setback> {
+        self.ledgers.fresh(partition, within).await.map_err(Setback::from)
+    }
+
     /// Shows the local replica of a partition, if there is one. `look` must be quick.
     pub(crate) fn partition<T>(&self, partition: PartitionId, look: impl FnOnce(&Partition) -> T) -> Option<T> {
         self.ledgers.read(partition, look)

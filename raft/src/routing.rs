@@ -9,7 +9,8 @@ use tidings_contract::PartitionId;
 use tidings_machine::Machine;
 use tidings_machine::control::{self, Control};
 use tidings_machine::partition::{self, Partition};
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::codec;
 use crate::error::ProposeError;
@@ -72,14 +73,29 @@ impl Ledgers {
     /// `Refused` when no leader could be asked within the deadline.
     pub async fn fresh_control(&self) -> Result<(), ProposeError> {
         let until = Instant::now() + self.inner.propose_within();
-        let index = self.inner.remote_read_index(GroupId::Control, until).await?;
-        let mut applied = self.inner.control.host().applied();
-        let waited = tokio::time::timeout_at(until, applied.wait_for(|applied| *applied >= index)).await;
-        match waited {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(ProposeError::Shutdown),
-            Err(_) => Err(ProposeError::Refused("this node is too far behind".into())),
+        self.inner.catch_up(GroupId::Control, self.inner.control.host().applied(), until).await
+    }
+
+    /// Waits until the local replica of a partition has applied everything that was committed when this was called. Costs
+    /// nothing where this node leads the partition: what was answered before, its replica had applied before.
+    ///
+    /// # Errors
+    /// `Refused` when there is no replica here, when no leader could be asked, and when the replica is still behind after
+    /// `within`.
+    pub async fn fresh(&self, partition: PartitionId, within: Duration) -> Result<(), ProposeError> {
+        if self.surely_leads(partition) {
+            return Ok(());
         }
+        let group = self.inner.partition(partition).filter(|group| group.lives());
+        let group = group.ok_or_else(|| ProposeError::Refused("this node has no replica of it".into()))?;
+        self.inner.catch_up(GroupId::Partition(partition), group.host().applied(), Instant::now() + within).await
+    }
+
+    /// Whether this node leads a partition at this moment, so that nobody else can have taken anything for it.
+    pub fn surely_leads(&self, partition: PartitionId) -> bool {
+        let term = self.inner.leading.borrow().get(&partition).copied();
+        let tenure = term.and_then(|term| self.lease(partition, term));
+        tenure.is_some_and(|tenure| tenure.left().is_some())
     }
 
     /// Who leads a partition, as far as this node knows.
@@ -235,6 +251,21 @@ impl Inner {
                 Some(leader) => Err(ProposeError::NotLeader { leader: Some((leader, String::new())) }),
                 None => Err(ProposeError::Refused(error.to_string())),
             },
+        }
+    }
+
+    /// Waits until a replica here, whose count of applied entries is `applied`, has everything that is committed now.
+    async fn catch_up(
+        &self,
+        id: GroupId,
+        mut applied: watch::Receiver<u64>,
+        until: Instant,
+    ) -> Result<(), ProposeError> {
+        let index = self.remote_read_index(id, until).await?;
+        match timeout_at(until, applied.wait_for(|applied| *applied >= index)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ProposeError::Shutdown),
+            Err(_) => Err(ProposeError::Refused("this node is too far behind".into())),
         }
     }
 

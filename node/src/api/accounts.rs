@@ -315,8 +315,8 @@ pub(crate) async fn check_account(
     _: Viewer,
     Path(name): Path<String>,
 ) -> Result<Answer<CheckedShape>, Problem> {
-    let found = app.ledger.control(|c| c.accounts.get(&name).map(|one| (one.clone(), health(c, &name, app.now()))));
-    let (account, health) = found.ok_or_else(|| unknown_account(&name))?;
+    let found = app.known(|c| c.accounts.get(&name).map(|one| (one.clone(), health(c, &name, app.now()))));
+    let (account, health) = found.await?.ok_or_else(|| unknown_account(&name))?;
     let why = app.accounts().open(&name, &account).err().map(|reason| reason.to_string());
     Ok(Answer(CheckedShape { opens: why.is_none(), why, health }))
 }

@@ -377,7 +377,10 @@ pub(crate) async fn get_message(
     } else {
         None
     };
-    let found = outline.header.is_some() || !deliveries.is_empty() || !incomplete.is_empty();
+    let found = outline.header.is_some() || !deliveries.is_empty();
+    if !found && !incomplete.is_empty() {
+        return Err(Problem::new(Code::NoLeader, format!("{} cannot be asked", incomplete.join(", "))));
+    }
     if !found {
         return Err(Problem::new(Code::NotFound, format!("there is no {message}")));
     }

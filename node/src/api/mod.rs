@@ -29,6 +29,7 @@ mod sandbox;
 pub(crate) mod shapes;
 mod stats;
 mod suppressions;
+mod sure;
 mod templates;
 mod unchanged;
 mod vendor_templates;
@@ -143,6 +144,7 @@ pub(crate) fn router(app: Shared) -> Router {
             "/v1/providers/{name}/{own}",
             get(providers::get_provider).put(declaring::put_provider).delete(declaring::delete_provider),
         )
+        .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&app), sure::sure))
         .route("/docs/problems", get(pages::problems))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(|request: Request| async move {

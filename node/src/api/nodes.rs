@@ -166,7 +166,7 @@ pub(crate) async fn replace_node(
 ) -> Result<(StatusCode, Answer<Leaving>), Problem> {
     let (node, info) = joining.checked(&app)?;
     if node == old {
-        lost_its_disk(&app, node)?;
+        lost_its_disk(&app, node).await?;
         change(&app, &caller.key_id, Action::PutNode { node, info }).await?;
         return Ok((StatusCode::ACCEPTED, Answer(Leaving { state: "coming", warning: None, ..leaving(&app, node) })));
     }
@@ -217,10 +217,9 @@ async fn comes_to_lead(app: &App, group: GroupId, to: u64) -> bool {
 }
 
 /// Whether the node may come back elsewhere with a new disk.
-fn lost_its_disk(app: &App, node: u64) -> Result<(), Problem> {
-    if app.ledger.control(|control| !control.nodes.contains_key(&node)) {
-        return Err(refused(control::Refusal::NotFound));
-    }
+async fn lost_its_disk(app: &App, node: u64) -> Result<(), Problem> {
+    let known = app.known(|control| control.nodes.get(&node).map(drop)).await?;
+    known.ok_or_else(|| refused(control::Refusal::NotFound))?;
     if app.ledger.disk_is_quiet(node) {
         return Ok(());
     }

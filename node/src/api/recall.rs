@@ -128,9 +128,7 @@ pub(crate) async fn recall_template(
     if since.after_ms(FARTHEST_MS) < app.now() {
         return Err(Problem::field("since", "is more than a week ago"));
     }
-    if !app.ledger.control(|c| c.templates.contains_key(&name)) {
-        return Err(unknown_template(&name));
-    }
+    app.known(|c| c.templates.get(&name).map(drop)).await?.ok_or_else(|| unknown_template(&name))?;
     let filter = Filter { template: Some(name), since: Some(since), until, ..Filter::default() };
     let (ids, more, incomplete) = newest(&app, &filter).await;
     recall(&app, &caller, ids, Recalled { more, incomplete, ..Recalled::default() }).await.map(Answer)

@@ -5,7 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use tidings_actors::CallbackError;
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::bodies::Share;
 use crate::inflow::arrive;
 use crate::problem::{Code, Problem};
@@ -26,7 +26,7 @@ pub(crate) async fn post_receipts(
     request: Request,
 ) -> Result<Response, Problem> {
     // Nothing is read for an account that nobody calls back for.
-    app.motion.hears_callbacks(&account).map_err(|error| problem(&account, error))?;
+    hears(&app, &account).await?;
     let headers = headers_of(&request);
     let limit = BODY_BYTES.min(app.limits().max_body_bytes);
     let body = arrive(&app, request, limit, Share::Strangers).await?;
@@ -34,6 +34,15 @@ pub(crate) async fn post_receipts(
         Ok((media_type, reply)) => Ok(([(header::CONTENT_TYPE, media_type)], reply).into_response()),
         Err(error) => Err(problem(&account, error)),
     }
+}
+
+/// Whether the account's supplier may call back. The account may have been written on another node a moment ago, and many a
+/// supplier does not call again after a 404.
+async fn hears(app: &App, account: &str) -> Result<(), Problem> {
+    if let Err(CallbackError::NotHere) = app.motion.hears_callbacks(account) {
+        app.known(|control| control.accounts.get(account).map(drop)).await?;
+    }
+    app.motion.hears_callbacks(account).map_err(|error| problem(account, error))
 }
 
 fn problem(account: &str, error: CallbackError) -> Problem {

@@ -92,6 +92,41 @@ pub(crate) fn variables(raw: &RawValue, field: impl FnOnce() -> String) -> Resul
     Variables::parse(raw.get()).map_err(|_| Problem::field(field(), "must be an object"))
 }
 
+/// Checks `submission`, and calls no account unknown that another node was told of before.
+///
+/// # Errors
+/// What [`check`] finds; whatever makes control unreachable, where all recipients are accounts that are not known here.
+pub(crate) async fn check_surely(
+    app: &App,
+    submission: &Submission<'_>,
+    compiled: &Compiled,
+    (key_id, bytes): (&str, usize),
+    accepted_at: Time,
+) -> Result<Checked, Problem> {
+    let look = || check(app, submission, compiled, key_id, accepted_at);
+    let before = app.ledger.control_state();
+    let mut checked = app.heavy.run(bytes, look).await?;
+    if !checked.rejected.iter().any(is_unknown) {
+        return Ok(checked);
+    }
+    match app.fresh_control().await {
+        Ok(()) if app.ledger.control_state() == before => Ok(checked),
+        Ok(()) => app.heavy.run(bytes, look).await,
+        Err(problem) if checked.recipients.is_empty() => Err(problem),
+        // They alone have to come again.
+        Err(problem) => {
+            for rejected in checked.rejected.iter_mut().filter(|rejected| is_unknown(rejected)) {
+                *rejected = Rejected::new(rejected.index, &rejected.to, "no_leader", problem.detail()).retryable();
+            }
+            Ok(checked)
+        }
+    }
+}
+
+fn is_unknown(rejected: &Rejected) -> bool {
+    rejected.code == "unknown_account"
+}
+
 /// Checks `submission` against the template version it is pinned to.
 pub(crate) fn check(
     app: &App,

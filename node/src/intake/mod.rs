@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::problem::{Code, Problem, Rejected};
-use check::{Checked, check, check_shape};
+use check::{Checked, check_shape, check_surely};
 pub(crate) use check::{MAX_VARIABLES_BYTES, is_tag};
 use claim::{Claiming, claim};
 pub(crate) use dictionaries::{Dictionaries, look_through};
@@ -91,7 +91,8 @@ async fn take(app: &App, caller: &Caller, body: &[u8], key: Option<&str>) -> Res
     let partitions = app.ledger.control(|c| c.cluster.as_ref().map(|cluster| cluster.partitions));
     let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
     let compiled = app.current_template(&submission.template).await?;
-    let mut checked = app.heavy.run(body.len(), || check(app, &submission, &compiled, &caller.key_id, now)).await?;
+    let by = (caller.key_id.as_str(), body.len());
+    let mut checked = check_surely(app, &submission, &compiled, by, now).await?;
     have_materials(app, &compiled, &mut checked).await?;
     fingerprint(app, &compiled, &mut checked).await?;
     rule(app, &compiled, &mut checked, now).await?;

@@ -8,7 +8,7 @@ use tidings_contract::{MessageId, PartitionId, Time, partition_of};
 use tidings_machine::partition::{Finding, Judgement, Recipient, Ruling, Sheet, State};
 
 use super::Compiled;
-use super::check::{Checked, check, check_shape};
+use super::check::{Checked, check_shape, check_surely};
 use super::dictionaries::look_through;
 use super::fingerprints::fingerprint;
 use super::materials::have_materials;
@@ -48,7 +48,8 @@ pub(crate) async fn rehearse(app: &Shared, caller: &Caller, body: &[u8]) -> Resu
     let partitions = app.ledger.control(|c| c.cluster.as_ref().map(|cluster| cluster.partitions));
     let partitions = partitions.ok_or_else(crate::auth::not_founded)?;
     let compiled = app.current_template(&submission.template).await?;
-    let mut checked = app.heavy.run(body.len(), || check(app, &submission, &compiled, &caller.key_id, now)).await?;
+    let by = (caller.key_id.as_str(), body.len());
+    let mut checked = check_surely(app, &submission, &compiled, by, now).await?;
     have_materials(app, &compiled, &mut checked).await?;
     fingerprint(app, &compiled, &mut checked).await?;
     rule(app, &compiled, &mut checked, now).await?;

@@ -9,6 +9,7 @@ use futures::{FutureExt, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_contract::PartitionId;
+use tokio::time::Instant;
 
 use super::{
     ChunkOf, Day, DeadGroups, DeadPage, DeadRecords, Find, HandOver, HeaderOf, Inbox, Leaderless, OfMessage, Recent,
@@ -18,6 +19,10 @@ use crate::app::{App, Shared};
 
 /// How long another node may take to answer.
 const WITHIN: Duration = Duration::from_secs(3);
+/// How long a replica that may be behind may take to catch up: less than another node waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// When no further replica is asked.
+const IN_ALL: Duration = Duration::from_secs(6);
 /// Questions of one request that are under way at once.
 const AT_ONCE: usize = 16;
 
@@ -28,6 +33,15 @@ pub(crate) trait Question: Serialize + DeserializeOwned + Clone + Send + Sync + 
     /// What comes back.
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
+    /// The partition whose replica answers; `None` where a node tells of itself.
+    fn of(&self) -> Option<PartitionId>;
+
+    /// Whether the answer denies nothing, so that a replica that may be behind can give it. A list may lack what was accepted
+    /// a moment ago, so it always denies something.
+    fn stands(&self, _answer: &Self::Answer) -> bool {
+        false
+    }
+
     /// Answers from what this node has.
     ///
     /// # Errors
@@ -35,37 +49,58 @@ pub(crate) trait Question: Serialize + DeserializeOwned + Clone + Send + Sync + 
     fn answer(self, app: Shared) -> impl Future<Output = Result<Self::Answer, String>> + Send;
 }
 
-/// A partition that could not be asked.
+/// A partition that could not be asked: no replica of it answers, or none that shows that it is not behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unreachable(pub PartitionId);
 
 impl App {
     /// Asks the leader of `partition`; a local replica stands in for a leader that does not answer, and any other replica
-    /// where there is none.
+    /// where there is none. Whoever answers has shown that nothing that was accepted before is missing.
     pub(crate) async fn ask<Q: Question>(
         self: &Shared,
         partition: PartitionId,
         question: Q,
     ) -> Result<Q::Answer, Unreachable> {
         let here = self.ledger.node();
+        let until = Instant::now() + IN_ALL;
         if let Some(leader) = self.ledger.leader_of(partition).filter(|leader| *leader != here) {
             match self.ask_node(leader, question.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(why) => tracing::debug!(%partition, leader, why, "the leader did not answer"),
             }
         }
-        match question.clone().answer(Arc::clone(self)).await {
+        match self.answer_here(question.clone()).await {
             Ok(answer) => return Ok(answer),
             Err(why) => tracing::debug!(%partition, why, "no replica to answer from"),
         }
         // A node without a replica learns who leads by proposing. Until it does, any replica stands in.
         let replicas = self.ledger.control(|c| c.placement.get(&partition).cloned().unwrap_or_default());
         for node in replicas.into_iter().filter(|node| *node != here) {
-            if let Ok(answer) = self.ask_node(node, question.clone()).await {
+            let left = until.saturating_duration_since(Instant::now()).min(WITHIN);
+            if left.is_zero() {
+                break;
+            }
+            if let Ok(answer) = self.ask_node_within(node, question.clone(), left).await {
                 return Ok(answer);
             }
         }
         Err(Unreachable(partition))
+    }
+
+    /// Answers from what this node has. What would deny something is said only once the replica here has everything that was
+    /// committed before the question came: one that comes back, or was cut off, does not know what it missed.
+    async fn answer_here<Q: Question>(self: &Shared, question: Q) -> Result<Q::Answer, String> {
+        let Some(partition) = question.of() else { return question.answer(Arc::clone(self)).await };
+        if !self.ledger.surely_leads(partition) {
+            let known = question.clone().answer(Arc::clone(self)).await;
+            if known.as_ref().is_ok_and(|answer| question.stands(answer)) {
+                return known;
+            }
+            if let Err(setback) = self.ledger.fresh(partition, PATIENCE).await {
+                return Err(format!("the replica of {partition} here may be behind: {}", setback.why()));
+            }
+        }
+        question.answer(Arc::clone(self)).await
     }
 
     /// Asks one node, which may be this one.
@@ -81,7 +116,7 @@ impl App {
         within: Duration,
     ) -> Result<Q::Answer, String> {
         if node == self.ledger.node() {
-            return question.answer(Arc::clone(self)).await;
+            return self.answer_here(question).await;
         }
         let bytes = serde_json::to_vec(&question).map_err(|e| e.to_string())?;
         let bytes = self.ledger.ask(node, Q::KIND, Bytes::from(bytes), within).await?;
@@ -158,6 +193,6 @@ async fn answer(app: Weak<App>, kind: u16, question: Bytes) -> Result<Bytes, Str
 
 async fn reply<Q: Question>(app: Shared, question: &[u8]) -> Result<Bytes, String> {
     let question: Q = serde_json::from_slice(question).map_err(|e| e.to_string())?;
-    let answer = question.answer(app).await?;
+    let answer = app.answer_here(question).await?;
     serde_json::to_vec(&answer).map(Bytes::from).map_err(|e| e.to_string())
 }

@@ -51,6 +51,10 @@ impl Question for Totals {
     const KIND: u16 = 8;
     type Answer = Tallied;
 
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.0)
+    }
+
     async fn answer(self, app: Shared) -> Result<Tallied, String> {
         app.ledger.partition(self.0, |p| Tallied::from(p.totals())).ok_or_else(|| "no replica here".to_owned())
     }
@@ -59,6 +63,10 @@ impl Question for Totals {
 impl Question for Day {
     const KIND: u16 = 9;
     type Answer = Tallied;
+
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
 
     async fn answer(self, app: Shared) -> Result<Tallied, String> {
         let look =

@@ -108,6 +108,10 @@ impl Question for DeadGroups {
     const KIND: u16 = 5;
     type Answer = Vec<DeadGroup>;
 
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
+
     async fn answer(self, app: Shared) -> Result<Vec<DeadGroup>, String> {
         let groups = app.ledger.partition(self.partition, |p| groups(p, &self.filter));
         groups.ok_or_else(|| "no replica here".to_owned())
@@ -151,6 +155,10 @@ pub(crate) struct DeadPage {
 impl Question for DeadPage {
     const KIND: u16 = 6;
     type Answer = Vec<Summary>;
+
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
 
     async fn answer(self, app: Shared) -> Result<Vec<Summary>, String> {
         let ids = app.ledger.partition(self.partition, |p| newest(p, &self)).ok_or("no replica here")?;
@@ -200,6 +208,10 @@ pub(crate) struct Records {
 impl Question for DeadRecords {
     const KIND: u16 = 7;
     type Answer = Records;
+
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
 
     async fn answer(self, app: Shared) -> Result<Records, String> {
         let ids = app.ledger.partition(self.partition, |p| oldest(p, &self)).ok_or("no replica here")?;

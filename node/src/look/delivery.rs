@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{DeliveryId, MessageId};
+use tidings_contract::{DeliveryId, MessageId, PartitionId};
 use tidings_machine::partition::{Delivery, Header, Sheet};
 
 use super::Question;
@@ -24,6 +24,14 @@ impl Question for Find {
     const KIND: u16 = 1;
     type Answer = Option<Found>;
 
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.0.partition())
+    }
+
+    fn stands(&self, answer: &Self::Answer) -> bool {
+        answer.is_some()
+    }
+
     async fn answer(self, app: Shared) -> Result<Option<Found>, String> {
         let partition = self.0.partition();
         let pending = app.ledger.partition(partition, |p| p.delivery(&self.0)).ok_or("no replica here")?;
@@ -43,6 +51,14 @@ pub(crate) struct HeaderOf(pub MessageId);
 impl Question for HeaderOf {
     const KIND: u16 = 2;
     type Answer = Option<Header>;
+
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.0.home())
+    }
+
+    fn stands(&self, answer: &Self::Answer) -> bool {
+        answer.is_some()
+    }
 
     async fn answer(self, app: Shared) -> Result<Option<Header>, String> {
         let archive = app.ledger.archive(self.0.home()).ok_or("no archive here")?;

@@ -29,6 +29,10 @@ impl Question for Leaderless {
     const KIND: u16 = 20;
     type Answer = Vec<PartitionId>;
 
+    fn of(&self) -> Option<PartitionId> {
+        None
+    }
+
     /// What it has no replica of it cannot vouch for, so that counts as led by nobody.
     async fn answer(self, app: Shared) -> Result<Vec<PartitionId>, String> {
         let mut without = app.ledger.elsewhere(&self.partitions);

@@ -21,6 +21,15 @@ impl Question for ChunkOf {
     /// The bytes in base64.
     type Answer = String;
 
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.home)
+    }
+
+    /// A replica without the piece gives no answer.
+    fn stands(&self, _answer: &Self::Answer) -> bool {
+        true
+    }
+
     async fn answer(self, app: Shared) -> Result<String, String> {
         let archive = app.ledger.archive(self.home).ok_or("no archive here")?;
         let bytes = archive.chunk(self.material, self.index).await.map_err(|e| e.to_string())?;

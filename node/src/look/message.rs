@@ -36,6 +36,10 @@ impl Question for OfMessage {
     const KIND: u16 = 3;
     type Answer = Siblings;
 
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
+
     async fn answer(self, app: Shared) -> Result<Siblings, String> {
         let mut found = BTreeMap::new();
         let wanted = |id: DeliveryId| self.after.is_none_or(|after| id > after);

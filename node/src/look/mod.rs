@@ -1,8 +1,10 @@
 //! Looking: questions about deliveries, answered by the node that leads their partition.
 //!
-//! A question goes to the leader's node, because only its replica surely shows what was just accepted. When the leader
-//! cannot be asked, a local replica answers, which may lag a little. When there is none, the partition is named in the
-//! answer as one that could not be asked; it is never left out silently.
+//! A question goes to the leader's node, because its replica surely shows what was just accepted. When the leader cannot be
+//! asked, a local replica answers, and any other one after that. A replica that may be behind, because it does not lead or
+//! comes back, first learns from the leader how far the log goes and catches up; only an answer that denies nothing is given
+//! without that. When no replica can answer so, the partition is named in the answer as one that could not be asked; it is
+//! never left out silently, and nothing is called missing.
 
 mod ask;
 mod counts;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidings_contract::Time;
+use tidings_contract::{PartitionId, Time};
 use tidings_raft::{Stand, TimeReport};
 use utoipa::ToSchema;
 
@@ -83,6 +83,10 @@ impl Question for Standing {
     const KIND: u16 = 30;
     type Answer = StandingView;
 
+    fn of(&self) -> Option<PartitionId> {
+        None
+    }
+
     async fn answer(self, app: Shared) -> Result<StandingView, String> {
         let disk = app.ledger.disk_use();
         Ok(StandingView {
@@ -106,6 +110,10 @@ pub(crate) struct HandOver {
 impl Question for HandOver {
     const KIND: u16 = 31;
     type Answer = ();
+
+    fn of(&self) -> Option<PartitionId> {
+        None
+    }
 
     async fn answer(self, app: Shared) -> Result<(), String> {
         let group = self.group.parse().map_err(|()| format!("there is no group {}", self.group))?;
@@ -137,6 +145,10 @@ pub(crate) struct RepairedView {
 impl Question for RepairTime {
     const KIND: u16 = 33;
     type Answer = Vec<RepairedView>;
+
+    fn of(&self) -> Option<PartitionId> {
+        None
+    }
 
     async fn answer(self, app: Shared) -> Result<Vec<RepairedView>, String> {
         let view = |one: tidings_raft::RepairedGroup| RepairedView {
@@ -191,6 +203,10 @@ pub(crate) struct Seen {
 impl Question for Inbox {
     const KIND: u16 = 11;
     type Answer = Vec<Seen>;
+
+    fn of(&self) -> Option<PartitionId> {
+        None
+    }
 
     async fn answer(self, app: Shared) -> Result<Vec<Seen>, String> {
         let wanted = |entry: &tidings_channels::InboxEntry| {

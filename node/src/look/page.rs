@@ -117,6 +117,10 @@ impl Question for Recent {
     const KIND: u16 = 4;
     type Answer = Page;
 
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
+
     async fn answer(self, app: Shared) -> Result<Page, String> {
         let Self { partition, filter, place, limit } = self;
         let wants_pending = !place.pending_done && filter.state.is_none_or(|state| state == State::Pending);

@@ -27,6 +27,14 @@ impl Question for Sendings {
     const KIND: u16 = 140;
     type Answer = Vec<Sending>;
 
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
+
+    fn stands(&self, answer: &Self::Answer) -> bool {
+        answer.len() == self.ids.len()
+    }
+
     /// Those that are not known are left out.
     async fn answer(self, app: Shared) -> Result<Vec<Sending>, String> {
         let mut sendings = Vec::with_capacity(self.ids.len());
@@ -73,6 +81,14 @@ pub(crate) struct Now {
 impl Question for Standings {
     const KIND: u16 = 141;
     type Answer = Vec<Now>;
+
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
+
+    fn stands(&self, answer: &Self::Answer) -> bool {
+        answer.len() == self.ids.len()
+    }
 
     async fn answer(self, app: Shared) -> Result<Vec<Now>, String> {
         let mut standings = Vec::with_capacity(self.ids.len());

@@ -26,6 +26,10 @@ impl Question for Rehearse {
     const KIND: u16 = 40;
     type Answer = Vec<Judgement>;
 
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
+
     async fn answer(self, app: Shared) -> Result<Vec<Judgement>, String> {
         let Self { partition, at, message, sheet, recipients } = self;
         let judged = app.ledger.partition(partition, |p| p.rehearse(at, message, partition, &sheet, &recipients));
@@ -46,6 +50,10 @@ pub(crate) struct RehearseLegs {
 impl Question for RehearseLegs {
     const KIND: u16 = 43;
     type Answer = Vec<Vec<Finding>>;
+
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
 
     async fn answer(self, app: Shared) -> Result<Self::Answer, String> {
         let said = app.ledger.partition(self.partition, |p| {
@@ -79,6 +87,10 @@ impl Question for Suppressed {
     const KIND: u16 = 41;
     type Answer = SuppressedPage;
 
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
+
     async fn answer(self, app: Shared) -> Result<SuppressedPage, String> {
         let page = app.ledger.partition(self.partition, |p| {
             let mut page = SuppressedPage { entries: Vec::new(), reached: None };
@@ -108,6 +120,10 @@ pub(crate) struct SuppressedAddress {
 impl Question for SuppressedAddress {
     const KIND: u16 = 42;
     type Answer = Vec<(SuppressionKey, Suppression)>;
+
+    fn of(&self) -> Option<PartitionId> {
+        Some(self.partition)
+    }
 
     async fn answer(self, app: Shared) -> Result<Self::Answer, String> {
         let found = app.ledger.partition(self.partition, |p| {

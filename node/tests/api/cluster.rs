@@ -11,6 +11,7 @@ use crate::lone::{CLUSTER_SECRET, Got, call, client, config, until};
 pub(crate) struct Three {
     pub(crate) nodes: Vec<Option<Running>>,
     pub(crate) key: String,
+    configs: Vec<Config>,
     http: Client,
     _dir: TempDir,
 }
@@ -27,23 +28,32 @@ impl Three {
 
     /// Three nodes with another configuration.
     pub(crate) async fn changed(replication: u16, change: impl Fn(&mut Config)) -> Self {
+        Self::of(3, replication, change).await
+    }
+
+    /// So many nodes; each partition is on `replication` of them.
+    pub(crate) async fn of(count: usize, replication: u16, change: impl Fn(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
-        let mut nodes = Vec::new();
-        for id in 1..=3 {
+        let (mut nodes, mut configs) = (Vec::new(), Vec::new());
+        for id in (1..).take(count) {
             let mut config = config(id, dir.path().join(id.to_string()));
             config.cluster.replication = replication;
             config.cluster.partitions = 3;
             config.intake.deadline_ms = 3_000;
             change(&mut config);
-            nodes.push(Some(serve(config).await.expect("the node starts")));
+            let node = serve(config.clone()).await.expect("the node starts");
+            // Whoever comes back is where it was.
+            config.node.peer_listen = node.peer_addr;
+            nodes.push(Some(node));
+            configs.push(config);
         }
-        let mut three = Self { nodes, key: String::new(), http: client(), _dir: dir };
+        let mut three = Self { nodes, key: String::new(), configs, http: client(), _dir: dir };
         let init = three.with(0, "POST", "/v1/cluster/init", Some(CLUSTER_SECRET), None).await.expect(201);
         three.key = init["key"].as_str().expect("a key").to_owned();
-        for (at, id) in [(1, 2), (2, 3)] {
+        for at in 1..count {
             let node = three.nodes[at].as_ref().expect("it runs");
             let body =
-                json!({"id": id, "peer_addr": node.peer_addr.to_string(), "api_addr": node.api_addr.to_string()});
+                json!({"id": at + 1, "peer_addr": node.peer_addr.to_string(), "api_addr": node.api_addr.to_string()});
             until("the first node takes another", async || {
                 let got = three.ask(0, "POST", "/v1/cluster/nodes", Some(body.clone())).await;
                 (got.status == 202).then_some(())
@@ -54,13 +64,13 @@ impl Three {
             let cluster = three.ask(0, "GET", "/v1/cluster", None).await.body;
             let groups = cluster["groups"].as_array()?;
             let whole = |group: &Value| {
-                let wanted = if group["name"] == "control" { 3 } else { usize::from(replication) };
+                let wanted = if group["name"] == "control" { count } else { usize::from(replication) };
                 let settled = group["name"] == "control" || group["leader"] == group["wanted"][0];
                 group["replicas"].as_array().is_some_and(|r| r.len() == wanted) && group["leader"].is_u64() && settled
             };
             let mut ready = groups.iter().all(whole)
                 && cluster["nodes"].as_array().is_some_and(|n| n.iter().all(|n| n["up"] == true));
-            for at in 0..3 {
+            for at in 0..count {
                 ready &= three.ask(at, "GET", "/readyz", None).await.status == 200;
             }
             ready.then_some(())
@@ -71,6 +81,18 @@ impl Three {
 
     pub(crate) async fn ask(&self, at: usize, method: &str, path: &str, body: Option<Value>) -> Got {
         self.with(at, method, path, Some(&self.key), body).await
+    }
+
+    /// Ends one node.
+    pub(crate) async fn end(&mut self, at: usize) {
+        self.nodes[at].take().expect("it runs").stop().await;
+    }
+
+    /// Starts one that was ended again, at the same address.
+    pub(crate) async fn begin(&mut self, at: usize) {
+        let config = &self.configs[at];
+        let started = until("its address is free", async || serve(config.clone()).await.ok()).await;
+        self.nodes[at] = Some(started);
     }
 
     pub(crate) async fn stop(self) {

@@ -5,6 +5,7 @@
 mod backpressure;
 mod backup;
 mod bad_input;
+mod behind;
 mod cancel;
 mod caps;
 mod cluster;
