@@ -1,35 +1,49 @@
 #!/usr/bin/env python3
-"""One disk of three is wiped, rolled back or copied while another node is away: nothing that was accepted may vanish.
+"""Disks of three are wiped or rolled back, or their node was just away: nothing that was accepted may vanish or be denied.
 
-lost_disk.py wipe|rollback
+lost_disk.py wipe|rollback|back|two-wiped|all-rolled-back|all-rolled-back-at-once
 """
-import concurrent.futures
 import collections
 import shutil
 import signal
 import sys
 import time
 
-from nodes import Cluster, Verdict, instant, say
+from disks import MANY, accept, arrived, said_of
+from many_disks import CASES
+from nodes import Cluster, Verdict, say
 from receiver import Receiver
 
-MANY = 200
+def back(verdict, cluster, receiver):
+    """A node with a whole disk comes back: it does not know what was accepted meanwhile, and must not deny it."""
+    due = time.time() + 600
+    cluster.nodes[3].stop()
+    now, later = accept(cluster, receiver, due)
+    three = cluster.nodes[3]
+    three.start()
+    cluster.until(lambda: three.ask("GET", "/healthz")[0] == 200, 30, "node 3 lives")
+    said, rounds = collections.Counter(), 0
+    while rounds < 5:
+        new = said_of(cluster, [three], now + later)
+        said += new
+        rounds += set(new) == {200}
+    verdict.must(said[404] == 0, f"none of {2 * MANY} is denied by the node that came back, however soon: {dict(said)}")
+    verdict.must(set(said) <= {200, 503, "no answer"}, "it knows them, or says that it cannot tell yet")
 
 
-def accept(cluster, receiver, due):
-    """MANY messages at once and MANY for later, taken by nodes 1 and 2: delivery ids of both kinds."""
-    def one(n):
-        at = [1 + n % 2, 2 - n % 2]
-        _, now = cluster.send("hook", {receiver.url(f"ok/now{n}"): f"now{n}"}, at=at)
-        _, later = cluster.send("hook", {receiver.url(f"ok/later{n}"): f"later{n}"}, at=at, send_at=instant(due))
-        return now[0], later[0]
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        pairs = list(pool.map(one, range(MANY)))
-    return [first for first, _ in pairs], [later for _, later in pairs]
+def several(how):
+    """Runs one case of those that bring their own course of events."""
+    verdict = Verdict()
+    with Cluster() as cluster:
+        receiver = Receiver(cluster)
+        cluster.found()
+        cluster.teach("hook")
+        {**CASES, "back": back}[how](verdict, cluster, receiver)
+    verdict.end()
 
 
 def main(how):
-    """Runs one case."""
+    """Runs one case in which one disk is wiped or rolled back."""
     verdict = Verdict()
     with Cluster() as cluster:
         receiver = Receiver(cluster)
@@ -45,7 +59,7 @@ def main(how):
         three.stop()
         due = time.time() + 75
         now, later = accept(cluster, receiver, due)
-        cluster.until(lambda: len({a.delivery for a in receiver.arrivals()} & set(now)) == MANY, 30, "those to be sent at once arrive")
+        cluster.until(lambda: arrived(receiver, now), 30, "those to be sent at once arrive")
         time.sleep(2)
         say(f"{2 * MANY} accepted by nodes 1 and 2, {MANY} of them delivered")
         one.stop(signal.SIGKILL)
@@ -58,14 +72,7 @@ def main(how):
         time.sleep(12)
         known = two.alive() and three.alive()
         say("nodes 2 and 3 run:", two.alive(), three.alive())
-        answers = collections.Counter()
-        for delivery in (now + later)[:: 10]:
-            for node in (two, three):
-                try:
-                    status, answer = node.ask("GET", f"/v1/deliveries/{delivery}", key=cluster.key, timeout=5)
-                    answers[status] += 1
-                except OSError:
-                    answers["no answer"] += 1
+        answers = said_of(cluster, [two, three], (now + later)[::10])
         say("what nodes 2 and 3 say of what was accepted:", dict(answers), "" if known else "(one of them has ended)")
         verdict.must(answers[404] == 0, f"{how}: {answers[404]} answers deny an accepted delivery while node 1 is away")
         said = [line for line in two.log().splitlines() if "disk" in line]
@@ -89,4 +96,5 @@ def main(how):
     verdict.end()
 
 
-main(sys.argv[1] if len(sys.argv) > 1 else "wipe")
+asked = sys.argv[1] if len(sys.argv) > 1 else "wipe"
+(main if asked in ("wipe", "rollback") else several)(asked)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::join_all;
+use tidings_contract::Time;
 use tidings_machine::control::{Action, Answer, Command};
 use tokio::time::{sleep, timeout};
 
@@ -17,7 +18,7 @@ use crate::ledgers::{Inner, Ledgers};
 use crate::options::Options;
 use crate::peers::{Kind, Lane};
 use crate::placement::Wishes;
-use crate::store::{Disk, DiskOptions, Heard, Life};
+use crate::store::{Disk, DiskLog, DiskOptions, Heard, Life};
 
 /// How often nodes tell each other how far the disks are that they heard of.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -43,11 +44,12 @@ impl Ledgers {
 /// Lets the next disk with which `node` comes count for it, though no majority can agree to that: for a cluster that lost so
 /// many disks that it cannot go on. To be called for the data directory of a member that does not run; the others hear of it
 /// once a majority is up, and control notes it. What was acknowledged by disks that are gone, and by nodes that are not up
-/// when this one starts again, may be gone.
+/// when this one starts again, may be gone. Gives the time of the newest command on the disk, if its log holds one: what was
+/// acknowledged after that is not on it.
 ///
 /// # Errors
 /// See [`OpenError`]; also when the directory is of no cluster, or of the node itself.
-pub async fn force_disk(options: &Options, node: u64) -> Result<(), OpenError> {
+pub async fn force_disk(options: &Options, node: u64) -> Result<Option<Time>, OpenError> {
     if node == options.node {
         return Err(OpenError::Option(format!(
             "this is the data directory of node {node} itself; use that of another one"
@@ -61,7 +63,10 @@ pub async fn force_disk(options: &Options, node: u64) -> Result<(), OpenError> {
         return Err(OpenError::Option("this node is of no cluster".into()));
     }
     let path = options.data_dir.display().to_string();
-    disk.keep(Life::forcing(node), Vec::new()).await.map_err(|source| OpenError::Io { path, source })
+    let newest = DiskLog::newest_stamp(&disk);
+    let newest = newest.map_err(|e| OpenError::Damaged { what: "log".into(), why: e.to_string() })?;
+    disk.keep(Life::forcing(node), Vec::new()).await.map_err(|source| OpenError::Io { path, source })?;
+    Ok(newest)
 }
 
 /// Tells the nodes that share a group with this one what was heard of the disks of all of them, and writes down what is

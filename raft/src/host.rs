@@ -259,6 +259,11 @@ impl<M: Machine> Frozen for Copy<M> {
     }
 }
 
+/// The time that a leader stamped on a batch.
+pub(crate) fn stamp_of(payload: &[u8]) -> Option<Time> {
+    Header::read(payload).ok().map(|(header, _)| header.at)
+}
+
 struct Header {
     boot: u64,
     number: u64,

@@ -136,7 +136,12 @@ impl Ledgers {
             inner.open_partition(partition).await?;
         }
         let newest = inner.groups().iter().map(|group| group.applied_time()).max();
-        inner.ground.clock.begin(newest.unwrap_or_default());
+        let newest = newest.unwrap_or_default();
+        if inner.ground.disk.small("cluster").is_some() {
+            // All disks of a cluster may be put back together, and then nobody can know it but the people who read this.
+            tracing::info!(%newest, "the time of the newest command on this disk");
+        }
+        inner.ground.clock.begin(newest);
         // A node that is alone with its clock knows the present at once.
         inner.ground.clock.look(&crate::time::company(&inner));
         inner.spawn("the clocks", crate::time::measure(Arc::downgrade(&inner)));

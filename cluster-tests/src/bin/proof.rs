@@ -125,7 +125,7 @@ async fn run(name: &str, short: bool) -> Proof<Report> {
             judges::run("wrong_clock", &cases).await
         }
         "lost-disk" if short => judges::run("lost_disk", &[&["rollback"]]).await,
-        "lost-disk" => judges::run("lost_disk", &[&["wipe"], &["rollback"]]).await,
+        "lost-disk" => judges::run("lost_disk", judges::LOST_DISKS).await,
         "dead-endpoint" if short => judges::run("dead_endpoint", &[&["all"]]).await,
         "dead-endpoint" => judges::run("dead_endpoint", &[&["broken"], &["silent"], &["refused"], &["all"]]).await,
         "keys-cut-off" => keys_cut_off::run().await,

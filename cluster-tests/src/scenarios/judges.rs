@@ -8,6 +8,10 @@ use crate::{Failure, Proof, When, binary};
 /// What the judge's last line begins with.
 const VERDICT: &str = "judged: ";
 
+/// What happens to the disks of three nodes: one is lost while another node is away, a node is just away, a majority is lost.
+pub const LOST_DISKS: &[&[&str]] =
+    &[&["wipe"], &["rollback"], &["back"], &["two-wiped"], &["all-rolled-back"], &["all-rolled-back-at-once"]];
+
 /// Runs `judge` once for each of `cases` (its arguments), one after another.
 ///
 /// # Errors

@@ -14,7 +14,8 @@ Use it only when the disks that are missing are gone for good: a cluster that ha
 emptied or older disk by itself. Stop the node whose disk is whole, run this with its configuration, start it again, then
 start the node that lost its disk with an empty data directory. From then on the disk with which that node comes counts as
 if it had all that the lost one had. Messages that were accepted by the lost disk and by a node that is down at that time may
-be gone, their idempotency keys, caps and cancellations too. A node that was down and comes back afterwards has to come
+be gone, their idempotency keys, caps and cancellations too. The command says of when the newest command on the whole disk
+is: use the disk with the newest one. A node that was down and comes back afterwards has to come
 back with an empty data directory. Control notes the change in the audit log (force_disk).
 tidings cluster force-disk 2 --config node1.toml --accept-loss")]
 pub(super) struct ForceDisk {
@@ -32,11 +33,15 @@ pub(super) struct ForceDisk {
 impl ForceDisk {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let config = config::load(&self.config)?;
-        tidings_node::force_disk(&config, self.node).await.map_err(|error| Failure::Failed(error.to_string()))?;
+        let forced = tidings_node::force_disk(&config, self.node).await;
+        let newest = forced.map_err(|error| Failure::Failed(error.to_string()))?;
+        let newest = newest.map_or_else(|| "unknown".to_owned(), |newest| newest.to_string());
         context.out.line(format!(
-            "node {} will take whatever disk node {} comes with next. Start node {0} first, then node {1} with an empty data \
-             directory",
-            config.node.id, self.node
+            "node {me} will take whatever disk node {lost} comes with next. The newest command on the disk of node {me} is of \
+             {newest}: what was accepted after that is not on it, and may be gone. Start node {me} first, then node {lost} \
+             with an empty data directory",
+            me = config.node.id,
+            lost = self.node
         ))
     }
 }

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, EntryPayload, ErrorSubject, ErrorVerb, RaftLogReader, StorageIOError};
 use parking_lot::Mutex;
+use tidings_contract::Time;
 use tokio::sync::oneshot;
 
 use super::disk::Disk;
 use crate::base::{sled, spawn_blocking};
 use crate::codec;
+use crate::host::stamp_of;
 use crate::types::{Entry, GroupId, LogId, StorageError, Types, Vote};
 
 /// Most bytes handed to replication at once, so that one append fits its time limit.
@@ -123,6 +125,23 @@ impl DiskLog {
     /// The name of the tree that holds the log of `group`.
     pub(crate) fn tree_name(group: GroupId) -> String {
         format!("log/{group}")
+    }
+
+    /// The newest time stamped on any entry of any group on a disk that no group runs on. Entries that a snapshot took in
+    /// are older than those behind it, unless nothing is behind it.
+    pub(crate) fn newest_stamp(disk: &Disk) -> Result<Option<Time>, StorageError> {
+        let mut newest = None;
+        for name in disk.trees("log/") {
+            for row in disk.tree(&name).map_err(reading)?.iter().rev() {
+                let (_, value) = row.map_err(reading)?;
+                let entry: Entry = codec::decode(&value).map_err(reading)?;
+                if let EntryPayload::Normal(blob) = entry.payload {
+                    newest = newest.max(stamp_of(&blob.0));
+                    break;
+                }
+            }
+        }
+        Ok(newest)
     }
 
     /// The names of the small values kept for the log of `group`.
