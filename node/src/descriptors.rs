@@ -10,7 +10,7 @@ pub(crate) fn raise() {
 
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if soft >= hard {
-        tracing::info!(descriptors = soft, "the process may have this many descriptors");
+        tracing::info!(descriptors = soft, "the limit of descriptors is as high as it may be");
         return;
     }
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
