@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::render::{Fault, Finished, RenderError, Variables};
 use crate::switchboard::Switchboard;
 use crate::template::TemplateMsg;
+use crate::threads::spawn_blocking;
 use crate::work::Work;
 
 /// Most versions of templates that are filled at a time.
@@ -87,7 +88,7 @@ impl Aside {
 pub(crate) async fn fill(board: Arc<Switchboard>, turn: Turn, compiled: Arc<Finished>, shared: Variables) {
     let own = turn.works.iter().map(|work| Variables::parse(work.delivery.variables.as_deref().unwrap_or_default()));
     let own: Vec<Result<Variables, String>> = own.collect();
-    let filled = tokio::task::spawn_blocking(move || {
+    let filled = spawn_blocking(move || {
         let read: Vec<&Variables> = own.iter().flatten().collect();
         let mut filled = compiled.fill_apart(&shared, &read).into_iter();
         let lost = || Err(RenderError::busy("it was not answered"));

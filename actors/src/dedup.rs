@@ -120,7 +120,7 @@ impl Actor for Dedup {
         match state.compiled(&ask.template, &ask.version) {
             Ok(compiled) if compiled.is_plain() => reply(ask, &compiled),
             // It may take long, and others are not to wait for it. What is lost with the process is asked again.
-            Ok(compiled) => drop(tokio::task::spawn_blocking(move || reply(ask, &compiled))),
+            Ok(compiled) => drop(crate::threads::spawn_blocking(move || reply(ask, &compiled))),
             Err(error) => drop(ask.reply.send(Err(error))),
         }
         state.gauge.set(state.board.fingerprints.load(Ordering::Relaxed), 0);

@@ -50,6 +50,7 @@ mod switchboard;
 mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod threads;
 mod timers;
 mod token_cache;
 mod token_fetch;

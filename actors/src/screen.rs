@@ -125,7 +125,7 @@ impl Screen {
             self.compiled.insert(edition.clone(), None);
             let board = Arc::clone(board);
             // Nobody waits for it: the deliveries look again, and if it is lost it is compiled again.
-            drop(tokio::task::spawn_blocking(move || {
+            drop(crate::threads::spawn_blocking(move || {
                 let dictionary = compile(&list);
                 board.template.send(TemplateMsg::Dictionary(edition, dictionary));
             }));

@@ -41,11 +41,7 @@ pub(crate) fn now() -> Moment {
 /// This moment of the simulated time.
 #[cfg(feature = "sim")]
 pub(crate) fn now() -> Moment {
-    use std::sync::OnceLock;
-
-    use tokio::time::Instant;
-
-    static START: OnceLock<Instant> = OnceLock::new();
-    let passed = START.get_or_init(Instant::now).elapsed();
+    // The same on all hosts; each host's own clock began at a moment of the true time.
+    let passed = turmoil::sim_elapsed().unwrap_or_default();
     Moment(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).saturating_add(1))
 }

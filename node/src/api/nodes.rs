@@ -109,13 +109,21 @@ async fn meet(app: &App, id: u64, info: &NodeInfo) -> Result<(), Problem> {
     if app.ledger.control(|control| control.departures.removed.contains_key(&id)) {
         return Ok(());
     }
-    let address = &info.peer_addr;
+    let (address, me, cluster) = (&info.peer_addr, app.ledger.node(), cluster_id(app));
+    if id == me {
+        // No node can meet itself, so it takes no address for its own but the one that it tells its peers.
+        let own = &app.founding.peer_addr;
+        let detail = format!(
+            "this is node {me} of cluster {cluster}, and it tells its peers that it is reached at {own}, not at {address}; \
+             ask another node, which looks whether node {me} is there, or set `node.peer_addr` of node {me}"
+        );
+        return if address == own { Ok(()) } else { Err(Problem::new(Code::NodeMismatch, detail)) };
+    }
     let Err(error) = app.ledger.probe(id, address, PROBE).await else { return Ok(()) };
     let code = match &error {
         ProbeError::Unreachable(_) => Code::NodeUnreachable,
         ProbeError::Mismatch(_) => Code::NodeMismatch,
     };
-    let (me, cluster) = (app.ledger.node(), cluster_id(app));
     let detail = format!("node {id} was looked for at {address} from node {me} of cluster {cluster}: {error}");
     Err(Problem::new(code, detail))
 }
