@@ -132,7 +132,7 @@ impl DiskLog {
     pub(crate) fn newest_stamp(disk: &Disk) -> Result<Option<Time>, StorageError> {
         let mut newest = None;
         for name in disk.trees("log/") {
-            for row in disk.tree(&name).map_err(reading)?.iter().rev() {
+            for row in disk.tree(&name).map_err(reading)?.scan_prefix(b"").rev() {
                 let (_, value) = row.map_err(reading)?;
                 let entry: Entry = codec::decode(&value).map_err(reading)?;
                 if let EntryPayload::Normal(blob) = entry.payload {
