@@ -95,7 +95,7 @@ async fn who_is_not_where_it_is_said_to_be_is_not_taken_in() {
     // Of itself a node knows where it is: nobody moves it elsewhere by asking it.
     let own = node.running.peer_addr;
     for (at, status) in [(nobody, 409), (fifth.running.peer_addr, 409), (own, 202)] {
-        let body = json!({"id": 1, "peer_addr": at.to_string(), "api_addr": "127.0.0.1:1"});
+        let body = json!({"id": 1, "peer_addr": at.to_string(), "api_addr": "127.0.0.1:2"});
         let got = node.post("/v1/cluster/nodes", body).await;
         assert_eq!(got.status, status, "{at}: {}", got.body);
         let shown = node.get("/v1/cluster").await.body["nodes"][0]["peer_addr"].clone();
