@@ -49,6 +49,8 @@ pub struct Tally {
     pub accepted: HashMap<u64, String>,
     /// Sent, and nobody can tell whether it was kept.
     pub unknown: HashSet<u64>,
+    /// Numbers that a cap may hold: they need not arrive if the cluster says so.
+    pub may_be_held: HashSet<u64>,
     /// Requests or recipients that were refused; a repeated one counts each time.
     pub refused: u64,
     /// The codes of refusals, with how often each came.
@@ -64,6 +66,7 @@ pub struct Tally {
 pub struct Handle {
     accepted: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
+    rest: Arc<AtomicBool>,
 }
 
 /// The load at work.
@@ -119,6 +122,15 @@ impl Handle {
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// Callers begin no request while they `rest`.
+    pub fn rest(&self, rest: bool) {
+        self.rest.store(rest, Ordering::Relaxed);
+    }
+
+    fn rests(&self) -> bool {
+        self.rest.load(Ordering::Relaxed) && !self.stopped()
+    }
+
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -147,6 +159,7 @@ impl Tally {
     pub fn merge(&mut self, other: Self) {
         self.accepted.extend(other.accepted);
         self.unknown.extend(other.unknown);
+        self.may_be_held.extend(other.may_be_held);
         self.refused += other.refused;
         for (code, count) in other.codes {
             *self.codes.entry(code).or_default() += count;
@@ -209,6 +222,10 @@ struct Caller {
 impl Caller {
     async fn run(mut self) -> Tally {
         while !self.handle.stopped() {
+            if self.handle.rests() {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             let start = self.next.fetch_add(self.plan.batch, Ordering::Relaxed);
             if start >= self.plan.most {
                 break;

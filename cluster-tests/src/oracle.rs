@@ -78,6 +78,7 @@ pub async fn judge(cluster: &Cluster, tally: &Tally, seen: &Seen, kills: &[Kill]
         *verdict.states.entry(state.clone()).or_default() += 1;
     }
     verdict.check_states(tally, seen, &listed);
+    verdict.excuse_held(tally, &listed);
     verdict.check_arrivals();
     Ok(verdict)
 }
@@ -121,6 +122,13 @@ impl Verdict {
         ensure(self.wrong.is_empty(), || self.wrong.join("; "))
     }
 
+    /// What a cap was meant to hold, and the cluster says that it held, is not lost.
+    fn excuse_held(&mut self, tally: &Tally, listed: &HashMap<String, String>) {
+        let state = |n: &u64| tally.accepted.get(n).and_then(|id| listed.get(id));
+        let held = |n: &u64| tally.may_be_held.contains(n) && state(n).is_some_and(|state| state == "suppressed");
+        self.lost.retain(|n| !held(n));
+    }
+
     fn check_arrivals(&mut self) {
         if !self.lost.is_empty() {
             let some: Vec<_> = self.lost.iter().take(5).collect();
@@ -139,10 +147,12 @@ impl Verdict {
         if unlisted > 0 {
             self.wrong.push(format!("{unlisted} accepted deliveries are not listed by the cluster"));
         }
-        let contradicted = seen.arrivals.keys().filter(|id| listed.get(*id).is_some_and(|state| state == "failed"));
-        let contradicted = contradicted.count();
-        if contradicted > 0 {
-            self.wrong.push(format!("{contradicted} arrived and are called failed"));
+        for never in ["failed", "suppressed"] {
+            let contradicted = seen.arrivals.keys().filter(|id| listed.get(*id).is_some_and(|state| state == never));
+            let contradicted = contradicted.count();
+            if contradicted > 0 {
+                self.wrong.push(format!("{contradicted} arrived and are called {never}"));
+            }
         }
         let pretended = listed.iter().filter(|(id, state)| *state == "delivered" && !seen.arrivals.contains_key(*id));
         let pretended = pretended.count();
@@ -227,6 +237,7 @@ mod tests {
         let mut verdict = arrivals(&case.tally, &case.seen, &case.kills);
         verdict.stats = case.stats.clone();
         verdict.check_states(&case.tally, &case.seen, &case.listed);
+        verdict.excuse_held(&case.tally, &case.listed);
         verdict.check_arrivals();
         verdict
     }
@@ -278,12 +289,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_cap_held_is_not_lost_if_it_was_meant_to_and_the_cluster_says_so() {
+        let held = |meant: bool, state: &str| {
+            planted(|case| {
+                case.seen.arrivals.remove("dlv_2");
+                case.seen.calls -= 1;
+                case.listed.insert("dlv_2".to_owned(), state.to_owned());
+                case.tally.may_be_held.extend(meant.then_some(2));
+            })
+        };
+        assert_eq!(held(true, "suppressed"), "");
+        assert!(held(true, "expired").contains("accepted never arrived"));
+        assert!(held(false, "suppressed").contains("accepted never arrived"));
+    }
+
+    #[test]
     fn states_that_contradict_the_receiver_or_the_counts_are_found() {
         let state = |id: &str, state: &str| {
             let (id, state) = (id.to_owned(), state.to_owned());
             planted(|case| drop(case.listed.insert(id, state)))
         };
         assert!(state("dlv_1", "failed").contains("arrived and are called failed"));
+        assert!(state("dlv_1", "suppressed").contains("arrived and are called suppressed"));
         assert!(state("dlv_9", "delivered").contains("called delivered and never arrived"));
         assert!(planted(|case| drop(case.listed.remove("dlv_1"))).contains("not listed"));
         assert!(planted(|case| case.stats.accepted = 5).contains("do not add up"));

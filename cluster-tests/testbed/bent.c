@@ -1,10 +1,12 @@
-/* Bends two functions of the C library under a node, so that a test can move its wall clock and slow its disk.
+/* Bends three functions of the C library under a node, so that a test can move its wall clock, slow its disk and break it.
  *
  * Loaded with LD_PRELOAD. TIDINGS_BENT names a folder, read again and again while the node runs:
  *   clock   seconds added to CLOCK_REALTIME
  *   sync    milliseconds that each fdatasync and fsync takes longer
+ *   broken  anything but 0: each fdatasync and fsync fails with EIO, as of a disk that is dying
  * Built by the fault that needs it: cc -shared -fPIC -O2 -o bent.so bent.c */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -54,12 +56,21 @@ static void linger(void) {
     if (ms > 0) nanosleep(&pause, NULL);
 }
 
+/* Whether the disk is broken; errno says so. */
+static int broken(void) {
+    if (number("broken") == 0) return 0;
+    errno = EIO;
+    return 1;
+}
+
 int fdatasync(int file) {
     linger();
+    if (broken()) return -1;
     return (int)syscall(SYS_fdatasync, file);
 }
 
 int fsync(int file) {
     linger();
+    if (broken()) return -1;
     return (int)syscall(SYS_fsync, file);
 }

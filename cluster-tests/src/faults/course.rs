@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::beside::Beside;
 use super::table::Row;
 use crate::cluster::{PATIENCE, Status, eventually};
 use crate::failure::ensure;
@@ -25,6 +26,8 @@ pub struct Scene {
     pub stand: Stand,
     /// The load.
     pub load: Handle,
+    /// What was sent beside the load.
+    pub beside: Beside,
     kills: Vec<Kill>,
     mended: Option<Instant>,
     note: String,
@@ -158,15 +161,18 @@ pub async fn under_load(setup: Setup, break_it: impl AsyncFnOnce(&mut Scene) -> 
     let load = Load::start(&stand.cluster.admin, plan);
     let handle = load.handle.clone();
     let (kills, wrong) = (Vec::new(), Vec::new());
-    let mut scene = Scene { stand, load: handle, kills, mended: None, note: String::new(), wrong };
+    let beside = Beside::default();
+    let mut scene = Scene { stand, load: handle, beside, kills, mended: None, note: String::new(), wrong };
     let healed = broken_and_healed(&mut scene, break_it).await;
     scene.load.stop();
-    let tally = load.finish().await?;
+    let mut tally = load.finish().await?;
+    tally.merge(scene.beside.told());
     let heal = healed.map_err(|failure| Failure::new(format!("{failure}\n{:?}\n{}", tally.codes, scene.logs())))?;
     scene.stand.cluster.wait_drained().await?;
     scene.stand.provider.wait_quiet(Duration::from_secs(1)).await?;
     let seen = scene.stand.provider.seen().await?;
     let mut verdict = oracle::judge(&scene.stand.cluster, &tally, &seen, &scene.kills).await?;
+    verdict.wrong.extend(scene.beside.judge(&seen));
     verdict.wrong.append(&mut scene.wrong);
     Ok(Row::new(verdict, &tally, heal, scene.note))
 }

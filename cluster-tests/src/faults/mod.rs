@@ -1,11 +1,14 @@
 //! The faults, one file each: a testbed of its own, a load over all its nodes, one thing broken and mended, and the judge.
 
+pub mod beside;
 pub mod clock;
+pub mod copied_disk;
 pub mod corrupt_tail;
 pub mod course;
 pub mod cut_majority;
 pub mod cut_minority;
 pub mod cut_one_way;
+pub mod dead_core;
 pub mod delayed;
 pub mod dropped;
 pub mod flapping;
@@ -16,12 +19,17 @@ pub mod kill_all;
 pub mod kill_follower;
 pub mod kill_leader;
 pub mod lost_disk;
+pub mod memory_out;
 pub mod narrow_link;
 pub mod revoked;
+pub mod rolled_back;
+pub mod same_number;
 pub mod slow_sync;
 pub mod soak;
+pub mod strangers;
 pub mod swapped;
 pub mod table;
+pub mod two_wiped;
 
 use crate::testbed::{bent, disk, late, links};
 use crate::{Failure, Proof};
@@ -39,7 +47,7 @@ pub struct Fault {
 }
 
 /// All of them, in the order of the table.
-pub const FAULTS: [Fault; 20] = [
+pub const FAULTS: [Fault; 31] = [
     Fault { name: "kill-leader", what: "kill -9 of the leader of most partitions", missing: nothing },
     Fault { name: "kill-follower", what: "kill -9 of the node that leads fewest", missing: nothing },
     Fault { name: "kill-all", what: "kill -9 of all three at once", missing: nothing },
@@ -65,6 +73,13 @@ pub const FAULTS: [Fault; 20] = [
     },
     Fault { name: "clock-ahead", what: "the clock of the leader of most 1 h ahead for 12 s", missing: bent::missing },
     Fault { name: "clock-behind", what: "the clock of the leader of most 1 h behind for 12 s", missing: bent::missing },
+    Fault { name: "day-ahead", what: "the clock of the leader of most 25 h ahead for 12 s", missing: bent::missing },
+    Fault { name: "two-ahead", what: "the clocks of two of three 1 h ahead for 12 s", missing: bent::missing },
+    Fault {
+        name: "clocks-apart",
+        what: "the clocks of two of three jump apart six times in 12 s, by seconds, hours, days",
+        missing: bent::missing,
+    },
     Fault { name: "full-disk", what: "the disk of one node full for 12 s", missing: disk::missing },
     Fault { name: "slow-sync", what: "each sync of one leader 150 ms longer for 15 s", missing: bent::missing },
     Fault {
@@ -73,6 +88,30 @@ pub const FAULTS: [Fault; 20] = [
         missing: nothing,
     },
     Fault { name: "lost-disk", what: "one node comes back with an empty disk", missing: nothing },
+    Fault {
+        name: "rolled-back",
+        what: "one disk is put back to a copy from before a start of its node",
+        missing: nothing,
+    },
+    Fault { name: "copied-disk", what: "a copy of one disk is run beside it under the same number", missing: nothing },
+    Fault { name: "same-number", what: "an empty node takes the number of one that runs", missing: nothing },
+    Fault {
+        name: "silent-peers",
+        what: "160 strangers at each node's port for peers, half of them silent, half dripping, for 15 s",
+        missing: nothing,
+    },
+    Fault {
+        name: "slow-connections",
+        what: "300 strangers at each node's API, half of them silent, half dripping, for 15 s",
+        missing: nothing,
+    },
+    Fault {
+        name: "dead-core",
+        what: "every sync of the leader of most fails, so that its Raft cores die",
+        missing: bent::missing,
+    },
+    Fault { name: "memory-out", what: "the leader of most may take 8 MiB more memory, for 12 s", missing: nothing },
+    Fault { name: "two-wiped", what: "two of three disks emptied at once; an operator forces one", missing: nothing },
     Fault {
         name: "key-revoked-cut-off",
         what: "a key is revoked while the leader of most is cut off from both others for 12 s",
@@ -99,12 +138,23 @@ pub async fn run(name: &str) -> Proof<Row> {
         "dropped" => dropped::run().await,
         "delayed" => delayed::run().await,
         "narrow-link" => narrow_link::run().await,
-        "clock-ahead" => clock::run(3_600).await,
-        "clock-behind" => clock::run(-3_600).await,
+        "clock-ahead" => clock::run(clock::AHEAD).await,
+        "clock-behind" => clock::run(clock::BEHIND).await,
+        "day-ahead" => clock::run(clock::DAY_AHEAD).await,
+        "two-ahead" => clock::run(clock::TWO_AHEAD).await,
+        "clocks-apart" => clock::run(clock::APART).await,
         "full-disk" => full_disk::run().await,
         "slow-sync" => slow_sync::run().await,
         "corrupt-tail" => corrupt_tail::run().await,
         "lost-disk" => lost_disk::run().await,
+        "rolled-back" => rolled_back::run().await,
+        "copied-disk" => copied_disk::run().await,
+        "same-number" => same_number::run().await,
+        "silent-peers" => strangers::at_peers().await,
+        "slow-connections" => strangers::at_api().await,
+        "dead-core" => dead_core::run().await,
+        "memory-out" => memory_out::run().await,
+        "two-wiped" => two_wiped::run().await,
         "key-revoked-cut-off" => revoked::run().await,
         "swapped" => swapped::run().await,
         "join" => join::run().await,

@@ -1,4 +1,4 @@
-//! A node under a C library that is bent: another wall clock, a slower disk. See `testbed/bent.c`.
+//! A node under a C library that is bent: another wall clock, a slower or a broken disk. See `testbed/bent.c`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,14 @@ impl Bent {
     /// When it cannot be written.
     pub fn slow_sync(&self, id: u64, ms: i64) -> Proof {
         self.say(id, "sync", ms)
+    }
+
+    /// Makes every sync of node `id` fail, or work again.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn broken_disk(&self, id: u64, broken: bool) -> Proof {
+        self.say(id, "broken", i64::from(broken))
     }
 
     fn say(&self, id: u64, name: &str, number: i64) -> Proof {

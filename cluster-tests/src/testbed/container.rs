@@ -69,6 +69,14 @@ impl Container {
     pub fn stop(&mut self, patience: Duration) -> Proof<i32> {
         docker(&["stop", "--time", &patience.as_secs().to_string(), &self.id])?;
         self.up = false;
+        self.exit_code()
+    }
+
+    /// What it ended with.
+    ///
+    /// # Errors
+    /// When docker cannot say.
+    pub fn exit_code(&self) -> Proof<i32> {
         self.state("{{.State.ExitCode}}")?.parse().when("reading an exit code")
     }
 
@@ -99,6 +107,12 @@ impl Container {
     pub fn log_tail(&self) -> String {
         // Nodes log to stderr, which `docker logs` gives on stderr too.
         let output = std::process::Command::new("docker").args(["logs", "--tail", "15", &self.id]).output();
+        output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default()
+    }
+
+    /// Everything that it logged.
+    pub fn log(&self) -> String {
+        let output = std::process::Command::new("docker").args(["logs", &self.id]).output();
         output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default()
     }
 
