@@ -47,7 +47,9 @@ pub async fn run() -> Proof<Report> {
     ];
     let mut broken = 0;
     for (part, (kind, to)) in (1..).zip(kinds) {
-        let to: Vec<Value> = to.into_iter().map(|to| json!({"to": to, "variables": {"n": "1"}})).collect();
+        // Many deliveries to few paths: a query tells them apart, since a message goes to a recipient once.
+        let one = |(n, to): (usize, String)| json!({"to": format!("{to}?n={n}"), "variables": {"n": "1"}});
+        let to: Vec<Value> = to.into_iter().enumerate().map(one).collect();
         broken += to.len() as u64;
         post(&cluster, 0, &json!({"template": "hook", "to": to})).await?;
         tokio::time::sleep(BEFORE).await;
@@ -61,7 +63,9 @@ pub async fn run() -> Proof<Report> {
     let stats = cluster.stats().await?;
     ensure(stats.pending == broken, || format!("{} of {broken} wait: {stats:?}\n{}", stats.pending, report.text()))?;
     let hook: Value = cluster.ask("/v1/accounts/hook").await?;
-    ensure(hook["health"]["breaker"] == "closed", || format!("the account is blamed: {hook}"))?;
+    // Nothing is said of the health of an account that has no trouble.
+    let breaker = hook["health"]["breaker"].as_str().unwrap_or("closed");
+    ensure(breaker == "closed", || format!("the account is blamed: {hook}"))?;
     receiver.heal();
     eventually("the host that healed has everything", PATIENCE, async || {
         let pending = cluster.stats().await?.pending;
