@@ -9,6 +9,7 @@ pub mod client;
 pub mod cluster;
 pub mod failure;
 pub mod faults;
+pub mod health;
 pub mod history;
 pub mod load;
 mod membership;

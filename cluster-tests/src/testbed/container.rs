@@ -105,14 +105,18 @@ impl Container {
 
     /// The end of what it logged.
     pub fn log_tail(&self) -> String {
-        // Nodes log to stderr, which `docker logs` gives on stderr too.
-        let output = std::process::Command::new("docker").args(["logs", "--tail", "15", &self.id]).output();
-        output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default()
+        self.logged("15")
     }
 
     /// Everything that it logged.
     pub fn log(&self) -> String {
-        let output = std::process::Command::new("docker").args(["logs", &self.id]).output();
+        self.logged("all")
+    }
+
+    /// The last lines that it logged: so many, or `all`.
+    fn logged(&self, lines: &str) -> String {
+        // Nodes log to stderr, which `docker logs` gives on stderr too.
+        let output = std::process::Command::new("docker").args(["logs", "--tail", lines, &self.id]).output();
         output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default()
     }
 

@@ -2,7 +2,7 @@
 //! turned away. And somebody who asks for its health on connections of their own meanwhile.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,13 +11,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::container::Container;
-use crate::{Proof, When};
+use crate::Proof;
+use crate::health::{self, Asked};
 
 /// How often a dripping connection says one byte more.
 const DRIP: Duration = Duration::from_millis(250);
 /// How often each node's health is asked.
 const ASK: Duration = Duration::from_millis(200);
-/// An answer is waited for longer than it may take, so that it is known how long it took.
+/// How long a stranger waits for its connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Strangers at work; they go when this is dropped.
@@ -84,12 +85,11 @@ pub struct Health {
 }
 
 impl Health {
-    fn note(&mut self, address: &str, took: Duration, answer: &Proof<String>) {
+    fn note(&mut self, address: &str, asked: &Asked) {
         self.asked += 1;
-        self.slowest = self.slowest.max(took);
-        let well = answer.as_ref().is_ok_and(|text| text.starts_with("HTTP/1.1 200"));
-        if !well && self.failed.len() < 5 {
-            self.failed.push(format!("{address} after {took:?}: {answer:?}"));
+        self.slowest = self.slowest.max(asked.took);
+        if let Some(why) = asked.failure.as_ref().filter(|_| self.failed.len() < 5) {
+            self.failed.push(format!("{address}: {why}"));
         }
     }
 }
@@ -111,10 +111,8 @@ impl Prober {
             let seen = Arc::clone(&seen);
             asking.spawn(async move {
                 loop {
-                    let began = Instant::now();
-                    let answer = timeout(PATIENCE, healthz(&address)).await;
-                    let answer = answer.when("waiting").and_then(|got| got.when("asking"));
-                    seen.lock().note(&address, began.elapsed(), &answer);
+                    let asked = health::ask(&address).await;
+                    seen.lock().note(&address, &asked);
                     sleep(ASK).await;
                 }
             });
@@ -126,12 +124,4 @@ impl Prober {
     pub fn seen(&self) -> Health {
         self.seen.lock().clone()
     }
-}
-
-async fn healthz(address: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    Ok(text)
 }

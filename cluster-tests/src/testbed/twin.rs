@@ -31,16 +31,6 @@ impl Stand {
     }
 }
 
-/// The words in which a node says why its disk is not believed; empty while it is, or while it does not answer.
-///
-/// # Errors
-/// When the node is no container.
-pub async fn reasons(node: &Node) -> Proof<String> {
-    let url = format!("{}/readyz", node.url());
-    let answer = crate::client::Client::new("").call(hyper::Method::GET, &url, &[], bytes::Bytes::new()).await;
-    Ok(answer.map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).unwrap_or_default())
-}
-
 /// The first of `words` that the log of a container holds.
 pub fn said<'a>(container: &Container, words: &[&'a str]) -> Option<&'a str> {
     let log = container.log();

@@ -113,11 +113,14 @@ async fn meet(app: &App, id: u64, info: &NodeInfo) -> Result<(), Problem> {
     if id == me {
         // No node can meet itself, so it takes no address for its own but the one that it tells its peers.
         let own = &app.founding.peer_addr;
+        if address == own {
+            return Ok(());
+        }
         let detail = format!(
             "this is node {me} of cluster {cluster}, and it tells its peers that it is reached at {own}, not at {address}; \
              ask another node, which looks whether node {me} is there, or set `node.peer_addr` of node {me}"
         );
-        return if address == own { Ok(()) } else { Err(Problem::new(Code::NodeMismatch, detail)) };
+        return Err(Problem::new(Code::NodeMismatch, detail));
     }
     let Err(error) = app.ledger.probe(id, address, PROBE).await else { return Ok(()) };
     let code = match &error {

@@ -2,25 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::Method;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::attacks::Target;
 use crate::client::Client;
 use crate::cluster::Cluster;
+use crate::health;
 use crate::process::resident;
 use crate::{Proof, When};
 
 /// How often its health and its memory are looked at, and how often a message is sent.
 const EVERY: Duration = Duration::from_millis(100);
-/// An answer is waited for longer than it may take, so that the report says how long it took.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was seen.
 #[derive(Clone, Debug, Default)]
@@ -79,13 +76,11 @@ impl Seen {
     }
 
     async fn health(&mut self, target: &Target) {
-        let began = Instant::now();
-        let answer = timeout(PATIENCE, healthz(&target.address)).await;
+        let asked = health::ask(&target.address).await;
         self.asked += 1;
-        self.slowest = self.slowest.max(began.elapsed());
-        match answer {
-            Ok(Ok(text)) if text.starts_with("HTTP/1.1 200") => {}
-            other => self.fail(format!("/healthz after {:?}: {other:?}", began.elapsed())),
+        self.slowest = self.slowest.max(asked.took);
+        if let Some(why) = asked.failure {
+            self.fail(why);
         }
     }
 
@@ -98,13 +93,4 @@ impl Seen {
             Err(failure) => self.fail(format!("a message: {failure}")),
         }
     }
-}
-
-/// Asks on a new connection, as a prober does.
-async fn healthz(address: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    Ok(text)
 }
