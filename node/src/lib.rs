@@ -46,7 +46,7 @@ mod strict;
 mod turning_away;
 mod wiring;
 
-pub use forcing::force_disk;
+pub use forcing::{force_disk, skip_entry};
 pub use problem::Code;
 pub use restoring::restore;
 pub use running::{FoundError, Running, StartError, found_dev, recover_dev, serve, serve_with};

@@ -20,7 +20,7 @@ use crate::error::ProposeError;
 use crate::group::AnyGroup;
 use crate::ledgers::{Inner, Ledgers};
 use crate::peers::{Complete, Kind, Piece, Service};
-use crate::types::{GroupId, Types, Vote};
+use crate::types::{GroupId, LogId, Types, Vote};
 
 /// Who is in a group, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +65,13 @@ impl Inner {
         }
         match kind {
             Kind::Append => {
-                let (id, rpc): (_, AppendEntriesRequest<Types>) = read(&body)?;
+                let (id, (rpc, skips)): (_, (AppendEntriesRequest<Types>, Vec<LogId>)) = read(&body)?;
                 if let Some(why) = self.ground.disk.health().refuses().filter(|_| !rpc.entries.is_empty()) {
                     return Err(why);
                 }
-                answer(&self.member(id)?.raft().append_entries(rpc).await.map_err(|e| e.to_string())?)
+                let group = self.member(id)?;
+                group.skips().agree(&skips).await?;
+                answer(&group.raft().append_entries(rpc).await.map_err(|e| e.to_string())?)
             }
             Kind::Vote => {
                 let (id, rpc): (_, VoteRequest<u64>) = read(&body)?;
@@ -124,9 +126,10 @@ impl Inner {
             }
             _ => {
                 let (id, complete): (_, Complete) = read(body)?;
-                let arrived = self.arrivals.end(id, &complete).await?;
+                let (arrived, group) = (self.arrivals.end(id, &complete).await?, self.member(id)?);
+                group.skips().succeed(&complete.skips, complete.meta.last_log_id.map_or(0, |id| id.index)).await?;
                 let snapshot = Snapshot { meta: complete.meta, snapshot: Box::new(arrived) };
-                let installed = self.member(id)?.raft().install_full_snapshot(complete.vote, snapshot).await;
+                let installed = group.raft().install_full_snapshot(complete.vote, snapshot).await;
                 answer(&installed.map_err(|e| e.to_string())?)
             }
         }

@@ -21,7 +21,7 @@ use crate::options::Options;
 use crate::peers::Network;
 use crate::propose::{Commands, Proposer};
 use crate::store::unreadable;
-use crate::store::{AppendWatch, ArchiveStore, Disk, DiskLog, MachineStore, RecordSink, SnapshotStore};
+use crate::store::{AppendWatch, ArchiveStore, Disk, DiskLog, MachineStore, RecordSink, Skips, SnapshotStore};
 use crate::time::{ClusterTime, GroupClock};
 use crate::types::{GroupId, LogId, Raft};
 
@@ -46,6 +46,7 @@ pub(crate) struct Group<M: Machine> {
     proposer: Proposer<M>,
     log: DiskLog,
     snapshots: SnapshotStore,
+    skips: Arc<Skips>,
     archive: Option<Arc<ArchiveStore>>,
     disk: Disk,
     transfer: Mutex<Option<Instant>>,
@@ -68,6 +69,8 @@ pub(crate) trait AnyGroup: Send + Sync {
     fn id(&self) -> GroupId;
     fn raft(&self) -> &Raft;
     fn snapshots(&self) -> &SnapshotStore;
+    /// Which entries this replica passes over.
+    fn skips(&self) -> &Arc<Skips>;
     fn archive(&self) -> Option<&Arc<ArchiveStore>>;
     fn log(&self) -> &DiskLog;
     /// One more than the index of the newest applied entry.
@@ -119,13 +122,14 @@ impl<M: Machine> Group<M> {
             let followed = log.followed(node)?;
             log.resign(node)?;
             let snapshots = SnapshotStore::open(&disk, id).map_err(|e| e.to_string())?;
-            let machine = MachineStore::open(machine, snapshots.clone()).map_err(|e| e.to_string())?;
-            Ok::<_, String>((log, snapshots, machine, followed))
+            let skips = Arc::new(Skips::open(&disk, id)?);
+            let machine = MachineStore::open(machine, snapshots.clone(), Arc::clone(&skips));
+            Ok::<_, String>((log, snapshots, skips, machine.map_err(|e| e.to_string())?, followed))
         });
-        let (log, snapshots, machine, followed) =
+        let (log, snapshots, skips, machine, followed) =
             opened.await.map_err(|e| unreadable(&id.to_string(), &e))?.map_err(failed)?;
         let lease = Lease::new(node, ground.options.timing.election_max_ms);
-        let network = ground.network.of(id, Arc::clone(&lease));
+        let network = ground.network.of(id, Arc::clone(&lease), Arc::clone(&skips));
         let promise = Duration::from_millis(ground.options.timing.election_max_ms);
         let promised = (followed && matches!(id, GroupId::Partition(_))).then(|| Instant::now() + promise);
         let mut config = Arc::clone(&ground.config);
@@ -152,6 +156,7 @@ impl<M: Machine> Group<M> {
             proposer,
             log,
             snapshots,
+            skips,
             archive,
             disk,
             transfer,
@@ -197,6 +202,10 @@ impl<M: Machine> AnyGroup for Group<M> {
 
     fn snapshots(&self) -> &SnapshotStore {
         &self.snapshots
+    }
+
+    fn skips(&self) -> &Arc<Skips> {
+        &self.skips
     }
 
     fn archive(&self) -> Option<&Arc<ArchiveStore>> {
@@ -307,6 +316,7 @@ pub(crate) fn erase_from(disk: &Disk, id: GroupId) -> Result<(), sled::Error> {
     for key in DiskLog::meta_names(id) {
         meta.remove(key)?;
     }
+    meta.remove(Skips::meta_name(id))?;
     meta.remove(SnapshotStore::meta_name(id))?;
     meta.remove(ArchiveStore::meta_name(id))?;
     Ok(())

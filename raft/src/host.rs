@@ -264,6 +264,11 @@ pub(crate) fn stamp_of(payload: &[u8]) -> Option<Time> {
     Header::read(payload).ok().map(|(header, _)| header.at)
 }
 
+/// How many commands a batch holds.
+pub(crate) fn count_of(payload: &[u8]) -> Option<u32> {
+    Header::read(payload).ok().map(|(header, _)| header.count)
+}
+
 struct Header {
     boot: u64,
     number: u64,

@@ -30,6 +30,7 @@ mod secret_check;
 mod seldom;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod skipping;
 mod status;
 mod store;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use lease::Tenure;
 pub use ledgers::{AskHandler, Ledgers};
 pub use options::{BatchLimits, LogLimits, MAX_ENTRY_BYTES, Options, Timing};
 pub use probing::ProbeError;
+pub use skipping::{Skipped, skip_entry};
 pub use status::{DiskUse, GroupStatus, Replica, Role};
 pub use store::{Archive, ArchiveError, Cursor, Page, Query};
 pub use time::{PeerOffset, RepairedGroup, Stand, TimeReport};

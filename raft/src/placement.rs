@@ -62,6 +62,8 @@ struct Keeper {
     day: u32,
     /// Whether the leads here were silenced because the disk takes nothing.
     silenced: bool,
+    /// Which entries that are passed over here control has noted: group, term, index.
+    skips_noted: BTreeSet<(GroupId, u64, u64)>,
 }
 
 /// What control says about groups and nodes.
@@ -105,6 +107,7 @@ impl Keeper {
             dismissal_kept: false,
             day: 0,
             silenced: false,
+            skips_noted: BTreeSet::new(),
         }
     }
 
@@ -132,6 +135,7 @@ impl Keeper {
         self.tend(inner, &wishes).await;
         forget_emptied(inner, &wishes).await;
         admit(inner, &wishes).await;
+        crate::skipping::report(inner, &mut self.skips_noted).await;
         self.leaving.look(inner, &wishes).await;
         self.around.look(inner, &wishes).await;
         self.forget_old_days(inner).await;
@@ -139,7 +143,7 @@ impl Keeper {
 
     /// A node whose disk takes nothing new refuses appends and so no longer hears its leaders; it must not disturb them by
     /// standing for election. What it leads itself it could only refuse: it falls silent, so that others are elected. Who
-    /// hands a group over does not stand for it meanwhile. The same holds while this machine's clock is astray.
+    /// hands a group over does not stand for it meanwhile. The same holds while this machine's clock is astray, and in a group of which this replica takes nothing.
     fn silence_if_unable(&mut self, inner: &Inner) {
         let clock = &inner.ground.clock;
         // A node that is astray gives away what it leads; what nobody has taken by then, others are elected for.
@@ -150,7 +154,8 @@ impl Keeper {
         for group in inner.groups() {
             let config = group.raft().runtime_config();
             if !group.handing_over() {
-                config.elect(!unable && !clock.is_astray() && !group.is_promised());
+                let able = !unable && !clock.is_astray() && !group.is_promised();
+                config.elect(able && group.skips().differs().is_none());
             }
             if unable != self.silenced {
                 config.heartbeat(!unable);

@@ -57,7 +57,7 @@ pub struct GroupStatus {
     pub since_majority_ms: Option<u64>,
     /// Proposals that wait here.
     pub waiting: usize,
-    /// Why it stopped, if it did.
+    /// Why it stopped, if it did, or takes nothing from its leader.
     pub failure: Option<String>,
 }
 
@@ -131,6 +131,6 @@ fn status_of(group: &dyn AnyGroup) -> GroupStatus {
         log_length: last.map_or(0, |last| (last + 1).saturating_sub(purged)),
         since_majority_ms: since_majority.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         waiting: group.waiting(),
-        failure,
+        failure: failure.or_else(|| group.skips().differs()),
     }
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tidings_contract::PartitionId;
 use tidings_raft::Ledgers;
 
-use support::{Moving, Node, accept, cluster, keep, options, settled, until};
+use support::{Moving, Node, accept, cluster, keep, options, settled, start, stop_all, until};
 
 const PARTITIONS: u16 = 2;
 
@@ -33,14 +33,6 @@ async fn whole(nodes: &[Node], pending: u64) {
             until("each replica has everything", held).await;
         }
     }
-}
-
-/// Starts node `id` with the directory `dir` where it was before, so that its peers find it.
-async fn start(id: u64, dir: TempDir, at: &str) -> Node {
-    let mut options = options(id, &dir);
-    options.peer_listen = at.parse().expect("an address");
-    let ledgers = Ledgers::open(options, Arc::new(Moving::default())).await.expect("it opens");
-    Node { id, dir, ledgers }
 }
 
 /// A copy of a directory.
@@ -69,12 +61,6 @@ fn disk_of(node: &Node, id: u64) -> Option<String> {
 /// Waits until `judge` knows the disks of all.
 async fn known(judge: &Node, count: u64) {
     until("control knows every disk", || (1..=count).all(|id| disk_of(judge, id).is_some())).await;
-}
-
-async fn stop_all(nodes: Vec<Node>) {
-    for node in nodes {
-        node.stop().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ use super::force_disk::ForceDisk;
 use super::members::{Join, Remove, Replace, Transfer};
 use super::output::{Column, Out, flat, rows};
 use super::settling::troubles;
+use super::skip::Skip;
 use super::{Context, config};
 
 const NODES: &[Column] = &[
@@ -57,6 +58,8 @@ pub(super) enum Cluster {
     Replace(Replace),
     /// Let a node count with another disk though no majority can agree: the last resort when disks are lost for good
     ForceDisk(ForceDisk),
+    /// Pass over an entry of a group's log: the last way out when every replica dies of it
+    Skip(Skip),
     /// Have another of its replicas lead a group
     Transfer(Transfer),
     /// Set the cluster's time, where it went wrong, to what the machines' clocks agree on
@@ -95,6 +98,7 @@ impl Cluster {
             Self::Remove(remove) => remove.run(context).await,
             Self::Replace(replace) => replace.run(context).await,
             Self::ForceDisk(force) => force.run(context).await,
+            Self::Skip(skip) => skip.run(context).await,
             Self::Transfer(transfer) => transfer.run(context).await,
             Self::RepairTime => repair_time(context).await,
             Self::Status(status) => status.run(context).await,

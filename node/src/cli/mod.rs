@@ -35,6 +35,7 @@ mod send;
 mod serving;
 mod settling;
 mod signals;
+mod skip;
 mod suppression;
 mod template;
 mod times;

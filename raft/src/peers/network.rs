@@ -18,7 +18,7 @@ use super::snapshot::send_snapshot;
 use super::wire::Kind;
 use crate::codec;
 use crate::lease::Lease;
-use crate::store::ArchiveStore;
+use crate::store::{ArchiveStore, Skips};
 use crate::types::{GroupId, Peer, Types, Vote};
 
 /// How long replication leaves an unreachable peer alone.
@@ -35,8 +35,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn of(&self, group: GroupId, lease: Arc<Lease>) -> GroupNetwork {
-        GroupNetwork { network: self.clone(), group, lease }
+    pub(crate) fn of(&self, group: GroupId, lease: Arc<Lease>, skips: Arc<Skips>) -> GroupNetwork {
+        GroupNetwork { network: self.clone(), group, lease, skips }
     }
 }
 
@@ -45,14 +45,15 @@ pub(crate) struct GroupNetwork {
     network: Network,
     group: GroupId,
     lease: Arc<Lease>,
+    skips: Arc<Skips>,
 }
 
 impl RaftNetworkFactory<Types> for GroupNetwork {
     type Network = Remote;
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> Remote {
-        let (network, lease) = (self.network.clone(), Arc::clone(&self.lease));
-        Remote { network, group: self.group, target, address: node.peer_addr.clone(), lease }
+        let (network, lease, skips) = (self.network.clone(), Arc::clone(&self.lease), Arc::clone(&self.skips));
+        Remote { network, group: self.group, target, address: node.peer_addr.clone(), lease, skips }
     }
 }
 
@@ -63,6 +64,7 @@ pub(crate) struct Remote {
     pub(super) target: u64,
     pub(super) address: String,
     lease: Arc<Lease>,
+    pub(super) skips: Arc<Skips>,
 }
 
 impl Remote {
@@ -96,7 +98,10 @@ impl RaftNetwork<Types> for Remote {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, Peer, RaftError<u64>>> {
         let sent = self.lease.sending(&rpc.vote, &rpc.entries);
-        let answer = self.ask(Lane::Raft, Kind::Append, &rpc, option.hard_ttl()).await.map_err(rpc_error)?;
+        let answer = self
+            .ask(Lane::Raft, Kind::Append, &(&rpc, self.skips.marks()), option.hard_ttl())
+            .await
+            .map_err(rpc_error)?;
         let taken = matches!(answer, AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_));
         if let Some(sent) = sent.filter(|_| taken) {
             self.lease.taken(&rpc.vote, self.target, sent);

@@ -17,7 +17,7 @@ use super::network::Remote;
 use super::wire::Kind;
 use crate::base::{AHEAD, send_blocking, spawn_blocking};
 use crate::store::{ArchivePiece, ArchiveStore, ChunkWriter, SnapshotBody, SnapshotStore};
-use crate::types::{GroupId, SnapshotMeta, Types, Vote};
+use crate::types::{GroupId, LogId, SnapshotMeta, Types, Vote};
 
 /// Time limit of one piece.
 const PIECE_LIMIT: Duration = Duration::from_secs(10);
@@ -56,6 +56,8 @@ pub(crate) struct Complete {
     pub(crate) arrival: u64,
     pub(crate) vote: Vote,
     pub(crate) meta: SnapshotMeta,
+    /// The entries that its maker passed over, and those that it will.
+    pub(crate) skips: Vec<LogId>,
     size: (u32, u64, u64),
 }
 
@@ -78,7 +80,7 @@ pub(super) async fn send_snapshot(
     }
     reading.await.map_err(not_sent)?.map_err(not_sent)?;
     let size = (size.pieces, size.bytes, size.checksum);
-    let complete = Complete { arrival, vote, meta: snapshot.meta, size };
+    let complete = Complete { arrival, vote, meta: snapshot.meta, skips: remote.skips.marks(), size };
     remote.ask(Lane::Bulk, Kind::SnapshotEnd, &complete, install_within).await
 }
 

@@ -29,6 +29,9 @@ pub(crate) trait AppendWatch: Send + Sync {
     fn appended(&self, payload: &[u8]);
 }
 
+/// An entry that was looked for, and the first and the last index of the log.
+type Found = (Option<Entry>, Option<(u64, u64)>);
+
 /// The log of one group. Clones share it.
 #[derive(Clone)]
 pub(crate) struct DiskLog {
@@ -142,6 +145,19 @@ impl DiskLog {
             }
         }
         Ok(newest)
+    }
+
+    /// The entry at `index` in the log of `group` on a disk on which the group does not run, and the first and the last
+    /// index there. Blocks.
+    pub(crate) fn entry_at(disk: &Disk, group: GroupId, index: u64) -> Result<Found, StorageError> {
+        let tree = disk.tree(&Self::tree_name(group)).map_err(reading)?;
+        let number = |row: Option<(sled::IVec, sled::IVec)>| {
+            row.and_then(|(key, _)| <[u8; 8]>::try_from(&*key).ok()).map(u64::from_be_bytes)
+        };
+        let (first, last) = (number(tree.first().map_err(reading)?), number(tree.last().map_err(reading)?));
+        let value = tree.get(index.to_be_bytes()).map_err(reading)?;
+        let entry = value.map(|value| codec::decode::<Entry>(&value)).transpose().map_err(reading)?;
+        Ok((entry, first.zip(last)))
     }
 
     /// The names of the small values kept for the log of `group`.

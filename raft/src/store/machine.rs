@@ -7,6 +7,7 @@ use std::sync::Arc;
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, ErrorSubject, ErrorVerb, RaftSnapshotBuilder, Snapshot, StorageIOError};
 
+use super::skips::Skips;
 use super::snapshot::{SnapshotBody, SnapshotStore};
 use crate::base::spawn_blocking;
 use crate::failing::words;
@@ -17,14 +18,19 @@ use crate::types::{Applied, Entry, LogId, Membership, SnapshotMeta, StorageError
 pub(crate) struct MachineStore {
     host: Arc<dyn Hosted>,
     snapshots: SnapshotStore,
+    skips: Arc<Skips>,
     applied: Option<LogId>,
     membership: Membership,
 }
 
 impl MachineStore {
     /// Brings the machine to the current snapshot, if there is one. Blocks: not for an async worker.
-    pub(crate) fn open(host: Arc<dyn Hosted>, snapshots: SnapshotStore) -> Result<Self, StorageError> {
-        let mut store = Self { host, snapshots, applied: None, membership: Membership::default() };
+    pub(crate) fn open(
+        host: Arc<dyn Hosted>,
+        snapshots: SnapshotStore,
+        skips: Arc<Skips>,
+    ) -> Result<Self, StorageError> {
+        let mut store = Self { host, snapshots, skips, applied: None, membership: Membership::default() };
         if let Some((meta, body)) = store.snapshots.current().map_err(reading)? {
             restore(&*store.host, &meta, &body).map_err(reading)?;
             store.adopt(&meta);
@@ -34,6 +40,9 @@ impl MachineStore {
 
     fn adopt(&mut self, meta: &SnapshotMeta) {
         self.applied = meta.last_log_id;
+        if let Some(last) = meta.last_log_id {
+            self.skips.holds(last.index);
+        }
         self.membership = meta.last_membership.clone();
     }
 }
@@ -60,13 +69,18 @@ impl RaftStateMachine<Types> for MachineStore {
         for entry in entries {
             match &entry.payload {
                 EntryPayload::Blank => self.host.pass(entry.log_id.index),
+                EntryPayload::Normal(_) if self.skips.begins(&entry.log_id) => {
+                    tracing::warn!(entry = %entry.log_id, "an entry of the log is passed over, because an operator said so");
+                    self.host.pass(entry.log_id.index);
+                }
                 EntryPayload::Normal(blob) => {
                     // A panic would end openraft's task for this machine alone, and nobody would notice before the next
                     // entry. An error ends the group at once, and with it the process.
                     let applied = catch_unwind(AssertUnwindSafe(|| self.host.apply(entry.log_id.index, &blob.0)));
                     let applied = applied.map_err(|panic| AnyError::error(format!("it panicked: {}", words(&*panic))));
                     let applied = applied.and_then(|applied| applied.map_err(|e| AnyError::new(&e)));
-                    applied.map_err(|why| StorageIOError::apply(entry.log_id, why))?;
+                    let advised = |why| AnyError::error(format!("{why} (what is left then: tidings cluster skip --help)"));
+                    applied.map_err(|why| StorageIOError::apply(entry.log_id, advised(why)))?;
                 }
                 EntryPayload::Membership(membership) => {
                     self.membership = Membership::new(Some(entry.log_id), membership.clone());

@@ -22,6 +22,7 @@ mod machine;
 #[cfg(test)]
 mod memory;
 mod rewrite;
+pub(crate) mod skips;
 mod snapshot;
 #[cfg(test)]
 mod suite;
@@ -40,5 +41,6 @@ pub(crate) use disk::{Disk, DiskOptions, unreadable};
 pub(crate) use identity::{Heard, Life, Position};
 pub(crate) use log::{AppendWatch, DiskLog};
 pub(crate) use machine::MachineStore;
+pub(crate) use skips::Skips;
 pub(crate) use snapshot::{ChunkWriter, SnapshotBody, SnapshotStore};
 pub(crate) use upgrade::{VERSION as DISK_VERSION, check as check_version};

@@ -137,6 +137,13 @@ impl SnapshotStore {
         format!("snap/{group}")
     }
 
+    /// The index of the newest entry in the current snapshot of `group` on a disk on which the group does not run. Blocks.
+    pub(crate) fn newest(disk: &Disk, group: GroupId) -> io::Result<Option<u64>> {
+        let current = disk.meta().get(Self::meta_name(group))?;
+        let current = current.map(|bytes| codec::decode::<Current>(&bytes)).transpose().map_err(io::Error::other)?;
+        Ok(current.and_then(|current| current.meta.last_log_id).map(|id| id.index))
+    }
+
     /// The name of the small value that says which snapshot of `group` is current.
     pub(crate) fn meta_name(group: GroupId) -> String {
         format!("snap/{group}")

@@ -7,7 +7,7 @@ use openraft::testing::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
 use super::memory::MemoryLog;
-use super::{Disk, DiskLog, DiskOptions, MachineStore, SnapshotStore};
+use super::{Disk, DiskLog, DiskOptions, MachineStore, Skips, SnapshotStore};
 use crate::host::Host;
 use crate::testing::Sum;
 use crate::types::{GroupId, Types};
@@ -22,7 +22,11 @@ async fn disk(dir: &TempDir) -> Disk {
 
 fn machine(disk: &Disk) -> MachineStore {
     let snapshots = SnapshotStore::open(disk, GroupId::Control).expect("a place for snapshots");
-    MachineStore::open(Arc::new(Host::<Sum>::new(7, None)), snapshots).expect("a machine")
+    MachineStore::open(Arc::new(Host::<Sum>::new(7, None)), snapshots, skips(disk)).expect("a machine")
+}
+
+fn skips(disk: &Disk) -> Arc<Skips> {
+    Arc::new(Skips::open(disk, GroupId::Control).expect("a place for marks"))
 }
 
 impl StoreBuilder<Types, DiskLog, MachineStore, TempDir> for OnDisk {
@@ -133,7 +137,7 @@ mod restarts {
         let dir = tempfile::tempdir().expect("a directory");
         let (disk_now, host) = (disk(&dir).await, Arc::new(Host::<Sum>::new(7, None)));
         let snapshots = SnapshotStore::open(&disk_now, GroupId::Control).expect("a place");
-        let mut machine = MachineStore::open(Arc::clone(&host) as _, snapshots).expect("a machine");
+        let mut machine = MachineStore::open(Arc::clone(&host) as _, snapshots, skips(&disk_now)).expect("a machine");
         machine.apply((1..=10).map(|index| add(1, index, index))).await.expect("applied");
         let mut builder = machine.get_snapshot_builder().await;
         machine.apply([add(1, 11, 1_000)]).await.expect("applied while the snapshot is written");
@@ -143,7 +147,7 @@ mod restarts {
 
         let (disk, host) = (disk(&dir).await, Arc::new(Host::<Sum>::new(8, None)));
         let snapshots = SnapshotStore::open(&disk, GroupId::Control).expect("a place");
-        let mut machine = MachineStore::open(Arc::clone(&host) as _, snapshots).expect("a machine");
+        let mut machine = MachineStore::open(Arc::clone(&host) as _, snapshots, skips(&disk)).expect("a machine");
         assert_eq!(machine.applied_state().await.expect("known").0, Some(id(1, 10)));
         assert_eq!(host.read(Clone::clone), Sum { total: 55, at: Time(1_010) });
         machine.apply([add(1, 11, 1_000)]).await.expect("replayed");

@@ -93,6 +93,25 @@ impl Node {
     }
 }
 
+/// Starts node `id` with the directory `dir` where it was before, so that its peers find it.
+pub async fn start(id: u64, dir: TempDir, at: &str) -> Node {
+    let mut options = options(id, &dir);
+    options.peer_listen = at.parse().expect("an address");
+    let ledgers = Ledgers::open(options, Arc::new(Moving::default())).await.expect("it opens");
+    Node { id, dir, ledgers }
+}
+
+/// Stops them one after the other, and gives the directory and the address of each.
+pub async fn stop_all(nodes: Vec<Node>) -> Vec<(u64, TempDir, String)> {
+    let mut stopped = Vec::new();
+    for node in nodes {
+        let addr = node.addr();
+        let (id, dir) = node.stop().await;
+        stopped.push((id, dir, addr));
+    }
+    stopped
+}
+
 pub fn founding(node: &Node, partitions: u16) -> ControlCommand {
     let key = ApiKey { name: "first".into(), role: Role::Admin, hash: [7; 32], created_at: START, revoked_at: None };
     let action = Action::Found {

@@ -5,6 +5,9 @@ use super::{Action, Answer, AuditEntry, Command, Control, Refusal};
 /// Most entries of the audit log; older ones fall out.
 const AUDIT_KEPT: usize = 10_000;
 
+/// What the audit log calls an entry that is passed over.
+const SKIP: &str = "skip_entry";
+
 /// What a change came to.
 pub(super) enum Change {
     /// Something is other than before: it goes into the audit log.
@@ -20,7 +23,7 @@ impl Control {
             return Answer::Refused(Refusal::NotFounded);
         }
         let (name, subject) = describe(&action);
-        match self.change(action, &by) {
+        match self.change(action, &by, &subject) {
             Ok(Change::Made(answer)) => {
                 self.note(by, name, subject);
                 answer
@@ -30,7 +33,7 @@ impl Control {
         }
     }
 
-    fn change(&mut self, action: Action, by: &str) -> Result<Change, Refusal> {
+    fn change(&mut self, action: Action, by: &str, subject: &str) -> Result<Change, Refusal> {
         match action {
             Action::Found { cluster, partitions, replication, node, info, key_id, key } => {
                 self.found((cluster, partitions, replication), (node, info), (key_id, key))
@@ -91,7 +94,14 @@ impl Control {
             Action::AdmitDisk { node, disk } => self.admit_disk(node, disk),
             Action::ForceDisk { node, disk } => self.force_disk(node, disk),
             Action::RepairTime { repair, latest } => Ok(self.repair_time(repair, latest)),
+            Action::NoteSkip { .. } => Ok(self.note_once(subject)),
         }
+    }
+
+    /// Every replica of a group says it, and each again when its process starts.
+    fn note_once(&self, subject: &str) -> Change {
+        let noted = self.audit.iter().any(|entry| entry.action == SKIP && entry.subject == subject);
+        if noted { Change::None(Answer::Done) } else { Change::Made(Answer::Done) }
     }
 
     pub(super) fn note(&mut self, by: String, action: &str, subject: String) {
@@ -137,5 +147,6 @@ fn describe(action: &Action) -> (&'static str, String) {
         Action::AdmitDisk { node, disk } => ("admit_disk", format!("{node}: {disk}")),
         Action::ForceDisk { node, disk } => ("force_disk", format!("{node}: {disk}")),
         Action::RepairTime { repair, latest } => ("repair_time", format!("from {latest} to {}", repair.to)),
+        Action::NoteSkip { group, term, index } => (SKIP, format!("{group}: entry {index} of term {term}")),
     }
 }

@@ -260,6 +260,15 @@ pub enum Action {
         /// The latest time that any group had.
         latest: Time,
     },
+    /// A replica passes over an entry of its group's log, because an operator said so; it goes into the audit log, once.
+    NoteSkip {
+        /// The group, by its name.
+        group: String,
+        /// The term of the entry.
+        term: u64,
+        /// Its index.
+        index: u64,
+    },
 }
 
 /// What control answers.

@@ -57,6 +57,18 @@ fn founded() -> Control {
     control
 }
 
+#[test]
+fn an_entry_that_is_passed_over_is_noted_once_however_many_replicas_say_so() {
+    let mut control = founded();
+    let skip = |index| Action::NoteSkip { group: "p3".to_owned(), term: 2, index };
+    for (at, index) in [(2_000, 7), (3_000, 7), (4_000, 8), (5_000, 7)] {
+        assert_eq!(ask(&mut control, at, skip(index)), Answer::Done);
+    }
+    let noted = control.audit.iter().filter(|entry| entry.action == "skip_entry");
+    let noted: Vec<_> = noted.map(|entry| (entry.at, entry.subject.as_str())).collect();
+    assert_eq!(noted, [(Time(2_000), "p3: entry 7 of term 2"), (Time(4_000), "p3: entry 8 of term 2")]);
+}
+
 fn spec(content: &str, account: Option<&str>) -> TemplateSpec {
     TemplateSpec {
         channel: "sms".to_owned(),
