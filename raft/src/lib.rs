@@ -25,6 +25,7 @@ mod placement;
 mod probing;
 mod propose;
 mod reconcile;
+mod rescuing;
 mod routing;
 mod secret_check;
 mod seldom;

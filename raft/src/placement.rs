@@ -17,6 +17,7 @@ use crate::founding::peer_of;
 use crate::group::AnyGroup;
 use crate::leaving::{Leaving, ask_members};
 use crate::ledgers::Inner;
+use crate::rescuing::{Rescues, Sight};
 use crate::types::GroupId;
 
 /// How often the keeper looks when nothing wakes it.
@@ -60,8 +61,10 @@ struct Keeper {
     /// The disk knows that this node was removed.
     dismissal_kept: bool,
     day: u32,
-    /// Whether the leads here were silenced because the disk takes nothing.
-    silenced: bool,
+    /// The groups here whose lead was silenced, because the disk takes nothing or the clock is astray.
+    silenced: BTreeSet<GroupId>,
+    /// The groups that are led here though the clock is astray.
+    rescues: Rescues,
     /// Which entries that are passed over here control has noted: group, term, index.
     skips_noted: BTreeSet<(GroupId, u64, u64)>,
 }
@@ -106,7 +109,8 @@ impl Keeper {
             hand_overs: Arc::new(Semaphore::new(HAND_OVERS)),
             dismissal_kept: false,
             day: 0,
-            silenced: false,
+            silenced: BTreeSet::new(),
+            rescues: Rescues::default(),
             skips_noted: BTreeSet::new(),
         }
     }
@@ -146,22 +150,28 @@ impl Keeper {
     /// hands a group over does not stand for it meanwhile. The same holds while this machine's clock is astray, and in a group of which this replica takes nothing.
     fn silence_if_unable(&mut self, inner: &Inner) {
         let clock = &inner.ground.clock;
-        // A node that is astray gives away what it leads; what nobody has taken by then, others are elected for.
         let unable = inner.ground.disk.health().refuses().is_some()
             || inner.peers.me().disks.unaccepted().is_some()
-            || !inner.introduced.load(Ordering::Acquire)
-            || clock.astray_for().is_some_and(|astray| astray >= GIVEN_AWAY_WITHIN);
+            || !inner.introduced.load(Ordering::Acquire);
+        // A node that is astray gives away what it leads; what nobody has taken by then, others are elected for.
+        let astray = clock.astray_for();
+        let kept_too_long = astray.is_some_and(|astray| astray >= GIVEN_AWAY_WITHIN);
+        if astray.is_none() {
+            self.rescues.end();
+        }
         for group in inner.groups() {
+            let rescued = astray.is_some() && self.rescues.allows(group.id(), sight(inner, &*group), Instant::now());
+            let silent = unable || kept_too_long && !rescued;
             let config = group.raft().runtime_config();
             if !group.handing_over() {
-                let able = !unable && !clock.is_astray() && !group.is_promised();
+                let able = !silent && (astray.is_none() || rescued) && !group.is_promised();
                 config.elect(able && group.skips().differs().is_none());
             }
-            if unable != self.silenced {
-                config.heartbeat(!unable);
+            let changed = if silent { self.silenced.insert(group.id()) } else { self.silenced.remove(&group.id()) };
+            if changed {
+                config.heartbeat(!silent);
             }
         }
-        self.silenced = unable;
     }
 
     /// A node that was removed stands for nothing any more, also after a restart.
@@ -188,6 +198,20 @@ impl Keeper {
         if let Ok(Err(error)) = forgotten.await {
             tracing::warn!(%error, "days past their retention could not be forgotten; tried again tomorrow");
         }
+    }
+}
+
+/// How a group stands, as this node sees it.
+fn sight(inner: &Inner, group: &dyn AnyGroup) -> Sight {
+    let (me, disks, clock) = (inner.node(), &inner.peers.me().disks, &inner.ground.clock);
+    let metrics = group.raft().metrics();
+    let metrics = metrics.borrow();
+    let by_us = metrics.current_leader == Some(me);
+    let mut others = metrics.membership_config.membership().voter_ids().filter(|node| *node != me);
+    Sight {
+        led: by_us || metrics.current_leader.is_some_and(|leader| !disks.is_quiet(leader)),
+        by_us,
+        heir: others.any(|node| !clock.is_peer_astray(node) && !disks.is_quiet(node)),
     }
 }
 

@@ -6,13 +6,11 @@
 mod support;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidings_contract::PartitionId;
-use tidings_raft::Ledgers;
 
-use support::{Moving, Node, accept, cluster, keep, options, settled, start, stop_all, until};
+use support::{Node, accept, cluster, keep, options, settled, start, stop_all, until};
 
 const PARTITIONS: u16 = 2;
 

@@ -179,7 +179,14 @@ impl Faults {
             span.1 = at;
         }
         match fault {
-            Fault::Crash { nodes, .. } => nodes.iter().for_each(|node| self.bounce(*node, sim)),
+            Fault::Crash { nodes, .. } => {
+                if nodes.len() == self.nodes {
+                    let mut damage = world.damage.borrow_mut();
+                    let span = damage.spans.get(&n).copied().unwrap_or((at, at));
+                    damage.stopped_ms += span.1 - span.0;
+                }
+                nodes.iter().for_each(|node| self.bounce(*node, sim));
+            }
             Fault::Cut(a, b) | Fault::CutOneWay(a, b) => sim.repair(name(*a), name(*b)),
             Fault::Isolate(node) => self.others(*node).for_each(|other| sim.repair(name(*node), name(other))),
             Fault::Hold(a, b) => sim.release(name(*a), name(*b)),

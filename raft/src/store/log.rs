@@ -151,10 +151,11 @@ impl DiskLog {
     /// index there. Blocks.
     pub(crate) fn entry_at(disk: &Disk, group: GroupId, index: u64) -> Result<Found, StorageError> {
         let tree = disk.tree(&Self::tree_name(group)).map_err(reading)?;
-        let number = |row: Option<(sled::IVec, sled::IVec)>| {
-            row.and_then(|(key, _)| <[u8; 8]>::try_from(&*key).ok()).map(u64::from_be_bytes)
-        };
-        let (first, last) = (number(tree.first().map_err(reading)?), number(tree.last().map_err(reading)?));
+        let mut keys = tree.scan_prefix(b"").keys();
+        let (first, last) = (keys.next().transpose().map_err(reading)?, keys.next_back().transpose().map_err(reading)?);
+        let index_of = |key: sled::IVec| <[u8; 8]>::try_from(&*key).ok().map(u64::from_be_bytes);
+        let first = first.and_then(index_of);
+        let last = last.and_then(index_of).or(first);
         let value = tree.get(index.to_be_bytes()).map_err(reading)?;
         let entry = value.map(|value| codec::decode::<Entry>(&value)).transpose().map_err(reading)?;
         Ok((entry, first.zip(last)))

@@ -79,7 +79,8 @@ impl RaftStateMachine<Types> for MachineStore {
                     let applied = catch_unwind(AssertUnwindSafe(|| self.host.apply(entry.log_id.index, &blob.0)));
                     let applied = applied.map_err(|panic| AnyError::error(format!("it panicked: {}", words(&*panic))));
                     let applied = applied.and_then(|applied| applied.map_err(|e| AnyError::new(&e)));
-                    let advised = |why| AnyError::error(format!("{why} (what is left then: tidings cluster skip --help)"));
+                    let advised =
+                        |why| AnyError::error(format!("{why} (what is left then: tidings cluster skip --help)"));
                     applied.map_err(|why| StorageIOError::apply(entry.log_id, advised(why)))?;
                 }
                 EntryPayload::Membership(membership) => {

@@ -30,7 +30,8 @@ pub(super) fn judge(world: &World) {
         let off_by = world.plan.off_by();
         // An attempt that is claimed is made, however long claiming it took.
         let claimed = send.letter.template == "once";
-        let late = here.iter().find(|one| one.at > expires + MARGIN + off_by && !(claimed && troubled(world, one)));
+        let late =
+            here.iter().find(|one| one.at > expires + MARGIN + world.lag() && !(claimed && troubled(world, one)));
         if let Some(late) = late {
             world.violated(PROMISE, format!("{id} expired at {expires} and was attempted then: {late:?}"));
         }

@@ -15,7 +15,7 @@ const PROMISE: &str = "one owner at the moment of the call";
 const LAG: u64 = 500;
 
 pub(super) fn judge(world: &World) {
-    let lag = LAG + world.plan.off_by();
+    let lag = LAG + world.lag();
     let arrived = arrivals(world);
     for (id, trace) in &world.book.borrow().traces {
         for arrival in arrived.get(id).into_iter().flatten().filter(|arrival| !is_recorded(trace, arrival)) {

@@ -44,8 +44,8 @@ fn recorded(world: &World, id: &str, trace: &Value, here: &[Arrival]) {
         let times = time(attempt, "began").zip(time(attempt, "at"));
         let frozen = times.is_some_and(|(began, at)| {
             let node = attempt["node"].as_u64().unwrap_or_default();
-            let off_by = world.plan.off_by();
-            world.damage.borrow().was_frozen(node, began.saturating_sub(off_by), at + off_by)
+            let lag = world.lag();
+            world.damage.borrow().was_frozen(node, began.saturating_sub(lag), at + lag)
         });
         let lost_on_the_way = frozen && class(attempt) == "unknown";
         if !seen && !lost_on_the_way {
