@@ -4,6 +4,8 @@ pub use tidings_channels::Registry;
 pub use tidings_config::Config;
 pub use tidings_raft::sim::{Copy, Replica, awake, copy, crash, freeze, put_back, set_sync, wipe};
 
+pub use tidings_actors::render::RenderError;
+pub use tidings_actors::render::apart::{Apart, Asked, Told, Whose, Wish, here as fill_here, install as install_apart};
 use tidings_contract::PartitionId;
 
 use crate::Running;

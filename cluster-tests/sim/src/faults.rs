@@ -11,6 +11,7 @@ use tidings_node::sim::{crash, freeze, set_sync};
 use turmoil::Sim;
 
 use crate::disks::Episode;
+use crate::early::{Early, Kind};
 use crate::host::{Looks, data_dir, name};
 use crate::plan::{Plan, stream};
 use crate::skew::Skew;
@@ -46,6 +47,17 @@ struct Planned {
     healed: bool,
 }
 
+impl Planned {
+    /// What breaks first.
+    fn of(early: Early) -> Self {
+        let fault = match early.kind {
+            Kind::Frozen => Fault::Freeze(early.node),
+            Kind::CutOff => Fault::Isolate(early.node),
+        };
+        Self { at: early.at, until: early.until, fault, begun: false, healed: false }
+    }
+}
+
 /// The breaker of things.
 pub(crate) struct Faults {
     planned: Vec<Planned>,
@@ -75,6 +87,10 @@ impl Faults {
         let episode = Episode::of(plan);
         // A minority of the nodes is away at any time: nothing else breaks while a disk does.
         at += episode.as_ref().map_or(0, Episode::ends);
+        if let Some(early) = plan.early {
+            planned.push(Planned::of(early));
+            at += early.until;
+        }
         while plan.faults && at < plan.work_ms {
             let lasts = chance.random_range(lasts.0..lasts.1);
             let fault = draw(plan, &mut chance);

@@ -11,6 +11,7 @@ use tidings_contract::{Clock, Secret};
 use tidings_node::sim::{Config, Look, Registry};
 
 use crate::clock::SimClock;
+use crate::early::Kind;
 use crate::plan::MAX_OFFSET_MS;
 use crate::provider::Simulated;
 use crate::world::World;
@@ -19,6 +20,9 @@ use crate::world::World;
 pub(crate) const SECRET: &str = "the secret of a simulated cluster";
 /// How many partitions a simulated cluster has.
 pub(crate) const PARTITIONS: u16 = 2;
+
+/// How long a node believes what it knows of keys without hearing from control, in milliseconds, where that is tried.
+pub(crate) const STALE_AFTER_MS: u64 = 2_000;
 
 /// The looks into the nodes that run.
 pub(crate) type Looks = Rc<RefCell<BTreeMap<usize, Look>>>;
@@ -55,12 +59,16 @@ fn config(world: &World, node: usize) -> Config {
     config.raft.max_clock_offset_ms = MAX_OFFSET_MS;
     config.raft.snapshot_entries = world.plan.snapshot_entries;
     config.intake.deadline_ms = 3_000;
+    if world.plan.early.is_some_and(|early| early.kind == Kind::CutOff) {
+        config.access.stale_after_ms = STALE_AFTER_MS;
+    }
     config
 }
 
 /// What runs on the host of a node, from each start to each death.
 pub(crate) async fn live(world: World, node: usize, ahead: Arc<AtomicI64>, looks: Looks) -> turmoil::Result {
-    let provider = Simulated { seed: world.plan.seed, node, arrivals: Arc::clone(&world.arrivals) };
+    let (seed, patient) = (world.plan.seed, world.plan.freezes_calls());
+    let provider = Simulated { seed, node, patient, arrivals: Arc::clone(&world.arrivals) };
     let registry = Registry::new().with(Arc::new(provider));
     let clock: Arc<dyn Clock> = Arc::new(SimClock { ahead });
     let running = tidings_node::serve_with(config(&world, node), clock, registry).await?;

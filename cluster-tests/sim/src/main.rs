@@ -5,6 +5,7 @@
 mod clock;
 mod day;
 mod disks;
+mod early;
 mod faults;
 mod host;
 mod http;
@@ -14,6 +15,7 @@ mod many;
 mod operator;
 mod plan;
 mod planted;
+mod poison;
 mod provider;
 mod run;
 mod skew;

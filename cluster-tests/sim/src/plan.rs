@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::early::{Early, Kind};
 use crate::skew::Skew;
 
 /// The longest that a message takes on the simulated network, in milliseconds.
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) quiet: bool,
     /// Whether a disk is lost, put back or copied while another node is away.
     pub(crate) disks: bool,
+    /// What breaks first, at a time that callers know.
+    pub(crate) early: Option<Early>,
     /// Whether it is the day under one limit, and not the usual mixture of everything.
     pub(crate) day: bool,
     /// How long one thing that breaks is after the other, at least and below, in milliseconds.
@@ -47,13 +50,15 @@ impl Plan {
         let work_ms = chance.random_range(6_000..12_000);
         // A stream of its own, so that the other seeds live as they did.
         let disks = faults && !skew && nodes == 3 && stream(seed, "disk losses").random_ratio(1, 6);
+        let early = Early::of(seed, nodes).filter(|_| faults && !skew && !disks);
         Self {
             seed,
             nodes,
             callers: 3,
+            early,
             faults,
             skew: if skew { Skew::of(seed, nodes, work_ms) } else { Skew::default() },
-            work_ms: if disks { work_ms.max(14_000) } else { work_ms },
+            work_ms: work_ms.max(if disks { 14_000 } else { early.map_or(0, |early| early.until + 2_000) }),
             disks,
             snapshot_entries: chance.random_range(20..120),
             quiet: chance.random_ratio(1, 8),
@@ -75,6 +80,7 @@ impl Plan {
             quiet: false,
             day: true,
             disks: false,
+            early: None,
             breaks_apart: (600_000, 3_600_000),
             broken_for: (2_000, 60_000),
             ..Self::new(seed)
@@ -86,6 +92,11 @@ impl Plan {
     /// clocks are right it is not off at all.
     pub(crate) fn off_by(&self) -> u64 {
         if self.skew.is_none() { 0 } else { MAX_OFFSET_MS + LATENCY_MS }
+    }
+
+    /// Whether a node is frozen with calls at their first byte.
+    pub(crate) fn freezes_calls(&self) -> bool {
+        self.early.is_some_and(|early| early.kind == Kind::Frozen)
     }
 
     /// What is left of a window of the cluster when it is laid upon the true time.

@@ -60,6 +60,14 @@ pub(crate) const BUGS: &[Bug] = &[
         within: 50,
     },
     Bug { name: "newest_time_rules", what: "the newest wall clock that a node hears of is its present", within: 50 },
+    Bug { name: "lease_not_asked", what: "a call is made without asking the lease at the first byte", within: 100 },
+    Bug { name: "poison_not_counted", what: "the deaths of those who fill a content are not counted", within: 20 },
+    Bug {
+        name: "stale_control",
+        what: "a node that hears nothing of control goes on believing what it knew",
+        within: 50,
+    },
+    Bug { name: "attempt_not_told", what: "a trace leaves out the second attempt", within: 20 },
     Bug { name: "disk_not_asked", what: "it is not asked whether a disk is the one that is known", within: 100 },
     Bug { name: "disk_memory_not_kept", what: "a start forgets what was heard of other disks", within: 200 },
 ];

@@ -14,17 +14,26 @@ use tidings_node::sim::awake;
 use crate::clock::elapsed;
 use crate::trace;
 
-static INFO: ProviderInfo = ProviderInfo {
-    name: "simulated",
-    channel: "*",
-    doc: "Takes, refuses, delays, hangs and breaks off by the seed.",
-    source: "the simulation",
-    settings: &[],
-    example: "{}",
-    // One, so that every attempt has its own fate.
-    max_recipients: 1,
-    deadline: Duration::from_secs(2),
-};
+static INFO: ProviderInfo = info(2);
+/// Where a node is frozen with calls at their first byte. The timers of a real node stand still with it; those of a simulated one
+/// would end the call meanwhile.
+static PATIENT: ProviderInfo = info(PATIENT_S);
+/// The deadline of a call there, in seconds: longer than any such freeze.
+pub(crate) const PATIENT_S: u64 = 6;
+
+const fn info(deadline_s: u64) -> ProviderInfo {
+    ProviderInfo {
+        name: "simulated",
+        channel: "*",
+        doc: "Takes, refuses, delays, hangs and breaks off by the seed.",
+        source: "the simulation",
+        settings: &[],
+        example: "{}",
+        // One, so that every attempt has its own fate.
+        max_recipients: 1,
+        deadline: Duration::from_secs(deadline_s),
+    }
+}
 
 /// What the provider does with one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +87,8 @@ pub(crate) struct Arrival {
 pub(crate) struct Simulated {
     pub(crate) seed: u64,
     pub(crate) node: usize,
+    /// Whether calls may take longer than usual.
+    pub(crate) patient: bool,
     pub(crate) arrivals: Arc<Mutex<Vec<Arrival>>>,
 }
 
@@ -89,7 +100,7 @@ struct Account {
 
 impl Provider for Simulated {
     fn info(&self) -> &'static ProviderInfo {
-        &INFO
+        if self.patient { &PATIENT } else { &INFO }
     }
 
     fn open(&self, account: &str, _settings: &Settings) -> Result<Arc<dyn Channel>, Vec<FieldError>> {

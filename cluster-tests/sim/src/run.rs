@@ -9,7 +9,7 @@ use crate::faults::Faults;
 use crate::host::{Looks, live, name};
 use crate::plan::{LATENCY_MS, Plan};
 use crate::world::{Phase, World};
-use crate::{Asked, day, invariants, operator, planted, trace, workload};
+use crate::{Asked, day, invariants, operator, planted, poison, trace, workload};
 
 /// How long a seed and a day may take, in seconds of the true time. A seed takes less than one, a day about a minute.
 const MOST: (u64, u64) = (120, 2_400);
@@ -40,6 +40,7 @@ pub(crate) fn one(seed: u64, asked: &Asked) -> ExitCode {
     if let Ok(filter) = std::env::var("SIM_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     }
+    poison::install();
     let world = World::new(if asked.day { Plan::of_a_day(seed) } else { Plan::new(seed) });
     if let Err(error) = simulate(&world) {
         world.violated("the simulation runs", error.to_string());
@@ -95,6 +96,7 @@ fn simulate(world: &World) -> turmoil::Result {
         let now = sim.elapsed().as_millis() as u64;
         if world.phase() == Phase::Work {
             let began = *began.get_or_insert(now);
+            *world.began.borrow_mut() = began;
             faults.turn(world, &mut sim, &looks, now - began);
             if *world.callers_left.borrow() == 0 {
                 faults.end(world, &mut sim);

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::invariants::frequency::{MOST, WINDOW_MS};
 use crate::lists::{self, Edition};
 use crate::operator::insist;
+use crate::poison::APART;
 use crate::world::World;
 
 /// The account that a delivery goes on with when it leaves its first channel.
@@ -39,6 +40,7 @@ async fn templates(world: &World) -> Result<(), String> {
     let slow = json!({"max_attempts": 8, "first_ms": 600, "longest_ms": 1_000});
     let few = json!({"max_attempts": 2, "first_ms": 100, "longest_ms": 500});
     let mail = json!({"channel": "email", "content": {"subject": "a number", "text": "number {{ n }}"}});
+    let heavy = json!({"content": {"text": format!("{APART}number {{{{ n }}}} {{{{ w }}}}")}});
     let words = json!({"content": {"text": "number {{ n }} {{ w }}"}});
     for (template, account, retry, more) in [
         ("plain", "good", &retry, json!({})),
@@ -50,6 +52,7 @@ async fn templates(world: &World) -> Result<(), String> {
         ("often", "tardy", &slow, json!({})),
         ("night", "good", &retry, json!({})),
         ("vip", "good", &retry, json!({})),
+        ("heavy", "good", &retry, heavy),
         ("wordy", "good", &retry, words.clone()),
         ("strict", "good", &retry, words),
         // Before the one that falls back to it.

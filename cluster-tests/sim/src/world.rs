@@ -37,6 +37,14 @@ pub(crate) struct SentFree {
     pub(crate) at: u64,
 }
 
+/// A try with a key that was revoked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Try {
+    /// When it began, in simulated milliseconds.
+    pub(crate) at: u64,
+    pub(crate) status: u16,
+}
+
 /// What a caller knows about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -157,6 +165,9 @@ pub(crate) struct Book {
     pub(crate) legs_out: Vec<String>,
     /// Deliveries whose address on the fallback channel had been taken off it before, for good.
     pub(crate) legs_in: Vec<String>,
+    /// When somebody was told that a key is revoked, and the tries with it at a node that heard nothing of that.
+    pub(crate) revoked: Option<u64>,
+    pub(crate) tries: Vec<Try>,
     /// When the operator asked for the second edition of the discard list, and when it was told that it is kept.
     pub(crate) change: Option<(u64, Option<u64>)>,
 }
@@ -168,6 +179,8 @@ pub(crate) struct World(Rc<Inner>);
 pub(crate) struct Inner {
     pub(crate) plan: Plan,
     pub(crate) phase: RefCell<Phase>,
+    /// When the callers began, in simulated milliseconds; 0 before.
+    pub(crate) began: RefCell<u64>,
     pub(crate) book: RefCell<Book>,
     pub(crate) damage: RefCell<Damage>,
     pub(crate) arrivals: Arc<Mutex<Vec<Arrival>>>,
@@ -189,6 +202,7 @@ impl World {
         Self(Rc::new(Inner {
             plan,
             phase: RefCell::new(Phase::Founding),
+            began: RefCell::new(0),
             book: RefCell::default(),
             damage: RefCell::default(),
             arrivals: Arc::default(),

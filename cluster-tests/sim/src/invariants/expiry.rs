@@ -2,7 +2,7 @@
 
 use tidings_contract::Time;
 
-use super::{arrivals, events, sent, troubled};
+use super::{arrivals, events, poison, sent, troubled};
 use crate::clock::since_start;
 use crate::world::World;
 
@@ -24,7 +24,9 @@ pub(super) fn judge(world: &World) {
             continue;
         };
         let attempted = events(trace).any(|event| matches!(event["what"].as_str(), Some("attempted" | "begun")));
-        if here.is_empty() && !attempted && !matches!(state, "expired" | "suppressed" | "cancelled") {
+        let cannot_be_filled = trace["reason"]["code"] == poison::REASON;
+        let otherwise = matches!(state, "expired" | "suppressed" | "cancelled") || cannot_be_filled;
+        if here.is_empty() && !attempted && !otherwise {
             world.violated(PROMISE, format!("{id} was not attempted by {expires} and is {state}"));
         }
         let off_by = world.plan.off_by();

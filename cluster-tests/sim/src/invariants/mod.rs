@@ -9,10 +9,12 @@ mod fallback;
 pub(crate) mod frequency;
 mod history;
 mod kept;
+mod keys;
 mod lease;
 mod limits;
 mod lists;
 mod owner;
+mod poison;
 mod quiet;
 pub(crate) mod replicas;
 mod suppressions;
@@ -25,14 +27,16 @@ use serde_json::Value;
 use tidings_contract::Time;
 
 use crate::clock::since_start;
-use crate::provider::Arrival;
+use crate::provider::{Arrival, PATIENT_S};
 use crate::world::{Book, Send, World};
 
 /// How long after the last fault its effects may still be seen, in milliseconds: outcomes that nobody took meanwhile.
 const AFTERMATH: u64 = 5_000;
 
 /// How long an outcome may take until it stands in the log, in milliseconds; a call without an answer ends first.
-const RECORDING: u64 = 2_500;
+fn recording(world: &World) -> u64 {
+    if world.plan.freezes_calls() { PATIENT_S * 1_000 + 500 } else { 2_500 }
+}
 
 /// Judges everything, once all is settled.
 pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, tidings_node::sim::Look>>) {
@@ -54,6 +58,8 @@ pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, ti
     suppressions::judge(world);
     quiet::judge(world);
     told::judge(world);
+    keys::judge(world);
+    poison::judge(world);
 }
 
 /// What arrived, by delivery, in the order of arrival.
@@ -67,9 +73,17 @@ fn arrivals(world: &World) -> BTreeMap<String, Vec<Arrival>> {
 
 /// Whether something was broken when this call was under way, so that its end may not have been recorded.
 fn troubled(world: &World, arrival: &Arrival) -> bool {
+    troubled_between(world, arrival.at, arrival.answered.unwrap_or(arrival.at) + recording(world))
+}
+
+/// Whether something was broken then, or had been a moment before.
+fn troubled_at(world: &World, at: u64) -> bool {
+    troubled_between(world, at, at)
+}
+
+fn troubled_between(world: &World, from: u64, until: u64) -> bool {
     let damage = world.damage.borrow();
-    let end = arrival.answered.unwrap_or(arrival.at) + RECORDING;
-    damage.first.is_some_and(|first| first <= end && arrival.at <= damage.last.saturating_add(AFTERMATH))
+    damage.first.is_some_and(|first| first <= until && from <= damage.last.saturating_add(AFTERMATH))
 }
 
 /// What was sent and kept: by delivery, to whom, with the send that made it. Redrives make others.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Caller;
 use crate::clock::{elapsed, in_ms};
 use crate::lists::BARRED_MAIL;
+use crate::poison::DEADLY;
 use crate::stock::{MASKED, REFUSED};
 use crate::world::Letter;
 
@@ -44,7 +45,8 @@ impl Caller {
     /// A new letter. For the templates with dedup or a cap, few numbers and recipients meet often.
     pub(crate) fn letter(&mut self) -> Letter {
         let template = match self.chance.random_range(0..100) {
-            0..5 => "plain",
+            0..3 => "plain",
+            3..5 => "heavy",
             5..13 => "routed",
             13..19 => "often",
             19..25 if self.world.plan.quiet => "night",
@@ -77,6 +79,10 @@ impl Caller {
             "strict" if self.chance.random_ratio(1, 2) => {
                 Letter::new(template, number, phones(count)).saying(&format!("not {REFUSED}"), REFUSED)
             }
+            "heavy" if self.chance.random_ratio(1, 2) => {
+                Letter::new(template, number, phones(1)).saying(DEADLY, DEADLY)
+            }
+            "heavy" => Letter::new(template, number, phones(count)).saying("fine", "fine"),
             "wordy" | "strict" => Letter::new(template, number, phones(count)).saying("fine", "fine"),
             _ => Letter::new(template, number, phones(count)),
         };

@@ -3,10 +3,12 @@
 mod ahead;
 mod batch;
 mod cancel;
+mod due;
 mod letter;
 mod listed;
 mod redrive;
 mod repeat;
+mod revoke;
 mod send;
 mod suppress;
 
@@ -19,6 +21,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::clock::elapsed;
+use crate::early::Kind;
 use crate::http::call;
 use crate::plan::stream;
 use crate::trace;
@@ -41,6 +44,11 @@ pub(crate) async fn call_on(world: World, number: usize) -> turmoil::Result {
     let mut caller = Caller { world, number, chance, doubtful: BTreeSet::new(), mails: 0 };
     caller.world.reached(Phase::Work).await;
     let end = elapsed() + caller.world.plan.work_ms;
+    match caller.world.plan.early {
+        Some(early) if early.kind == Kind::Frozen && number == 1 => due::due(&mut caller, early).await,
+        Some(early) if early.kind == Kind::CutOff && number == 2 => revoke::revoke(&mut caller, early).await,
+        _ => {}
+    }
     while elapsed() < end {
         match caller.chance.random_range(0..100) {
             0..38 => send::send(&mut caller).await,

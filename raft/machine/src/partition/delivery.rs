@@ -1,7 +1,7 @@
 //! One delivery: a message on its way to one recipient.
 
 use serde::{Deserialize, Serialize};
-use tidings_contract::{DeliveryId, Reason, Time};
+use tidings_contract::{DeliveryId, Reason, Time, planted};
 
 use super::{Course, Event, Own, What};
 
@@ -128,6 +128,9 @@ impl Delivery {
 
     /// Appends an event. Beyond [`Self::EVENTS_KEPT`] the oldest after the first few make room and are counted.
     pub fn note(&mut self, at: Time, what: What) {
+        if matches!(what, What::Attempted { attempt: 2, .. }) && planted("attempt_not_told") {
+            return;
+        }
         if self.events.len() >= Self::EVENTS_KEPT {
             self.omit_one();
         }

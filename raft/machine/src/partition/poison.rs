@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tidings_contract::{DeliveryId, Reason};
+use tidings_contract::{DeliveryId, Reason, planted};
 
 use super::{Answer, Delivery, Hint, Partition, Record, Refusal, State, What};
 use crate::Output;
@@ -43,7 +43,7 @@ impl Partition {
         let (mut delivery, sheet) = self.delivery(&id).ok_or(Refusal::NotPending)?;
         let how: String = how.chars().take(HOW).collect();
         let changed = Arc::make_mut(&mut delivery);
-        changed.deaths = changed.deaths.saturating_add(1);
+        changed.deaths = changed.deaths.saturating_add(u8::from(!planted("poison_not_counted")));
         let deaths = changed.deaths;
         changed.note(self.now, What::RenderingDied { deaths, how: how.clone() });
         // Not into quiet hours: they may drop what has its turn in them, and a death is no reason for that.
