@@ -19,7 +19,7 @@ use crate::legs::{self, Left};
 use crate::outbox::Entry;
 use crate::parts::Rendered;
 use crate::rate_limiter::RateLimiterMsg;
-use crate::render::{Fault, Finished, Unfit, Variables};
+use crate::render::{Fault, Finished, RenderError, Unfit, Variables};
 use crate::screen::{Barred, Dictionary, Edition, Missing, Reader, Screen, Screened, screen};
 use crate::status::Gauge;
 use crate::switchboard::Switchboard;
@@ -285,6 +285,11 @@ impl Rendering {
     fn letter(&mut self, work: Work, filled: Option<Filled>) -> Option<Letter> {
         if filled.is_none() && self.goes_apart(&work) {
             self.aside.push(template_of(&work), work);
+            return None;
+        }
+        // A death counts also where there is no account to send with: else it would be filled again for as long as there is none.
+        if let Some(Err(RenderError { fault: Fault::Died, detail, .. })) = &filled {
+            self.stuck(work, Stuck::Died(detail.clone()));
             return None;
         }
         let chosen = match choose_account(&self.board, &work) {

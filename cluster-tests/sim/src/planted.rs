@@ -67,6 +67,7 @@ pub(crate) const BUGS: &[Bug] = &[
         what: "a node that hears nothing of control goes on believing what it knew",
         within: 50,
     },
+    Bug { name: "control_not_asked", what: "a node says what is not there without asking control", within: 50 },
     Bug { name: "attempt_not_told", what: "a trace leaves out the second attempt", within: 20 },
     Bug { name: "disk_not_asked", what: "it is not asked whether a disk is the one that is known", within: 100 },
     Bug { name: "disk_memory_not_kept", what: "a start forgets what was heard of other disks", within: 200 },

@@ -165,6 +165,8 @@ pub(crate) struct Book {
     pub(crate) legs_out: Vec<String>,
     /// Deliveries whose address on the fallback channel had been taken off it before, for good.
     pub(crate) legs_in: Vec<String>,
+    /// Templates that were put at one node and that another one knew nothing of afterwards, in words.
+    pub(crate) denied: Vec<String>,
     /// When somebody was told that a key is revoked, and the tries with it at a node that heard nothing of that.
     pub(crate) revoked: Option<u64>,
     pub(crate) tries: Vec<Try>,

@@ -2,6 +2,7 @@
 
 mod counts;
 mod dedup;
+mod denied;
 mod ends;
 mod expiry;
 mod failover;
@@ -59,6 +60,7 @@ pub(crate) fn judge(world: &World, looks: &std::cell::Ref<'_, BTreeMap<usize, ti
     quiet::judge(world);
     told::judge(world);
     keys::judge(world);
+    denied::judge(world);
     poison::judge(world);
 }
 

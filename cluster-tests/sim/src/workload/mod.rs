@@ -6,6 +6,7 @@ mod cancel;
 mod due;
 mod letter;
 mod listed;
+mod newest;
 mod redrive;
 mod repeat;
 mod revoke;
@@ -51,7 +52,8 @@ pub(crate) async fn call_on(world: World, number: usize) -> turmoil::Result {
     }
     while elapsed() < end {
         match caller.chance.random_range(0..100) {
-            0..38 => send::send(&mut caller).await,
+            0..35 => send::send(&mut caller).await,
+            35..38 => newest::newest(&mut caller).await,
             38..48 => suppress::suppress(&mut caller).await,
             48..64 => repeat::repeat(&mut caller).await,
             64..71 => batch::batch(&mut caller).await,
