@@ -19,7 +19,7 @@ use url::Host;
 
 use crate::address::{Forbidden, is_public};
 use crate::barrier::Barrier;
-use crate::show;
+use crate::{resolving, show};
 
 /// How Tidings names itself in requests.
 pub const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
@@ -191,9 +191,7 @@ impl Client {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_HOST);
         builder = if http2 { builder.http2_prior_knowledge() } else { builder.http1_only() };
-        if options.public_only {
-            builder = builder.dns_resolver(PublicResolver);
-        }
+        builder = builder.dns_resolver(Resolver { public_only: options.public_only });
         let inner = builder.build().map_err(|error| not_sent("request", &error))?;
         Ok(Self { inner, options })
     }
@@ -353,22 +351,25 @@ fn literal(url: &Url) -> Option<IpAddr> {
     }
 }
 
-/// Resolves names to public addresses only. The connection is made to the very addresses that were judged, so a
-/// name that changes its answer between check and use gains nothing.
-struct PublicResolver;
+/// Looks names up, and gives public addresses only where that is wished. The connection is made to the very addresses that were
+/// judged, so a name that changes its answer between check and use gains nothing.
+struct Resolver {
+    public_only: bool,
+}
 
-impl reqwest::dns::Resolve for PublicResolver {
+impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let public_only = self.public_only;
         Box::pin(async move {
             // The port is a stand-in; the client puts the URL's in its place.
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let any = !found.is_empty();
-            let public: Vec<SocketAddr> = found.into_iter().filter(|found| is_public(found.ip())).collect();
-            if any && public.is_empty() {
+            let found = resolving::addresses(name.as_str()).await?;
+            let right = |found: &&SocketAddr| !public_only || is_public(found.ip());
+            let usable: Vec<SocketAddr> = found.iter().filter(right).copied().collect();
+            if usable.is_empty() && !found.is_empty() {
                 return Err(Forbidden.into());
             }
-            let public: reqwest::dns::Addrs = Box::new(public.into_iter());
-            Ok(public)
+            let usable: reqwest::dns::Addrs = Box::new(usable.into_iter());
+            Ok(usable)
         })
     }
 }

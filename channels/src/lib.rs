@@ -24,6 +24,7 @@ mod providers;
 mod reading;
 mod recipient;
 mod registry;
+mod resolving;
 mod show;
 mod signing;
 mod sms;

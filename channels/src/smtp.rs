@@ -1,6 +1,7 @@
 //! Submits mails over SMTP: connections kept open, one mail at a time on each, and exact about how far a mail got.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU8;
 use std::time::Duration;
@@ -102,6 +103,12 @@ impl fmt::Debug for Smtp {
     }
 }
 
+async fn reach(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let found = crate::resolving::addresses(host).await?;
+    let found: Vec<SocketAddr> = found.iter().map(|found| SocketAddr::new(found.ip(), port)).collect();
+    TcpStream::connect(&found[..]).await
+}
+
 impl Smtp {
     pub(crate) fn new(options: SmtpOptions) -> Self {
         let permits = Semaphore::new(options.connections);
@@ -168,7 +175,7 @@ impl Smtp {
         let SmtpOptions { host, port, security, hello, login, .. } = &self.options;
         let implicit = if *security == Security::Implicit { Some(self.tls()?) } else { None };
         let line = Line::default();
-        let stream = TcpStream::connect((host.as_str(), *port)).await;
+        let stream = reach(host, *port).await;
         let stream = stream.map_err(|error| Trouble::Outcome(Outcome::later("connect", error.to_string())))?;
         let mut connection = line.greet(stream, implicit, hello).await?;
         if *security == Security::Starttls {

@@ -38,7 +38,7 @@ impl Line {
         tls: Option<TlsParameters>,
         hello: &ClientId,
     ) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
-        let guarded: Box<dyn AsyncTokioStream> = Box::new(Guarded { stream, line: self.clone() });
+        let guarded: Box<dyn AsyncTokioStream> = Box::new(Guarded { stream, line: self.clone(), said: 0 });
         let stream = match tls {
             None => guarded,
             Some(tls) => {
@@ -65,11 +65,17 @@ impl Line {
     }
 }
 
+/// Most bytes that a server may say, or send for TLS, before anything is said to it again. A reply has some lines of 512
+/// octets (RFC 5321 §4.5.3.1.5); the library keeps all of them until the last one has come, and reads them anew with each.
+pub(crate) const SAID: usize = 64 * 1024;
+
 /// The socket behind a line.
 #[derive(Debug)]
 struct Guarded {
     stream: TcpStream,
     line: Line,
+    /// Bytes that came since something was last written.
+    said: usize,
 }
 
 impl std::fmt::Debug for Line {
@@ -87,13 +93,20 @@ impl AsyncTokioStream for Guarded {
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.line.has_left();
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        if self.said > SAID {
+            return Poll::Ready(Err(io::Error::other("the server does not come to the end of its reply")));
+        }
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
+        self.said += into.filled().len() - before;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.line.passes()?;
+        self.said = 0;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

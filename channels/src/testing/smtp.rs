@@ -27,6 +27,8 @@ pub enum SmtpStep {
     Close,
     /// Says nothing more.
     Hang,
+    /// Says lines of a reply that has no end.
+    Endless,
 }
 
 /// How the server behaves.
@@ -318,6 +320,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialog<S> {
             Some(SmtpStep::Reply(line)) => self.say(&line).await.map(|()| false),
             Some(SmtpStep::Close) => Err(io::ErrorKind::ConnectionAborted.into()),
             Some(SmtpStep::Hang) => std::future::pending().await,
+            Some(SmtpStep::Endless) => loop {
+                self.say("250-and more").await?;
+            },
         }
     }
 
