@@ -20,6 +20,7 @@ mod media;
 mod message;
 mod multipart;
 mod nesting;
+mod phone;
 mod providers;
 mod reading;
 mod recipient;

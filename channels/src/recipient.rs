@@ -3,9 +3,11 @@
 use std::str::FromStr;
 
 use lettre::Address;
-use phonenumber::{Mode, country};
+use phonenumber::country;
 use tidings_contract::RecipientKind;
 use url::Url;
+
+use crate::phone;
 
 /// Longest name of an account and longest id of a supplier's, in bytes.
 const NAME_LIMIT: usize = 256;
@@ -16,7 +18,7 @@ const URL_LIMIT: usize = 2_048;
 
 /// Checks `text` and gives its normal form, by which partitions, dedup and suppressions know the recipient.
 ///
-/// Phone numbers become E.164; one without `+` is read as a number of mainland China. The domain of a mail address
+/// Phone numbers become E.164: one with `+` keeps its digits, one without is a number of mainland China. The domain of a mail address
 /// becomes lower case, the part before `@` stays as it is. A URL loses its fragment, which is never sent anyway.
 ///
 /// # Errors
@@ -24,23 +26,11 @@ const URL_LIMIT: usize = 2_048;
 pub fn check_recipient(kind: RecipientKind, text: &str) -> Result<String, String> {
     let text = text.trim();
     match kind {
-        RecipientKind::Phone => phone(text),
+        RecipientKind::Phone => phone::normal_form(text, country::CN),
         RecipientKind::Email => email(text),
         RecipientKind::Url => url(text),
         RecipientKind::Account | RecipientKind::Opaque => name(text),
     }
-}
-
-fn phone(text: &str) -> Result<String, String> {
-    // The parser would drop letters and much else that no phone number holds.
-    if text.len() > 32 || !text.chars().all(|c| c.is_ascii_digit() || "+-() .".contains(c)) {
-        return Err("is not a phone number".to_owned());
-    }
-    let number = phonenumber::parse(Some(country::CN), text).map_err(|_| "is not a phone number".to_owned())?;
-    if !phonenumber::is_valid(&number) {
-        return Err("is not a phone number that is in use; write it as +<country><number>".to_owned());
-    }
-    Ok(number.format().mode(Mode::E164).to_string())
 }
 
 fn email(text: &str) -> Result<String, String> {

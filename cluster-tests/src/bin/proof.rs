@@ -10,14 +10,14 @@ use tidings_cluster_tests::report::Report;
 use tidings_cluster_tests::scenarios::kills::Fault;
 use tidings_cluster_tests::scenarios::{
     Scale, all_down, any_node, backup, bombs, callbacks, caps, endpoints, failover, grow, history, idempotency,
-    isolation, judges, keys_cut_off, kills, limits, memory, replace, rolling, smtp, strangers, vendors, webhook,
-    weights,
+    isolation, judges, keys_cut_off, kills, limits, memory, phones, replace, rolling, smtp, strangers, vendors,
+    webhook, weights,
 };
 use tidings_cluster_tests::vendors::{ARGUMENT as DOUBLE, serve};
 use tidings_cluster_tests::{Failure, Proof};
 use tokio::net::TcpListener;
 
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 28] = [
     "kills",
     "freeze",
     "all-down",
@@ -31,6 +31,7 @@ const NAMES: [&str; 27] = [
     "smtp",
     "vendors",
     "webhook",
+    "phones",
     "callbacks",
     "memory",
     "limits",
@@ -105,6 +106,7 @@ async fn run(name: &str, short: bool) -> Proof<Report> {
         "smtp" => smtp::run(200).await,
         "vendors" => vendors::run().await,
         "webhook" => webhook::run(500).await,
+        "phones" => phones::run(if short { 20_000 } else { 100_000 }).await,
         "callbacks" => callbacks::run(Scale { kills: 2, ..scale(8_000) }).await,
         "memory" => memory::run().await,
         "limits" if short => limits::run(160, 1).await,

@@ -18,6 +18,7 @@ pub mod keys_cut_off;
 pub mod kills;
 pub mod limits;
 pub mod memory;
+pub mod phones;
 pub mod replace;
 pub mod rolling;
 pub mod smtp;
