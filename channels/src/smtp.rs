@@ -131,7 +131,7 @@ impl Smtp {
             _ if barrier.is_shut() => Outcome::fenced(),
             Ok(Ok(provider_id)) => Outcome::Delivered { provider_id },
             Ok(Err(Trouble::Outcome(outcome))) => outcome,
-            Ok(Err(Trouble::Smtp(error))) => judge(stage, &error),
+            Ok(Err(Trouble::Smtp(error))) => judge(stage, &error, submission.to),
             Err(_) => judge_silence(stage),
         }
     }

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use lettre::Address;
 use tidings_contract::{Blame, Outcome};
 
 /// How far a mail got.
@@ -39,11 +40,11 @@ impl Stage {
     }
 }
 
-/// Classes an error of the SMTP library.
-pub(crate) fn judge(stage: Stage, error: &lettre::transport::smtp::Error) -> Outcome {
+/// Classes an error of the SMTP library, for a mail to `to`.
+pub(crate) fn judge(stage: Stage, error: &lettre::transport::smtp::Error, to: &Address) -> Outcome {
     let words = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     if let Some(code) = error.status() {
-        return judge_reply(stage, code.into(), words);
+        return judge_reply(stage, code.into(), words, to.as_ref());
     }
     match stage {
         Stage::Sent => Outcome::unknown("broken", words),
@@ -66,13 +67,18 @@ pub(crate) fn judge_silence(stage: Stage) -> Outcome {
 }
 
 /// Classes a negative reply (RFC 5321 §4.2, RFC 3463): 4xx may pass later, 5xx will not.
-fn judge_reply(stage: Stage, code: u16, words: String) -> Outcome {
+fn judge_reply(stage: Stage, code: u16, words: String, to: &str) -> Outcome {
     let name = format!("smtp_{code}");
     if code < 500 {
         return Outcome::later(name, words);
     }
     let said = enhanced(&words);
-    let blame = if is_gone(stage, code, said, &words) { Blame::Gone } else { blame(stage, code, said) };
+    let means = means(&words, to);
+    let blame = match () {
+        () if means == Means::Recipient && is_gone(stage, code, said, &words) => Blame::Gone,
+        () if means == Means::Sender && stage >= Stage::Sender && said.is_none_or(|said| said.0 == 1) => Blame::Account,
+        () => blame(stage, code, said),
+    };
     Outcome::never(blame, name, words)
 }
 
@@ -95,6 +101,41 @@ fn is_gone(stage: Stage, code: u16, enhanced: Option<(u16, u16)>, words: &str) -
         }
         None => false,
     }
+}
+
+/// Whose address a reply speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Means {
+    /// Nobody's but the recipient's, as far as it says.
+    Recipient,
+    /// Ours: it was verified, or refused, before the recipient was looked at.
+    Sender,
+    /// Another one's; a mailbox that there is not need not be the recipient's.
+    Another,
+}
+
+/// What servers say when they mean the address that a mail comes from: some ask its server whether there is such a mailbox
+/// (sender verification), and pass its answer on.
+const OURS: [&str; 9] = [
+    "sender",
+    "from address",
+    "mail from",
+    "return path",
+    "return-path",
+    "reverse-path",
+    "verification failed",
+    "verify failed",
+    "callout",
+];
+
+fn means(words: &str, to: &str) -> Means {
+    let words = words.to_lowercase();
+    if OURS.iter().any(|ours| words.contains(ours)) {
+        return Means::Sender;
+    }
+    let around = |sign: char| sign.is_whitespace() || "<>()[]{}\"':;,".contains(sign);
+    let mut named = words.split(around).map(|word| word.trim_end_matches('.')).filter(|word| word.contains('@'));
+    if named.any(|named| named != to.to_lowercase()) { Means::Another } else { Means::Recipient }
 }
 
 /// What servers without enhanced codes say of a mailbox that there is not.
@@ -144,8 +185,24 @@ mod tests {
             (Stage::Recipient, 452, "too many recipients", "later"),
             (Stage::Recipient, 550, "5.1.1 no such user", "never Gone"),
             (Stage::Recipient, 550, "No such user here", "never Gone"),
+            (Stage::Recipient, 550, "<ann.lee@example.com>: user unknown", "never Gone"),
+            (Stage::Recipient, 550, "5.1.1 <Ann.Lee@example.com>... User unknown.", "never Gone"),
+            // Of whom they speak is not the recipient, or nobody can tell.
+            (Stage::Recipient, 550, "<no-reply@shop.example>: Sender address rejected: User unknown", "never Account"),
+            (Stage::Recipient, 550, "5.1.0 <a@shop.example>: Sender address rejected: User unknown", "never Account"),
+            (Stage::Recipient, 550, "5.1.1 Sender verify failed: no such user here", "never Account"),
+            (
+                Stage::Recipient,
+                550,
+                "Verification failed for <no-reply@shop.example> No Such User Here",
+                "never Account",
+            ),
+            (Stage::Recipient, 550, "callout to mx.shop.example said: 550 user unknown", "never Account"),
+            (Stage::Sender, 550, "user unknown", "never Account"),
+            (Stage::Recipient, 550, "5.1.1 <bob@example.com>: user unknown", "never Recipient"),
+            (Stage::Recipient, 550, "user unknown, ask postmaster@example.com", "never Recipient"),
             (Stage::Recipient, 550, "mailbox unavailable", "never Recipient"),
-            (Stage::Recipient, 550, "5.1.0 user unknown to this sender", "never Recipient"),
+            (Stage::Recipient, 550, "5.1.0 user unknown to this sender", "never Account"),
             (Stage::Recipient, 550, "5.1.2 no such domain", "never Gone"),
             (Stage::Recipient, 551, "5.1.6 moved without an address", "never Gone"),
             (Stage::Recipient, 551, "not here", "never Recipient"),
@@ -172,7 +229,7 @@ mod tests {
             (Stage::Sent, 554, "5.6.0 bad content", "never Content"),
         ];
         for (stage, code, words, expected) in cases {
-            let outcome = judge_reply(stage, code, words.to_owned());
+            let outcome = judge_reply(stage, code, words.to_owned(), "Ann.Lee@Example.com");
             let seen = match &outcome {
                 Outcome::Never { blame, .. } => format!("never {blame:?}"),
                 other => other.class().to_owned(),

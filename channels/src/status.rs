@@ -1,6 +1,5 @@
 //! What an HTTP status means for a delivery where a supplier gives nothing better, and when to come back.
 
-use jiff::fmt::rfc2822;
 use tidings_contract::{Blame, Outcome, Reason, Secret, Time};
 
 use crate::http::Answer;
@@ -35,14 +34,15 @@ pub(crate) fn outcome_of_api(answer: &Answer, now: Time) -> Outcome {
     }
 }
 
-/// `Retry-After` (RFC 9110 §10.2.3) in milliseconds, as seconds or as a date, at most an hour.
+/// `Retry-After` (RFC 9110 §10.2.3) in milliseconds, as seconds or as a date in any of the three forms of RFC 9110
+/// §5.6.7, at most an hour.
 pub(crate) fn retry_after(answer: &Answer, now: Time) -> Option<u64> {
     let text = answer.header("retry-after")?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => seconds.saturating_mul(1_000),
         Err(_) => {
-            let then = rfc2822::parse(text).ok()?.timestamp().as_millisecond();
-            u64::try_from(then).unwrap_or(0).saturating_sub(now.0)
+            let then = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(then.as_millis()).unwrap_or(u64::MAX).saturating_sub(now.0)
         }
     };
     Some(wait.min(MOST_WAIT_MS))
@@ -123,6 +123,9 @@ mod tests {
             (Some("soon"), 0, None),
             (Some("-5"), 0, None),
             (Some("Sun, 06 Nov 1994 08:49:37 GMT"), date - 90_000, Some(90_000)),
+            (Some("Sunday, 06-Nov-94 08:49:37 GMT"), date - 90_000, Some(90_000)),
+            (Some("Sun Nov  6 08:49:37 1994"), date - 90_000, Some(90_000)),
+            (Some("Sun, 06 Nov 1994 08:49:37"), date - 90_000, None),
             (Some("Sun, 06 Nov 1994 08:49:37 GMT"), date + 1, Some(0)),
             (Some("Sun, 06 Nov 1994 08:49:37 GMT"), 0, Some(MOST_WAIT_MS)),
         ];

@@ -44,6 +44,14 @@ async fn every_end_of_a_submission_has_its_class() {
         (script().at("END", SmtpStep::Endless), "unknown broken", 1),
         (script().says("MAIL", "550 5.7.1 sender refused"), "never smtp_550 Account", 0),
         (script().says("RCPT", "550 5.1.1 no such user"), "never smtp_550 Gone", 0),
+        (
+            script().says(
+                "RCPT",
+                "550-Verification failed for <no-reply@shop.example>\r\n550-No Such User Here\r\n550 refused",
+            ),
+            "never smtp_550 Account",
+            0,
+        ),
         (script().says("RCPT", "450 4.2.1 greylisted"), "later smtp_450", 0),
         (script().at("RCPT", SmtpStep::Close), "later broken", 0),
         (script().at("RCPT", SmtpStep::Hang), "later timeout", 0),
