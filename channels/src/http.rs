@@ -15,6 +15,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_contract::{Blame, Outcome, Secret};
+use tokio::time::Instant;
 use url::Host;
 
 use crate::address::{Forbidden, is_public};
@@ -32,6 +33,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept for one host.
 const IDLE_PER_HOST: usize = 1_024;
+/// How long the body of an answer is waited for whose head is all that counts.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// How a client behaves.
 #[derive(Clone, Copy, Debug)]
@@ -216,6 +219,33 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Answer, Failure> {
+        let limit = self.options.body_limit;
+        self.ask(timeout, (method, url, headers, body), async |response| read(response, limit).await).await
+    }
+
+    /// Makes one call whose answer is its head: a yes is a yes, however slowly its body comes, and whether it comes at all. Of
+    /// the body is read what comes within a moment, for people.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn call_for_head(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let limit = self.options.body_limit;
+        let glance = async |response| Ok(glance(response, limit).await);
+        self.ask(self.options.timeout + GLANCE, (method, url, headers, body), glance).await
+    }
+
+    async fn ask(
+        &self,
+        timeout: Duration,
+        (method, url, headers, body): (Method, Url, HeaderMap, Bytes),
+        read: impl AsyncFnOnce(reqwest::Response) -> Result<Answer, Failure>,
+    ) -> Result<Answer, Failure> {
         if self.options.public_only && literal(&url).is_some_and(|ip| !is_public(ip)) {
             return Err(Failure::Forbidden { words: Forbidden.to_string() });
         }
@@ -229,8 +259,7 @@ impl Client {
             return Err(barrier.failure());
         }
         *request.body_mut() = (!body.is_empty()).then(|| reqwest::Body::wrap(barrier.before(body)));
-        let limit = self.options.body_limit;
-        let whole = async { read(self.inner.execute(request).await.map_err(classify)?, limit).await };
+        let whole = async { read(self.inner.execute(request).await.map_err(classify)?).await };
         match tokio::time::timeout(timeout, whole).await {
             // What the library makes of a body that was held back does not tell that nothing went out; the barrier does.
             _ if barrier.is_shut() => Err(barrier.failure()),
@@ -372,6 +401,22 @@ impl reqwest::dns::Resolve for Resolver {
             Ok(usable)
         })
     }
+}
+
+/// What comes of an answer within a moment, up to the limit.
+async fn glance(mut response: reqwest::Response, limit: usize) -> Answer {
+    let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+    let (mut body, until) = (BytesMut::new(), Instant::now() + GLANCE);
+    let whole = loop {
+        match tokio::time::timeout_at(until, response.chunk()).await {
+            Ok(Ok(Some(chunk))) if body.len() < limit => {
+                body.extend_from_slice(&chunk[..chunk.len().min(limit - body.len())]);
+            }
+            Ok(Ok(None)) => break true,
+            _ => break false,
+        }
+    };
+    Answer { status, headers, body: body.freeze(), cut: !whole }
 }
 
 /// Reads an answer up to the limit.

@@ -158,8 +158,8 @@ impl Smtp {
                 open.refused = false;
                 match self.hand_in(&mut open, submission).await {
                     // The server gave it up while it was idle, and nothing of this mail was taken.
-                    Err(Trouble::Smtp(error)) if Stage::load(submission.stage) < Stage::Sent && is_stale(&error) => {}
-                    result => return self.put_back(open, result),
+                    Err(Trouble::Smtp(error)) if is_used_up(Stage::load(submission.stage), &error) => {}
+                    result => return self.put_back(open, submission, result),
                 }
             }
         }
@@ -167,7 +167,7 @@ impl Smtp {
         let (connection, line) = self.connect(submission.stage).await?;
         let mut open = Open { connection, line, used: Instant::now(), mails: 0, refused: false };
         let result = self.hand_in(&mut open, submission).await;
-        self.put_back(open, result)
+        self.put_back(open, submission, result)
     }
 
     /// Connects, makes the connection safe, logs in.
@@ -242,11 +242,19 @@ impl Smtp {
     }
 
     /// Keeps the connection for the next mail if the server is still talking on it.
-    fn put_back(&self, mut open: Open, result: Result<Option<String>, Trouble>) -> Result<Option<String>, Trouble> {
+    fn put_back(
+        &self,
+        mut open: Open,
+        submission: Submission<'_>,
+        result: Result<Option<String>, Trouble>,
+    ) -> Result<Option<String>, Trouble> {
         let reusable = match &result {
             Ok(_) => open.mails < MAILS_PER_CONNECTION,
-            // After a refusal the server waits for the next command.
-            Err(Trouble::Smtp(error)) => error.status().is_some() && !is_stale(error),
+            // After a refusal of this recipient or mail the server waits for the next command. Whoever is asked to come back later, or
+            // refused before the recipient was named, is not welcome on this connection any more.
+            Err(Trouble::Smtp(error)) => {
+                error.is_permanent() && !is_stale(error) && Stage::load(submission.stage) >= Stage::Recipient
+            }
             Err(Trouble::Outcome(_)) => true,
         };
         if reusable {
@@ -261,6 +269,12 @@ impl Smtp {
 /// Whether the server has given the connection up: no reply, or 421 (RFC 5321 §3.8).
 fn is_stale(error: &lettre::transport::smtp::Error) -> bool {
     error.status().is_none_or(|code| u16::from(code) == 421)
+}
+
+/// Whether nothing more is to be had on a connection that was used before, and nothing of the mail was taken: the server gave
+/// it up while it was idle, or takes no further mail on it.
+fn is_used_up(stage: Stage, error: &lettre::transport::smtp::Error) -> bool {
+    stage < Stage::Sent && is_stale(error) || stage == Stage::Sender && error.is_transient()
 }
 
 /// What MAIL must announce: addresses beyond ASCII (RFC 6531), a mail beyond ASCII (RFC 6152).

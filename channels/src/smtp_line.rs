@@ -38,7 +38,8 @@ impl Line {
         tls: Option<TlsParameters>,
         hello: &ClientId,
     ) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
-        let guarded: Box<dyn AsyncTokioStream> = Box::new(Guarded { stream, line: self.clone(), said: 0 });
+        let guarded: Box<dyn AsyncTokioStream> =
+            Box::new(Guarded { stream, line: self.clone(), said: 0, answer: None });
         let stream = match tls {
             None => guarded,
             Some(tls) => {
@@ -76,6 +77,38 @@ struct Guarded {
     line: Line,
     /// Bytes that came since something was last written.
     said: usize,
+    /// What the server answers to STARTTLS, while it does.
+    answer: Option<Vec<u8>>,
+}
+
+impl Guarded {
+    /// Looks at what came while STARTTLS is answered. The library keeps what stands behind that answer, and would take it for
+    /// the server's word under TLS; but it came in the clear, from anybody (RFC 3207 §4.2).
+    fn look(&mut self, came: &[u8]) -> io::Result<()> {
+        let Some(answer) = &mut self.answer else { return Ok(()) };
+        answer.extend_from_slice(came);
+        let Some(end) = end_of_reply(answer) else { return Ok(()) };
+        let more = answer.len() > end;
+        self.answer = None;
+        if more {
+            Err(io::Error::other("the server said more than its answer to STARTTLS, in the clear"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Where the first reply ends: behind the line whose code is followed by no hyphen (RFC 5321 §4.2.1).
+fn end_of_reply(text: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    while let Some(length) = text[start..].windows(2).position(|pair| pair == b"\r\n") {
+        let line = &text[start..start + length];
+        start += length + 2;
+        if line.get(3) != Some(&b'-') {
+            return Some(start);
+        }
+    }
+    None
 }
 
 impl std::fmt::Debug for Line {
@@ -99,6 +132,7 @@ impl AsyncRead for Guarded {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
         self.said += into.filled().len() - before;
+        self.look(&into.filled()[before..])?;
         Poll::Ready(Ok(()))
     }
 }
@@ -107,6 +141,9 @@ impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.line.passes()?;
         self.said = 0;
+        if bytes.eq_ignore_ascii_case(b"STARTTLS\r\n") {
+            self.answer = Some(Vec::new());
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

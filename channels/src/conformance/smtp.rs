@@ -147,6 +147,38 @@ async fn connections_are_used_again_even_after_a_refusal_and_replaced_when_stale
 }
 
 #[tokio::test]
+async fn a_server_that_takes_no_more_on_a_connection_gets_the_next_mail_on_another_one() {
+    let server = SmtpServer::start(SmtpScript::default()).await.expect("a free port");
+    let account = account(&server, json!({"connections": 1}));
+    let call = call(&["ann@example.com"], content());
+    assert_eq!(brief(&account.send(&call).await[0]), "delivered");
+    server.set(SmtpScript::default().says("MAIL", "451 4.7.1 too many messages in this session"));
+    assert_eq!(brief(&account.send(&call).await[0]), "later smtp_451", "another connection was refused too");
+    assert_eq!(server.connections(), 2);
+    for verb in ["MAIL", "RCPT", "DATA", "END"] {
+        let before = server.connections();
+        for step in [SmtpScript::default().says(verb, "451 4.7.1 come back later"), SmtpScript::default()] {
+            server.set(step);
+            account.send(&call).await;
+        }
+        assert!(server.connections() > before, "after a 4xx to {verb} the connection is given up");
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_in_the_clear_before_tls_is_no_word_of_the_servers() {
+    for more in ["250 injected", "250 injected\r\n250 injected\r\n250 injected"] {
+        let script = SmtpScript { starttls: true, ..SmtpScript::default() };
+        let script = script.at("STARTTLS", SmtpStep::Adds(more.to_owned())).says("RCPT", "550 5.7.1 refused");
+        let server = SmtpServer::start(script).await.expect("a free port");
+        let more = json!({"tls": "starttls", "ca_pem": server.certificate()});
+        let outcomes = account(&server, more).send(&call(&["ann@example.com"], content())).await;
+        assert!(brief(&outcomes[0]).starts_with("later"), "{outcomes:?}");
+        assert!(outcomes[0].reason().is_some_and(|reason| reason.words.contains("in the clear")), "{outcomes:?}");
+    }
+}
+
+#[tokio::test]
 async fn mails_at_once_take_no_more_connections_than_allowed() {
     let server = SmtpServer::start(SmtpScript::default()).await.expect("a free port");
     let account = account(&server, json!({"connections": 2}));

@@ -127,7 +127,7 @@ impl Account {
         let Some(headers) = self.headers(&target.repeat_id(), at.0 / 1_000, &body) else {
             return Outcome::never(Blame::Content, "header", "the delivery's id cannot stand in a header");
         };
-        match self.client.call(Method::POST, url, headers, body).await {
+        match self.client.call_for_head(Method::POST, url, headers, body).await {
             Ok(answer) => without(outcome_of_status(&answer, at), &self.secrets),
             Err(failure) => failure.into(),
         }

@@ -16,6 +16,9 @@ use tokio::task::{JoinHandle, JoinSet};
 /// Most of a request's body that is read, in bytes.
 const BODY_LIMIT: usize = 16 * 1_024 * 1_024;
 
+/// The head of a yes, and the beginning of its body.
+const BEGUN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"errcode\":0,";
+
 /// What the server does with one request.
 #[derive(Clone, Debug)]
 pub enum HttpReply {
@@ -38,6 +41,8 @@ pub enum HttpReply {
     Reset,
     /// Reads the request, begins a 200 answer and closes in the middle of the body.
     Truncate,
+    /// Reads the request, begins a 200 answer and never ends its body.
+    Stall,
     /// Reads the request and answers with what is not HTTP.
     Garbage,
     /// Reads the request and answers with this status and a body that never ends.
@@ -225,7 +230,11 @@ async fn serve(stream: TcpStream, state: Arc<State>) -> io::Result<()> {
             HttpReply::Hang => std::future::pending().await,
             HttpReply::Reset | HttpReply::ResetUnread => return stream.get_ref().set_zero_linger(),
             HttpReply::Flood(status) => return flood(stream.get_mut(), status).await,
-            HttpReply::Truncate => b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"errcode\":0,",
+            HttpReply::Truncate => BEGUN,
+            HttpReply::Stall => {
+                stream.get_mut().write_all(BEGUN).await?;
+                std::future::pending().await
+            }
             HttpReply::Garbage => b"\x00\x01 is this HTTP?\r\n\r\n",
             HttpReply::Answer { .. } | HttpReply::After(..) => {
                 stream.get_mut().write_all(&reply.wire().unwrap_or_default()).await?;

@@ -25,6 +25,8 @@ pub enum SmtpStep {
     Reply(String),
     /// Closes the connection.
     Close,
+    /// Does and says the usual thing, and these lines with it at once.
+    Adds(String),
     /// Says nothing more.
     Hang,
     /// Says lines of a reply that has no end.
@@ -318,6 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialog<S> {
         match step {
             None => self.say(usual).await.map(|()| true),
             Some(SmtpStep::Reply(line)) => self.say(&line).await.map(|()| false),
+            Some(SmtpStep::Adds(more)) => self.say(&format!("{usual}\r\n{more}")).await.map(|()| true),
             Some(SmtpStep::Close) => Err(io::ErrorKind::ConnectionAborted.into()),
             Some(SmtpStep::Hang) => std::future::pending().await,
             Some(SmtpStep::Endless) => loop {
