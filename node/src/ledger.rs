@@ -123,6 +123,11 @@ impl NodeLedger {
         self.ledgers.failure()
     }
 
+    /// Of each replica here that takes nothing from its leader, because they passed an entry in different ways: why.
+    pub(crate) fn apart(&self) -> Vec<String> {
+        self.ledgers.apart()
+    }
+
     /// Installs what answers the questions of other nodes.
     pub(crate) fn on_ask(&self, handler: AskHandler) {
         self.ledgers.on_ask(handler);

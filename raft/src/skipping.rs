@@ -68,6 +68,13 @@ pub async fn skip_entry(options: &Options, group: GroupId, index: u64) -> Result
     Ok(Skipped { term: entry.log_id.leader_id.term, at: stamp_of(&blob.0), commands: count_of(&blob.0), again })
 }
 
+impl Ledgers {
+    /// Of each group here whose leader passes over other entries than this replica: that nothing is taken from it, and why.
+    pub fn apart(&self) -> Vec<String> {
+        self.inner.groups().iter().filter_map(|group| group.skips().differs()).collect()
+    }
+}
+
 /// Has control note what the replicas here pass over, once for each life of the process; control notes each entry once.
 pub(crate) async fn report(inner: &Arc<Inner>, reported: &mut std::collections::BTreeSet<(GroupId, u64, u64)>) {
     for group in inner.groups() {

@@ -144,6 +144,7 @@ async fn a_replica_that_passes_over_what_the_others_took_in_takes_nothing_from_t
         status[1].failure.as_ref().is_some_and(|why| why.contains(&format!("passes over entry {last}")))
     })
     .await;
+    assert_eq!(third.ledgers.apart().len(), 1, "whoever watches over the node is told");
     send(&nodes[0], "user-3").await;
     let held = |node: &Node| node.ledgers.read(PARTITION, |partition| partition.pending_count());
     until("the others go on", || held(&nodes[0]) == Some(3) && held(&nodes[1]) == Some(3)).await;

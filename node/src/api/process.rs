@@ -67,6 +67,7 @@ async fn in_the_way(app: &Shared) -> Vec<String> {
     }
     reasons.extend(leaderless.into_iter().map(|partition| format!("{partition} has no known leader")));
     reasons.extend(app.ledger.failure().map(|why| format!("the process has to start again: {why}")));
+    reasons.extend(app.ledger.apart().into_iter().map(|why| format!("nothing is taken from a leader: {why}")));
     reasons.extend(crate::api::repairing::clock_trouble(app));
     reasons.extend(app.ledger.disk_trouble().map(|trouble| format!("the disk takes no writes: {trouble}")));
     reasons
