@@ -148,6 +148,7 @@ impl Ledgers {
         inner.spawn("standing aside", crate::time::stand_aside(Arc::downgrade(&inner)));
         inner.spawn("the peer port", serve(listener, inner.peers.clone(), Arc::new(Arc::downgrade(&inner))));
         inner.spawn("the keeper", crate::placement::keep(Arc::downgrade(&inner)));
+        inner.spawn("noting entries that are passed over", crate::skipping::report(Arc::downgrade(&inner)));
         inner.spawn("telling of disks", crate::admitting::tell_around(Arc::downgrade(&inner)));
         crate::time::settle(&inner).await;
         Ok(Self { inner })

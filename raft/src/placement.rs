@@ -65,8 +65,6 @@ struct Keeper {
     silenced: BTreeSet<GroupId>,
     /// The groups that are led here though the clock is astray.
     rescues: Rescues,
-    /// Which entries that are passed over here control has noted: group, term, index.
-    skips_noted: BTreeSet<(GroupId, u64, u64)>,
 }
 
 /// What control says about groups and nodes.
@@ -111,7 +109,6 @@ impl Keeper {
             day: 0,
             silenced: BTreeSet::new(),
             rescues: Rescues::default(),
-            skips_noted: BTreeSet::new(),
         }
     }
 
@@ -139,7 +136,6 @@ impl Keeper {
         self.tend(inner, &wishes).await;
         forget_emptied(inner, &wishes).await;
         admit(inner, &wishes).await;
-        crate::skipping::report(inner, &mut self.skips_noted).await;
         self.leaving.look(inner, &wishes).await;
         self.around.look(inner, &wishes).await;
         self.forget_old_days(inner).await;

@@ -1,20 +1,23 @@
 //! Passing over an entry that every replica dies of: the last way out, by the word of an operator.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openraft::EntryPayload;
 use tidings_contract::Time;
 use tidings_machine::control::{Action, Answer, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::error::OpenError;
 use crate::host::{count_of, stamp_of};
 use crate::ledgers::{Inner, Ledgers};
 use crate::options::Options;
 use crate::store::{Disk, DiskLog, DiskOptions, SnapshotStore, skips};
-use crate::types::GroupId;
+use crate::types::{GroupId, LogId};
 
+/// How often it is looked whether there is something to be noted.
+const LOOK: Duration = Duration::from_secs(2);
 /// How long control may take to note one; it is tried again.
 const NOTE: Duration = Duration::from_secs(5);
 
@@ -75,25 +78,34 @@ impl Ledgers {
     }
 }
 
-/// Has control note what the replicas here pass over, once for each life of the process; control notes each entry once.
-pub(crate) async fn report(inner: &Arc<Inner>, reported: &mut std::collections::BTreeSet<(GroupId, u64, u64)>) {
-    for group in inner.groups() {
-        for mark in group.skips().marks() {
-            let (term, index) = (mark.leader_id.term, mark.index);
-            if reported.contains(&(group.id(), term, index)) {
-                continue;
-            }
-            let action = Action::NoteSkip { group: group.id().to_string(), term, index };
-            let ledgers = Ledgers { inner: Arc::clone(inner) };
-            let noting = ledgers.propose_control(vec![Command { by: "cluster".into(), action }]);
-            match timeout(NOTE, noting).await {
-                Ok(Ok(answers)) if answers.first() == Some(&Answer::Done) => {
-                    reported.insert((group.id(), term, index));
-                }
-                other => {
-                    tracing::warn!(?other, group = %group.id(), index, "not noted yet that the entry is passed over")
+/// Has control note what the replicas here pass over, once for each life of the process; control notes each entry once. A task of
+/// its own: while nobody leads control it waits, and the keeper must not.
+pub(crate) async fn report(inner: Weak<Inner>) {
+    let mut noted = BTreeSet::new();
+    loop {
+        sleep(LOOK).await;
+        let Some(inner) = inner.upgrade() else { return };
+        for group in inner.groups() {
+            for mark in group.skips().marks().into_iter().map(|id| Mark { group: group.id(), entry: id }) {
+                if !noted.contains(&mark) && note(&inner, mark).await {
+                    noted.insert(mark);
                 }
             }
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark {
+    group: GroupId,
+    entry: LogId,
+}
+
+async fn note(inner: &Arc<Inner>, mark: Mark) -> bool {
+    let (term, index) = (mark.entry.leader_id.term, mark.entry.index);
+    let action = Action::NoteSkip { group: mark.group.to_string(), term, index };
+    let ledgers = Ledgers { inner: Arc::clone(inner) };
+    let noting = ledgers.propose_control(vec![Command { by: "cluster".into(), action }]);
+    let answers = timeout(NOTE, noting).await;
+    matches!(answers, Ok(Ok(answers)) if answers.first() == Some(&Answer::Done))
 }
