@@ -112,16 +112,16 @@ impl Parts {
 
 /// Alternatives, with what they show, with what is attached (RFC 2046 §5.1, RFC 2387).
 fn whole(builder: MessageBuilder, parts: &Parts, content: &Value, files: &[File]) -> Result<Message, String> {
-    let html = text(content, "html");
-    let plain = text(content, "text").map(str::to_owned).or_else(|| html.and_then(plain_of));
+    let html = text(content, "html").map(lines);
+    let plain = text(content, "text").map(lines).or_else(|| html.as_deref().and_then(plain_of));
     let (bodies, kind) = match (plain, html) {
         (Some(plain), Some(html)) => {
             let both = parts.boundary(MultiPart::alternative(), "alternative");
-            let both = both.singlepart(SinglePart::plain(plain)).singlepart(SinglePart::html(html.to_owned()));
+            let both = both.singlepart(SinglePart::plain(plain)).singlepart(SinglePart::html(html));
             (Body::Multi(both), "multipart/alternative")
         }
         (Some(plain), None) => (Body::Single(SinglePart::plain(plain)), "text/plain"),
-        (None, Some(html)) => (Body::Single(SinglePart::html(html.to_owned())), "text/html"),
+        (None, Some(html)) => (Body::Single(SinglePart::html(html)), "text/html"),
         (None, None) => return Err("html or text is missing".to_owned()),
     };
     let (shown, attached): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.inline.is_some());
@@ -163,6 +163,12 @@ fn part(file: &File) -> SinglePart {
         (Ok(body), Err(_)) => attachment.body(body, ContentType::TEXT_PLAIN),
         (Err(bytes), _) => attachment.body(bytes, ContentType::TEXT_PLAIN),
     }
+}
+
+/// The text with every line end the same, and without what a mail must not hold: a CR is never alone, and there is no NUL
+/// (RFC 5321 §2.3.8, RFC 5322 §4). A server that "cleans" what came otherwise may find a second mail in it.
+fn lines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "")
 }
 
 /// The HTML as text, with links numbered and listed below. `None` when nothing readable is in it, and when its elements are
@@ -374,6 +380,17 @@ mod tests {
         let mail = mail(&content).expect("it is complete");
         let headers = mail.split("\r\n\r\n").next().expect("headers come first");
         assert!(headers.lines().all(|line| !line.starts_with("Bcc") && !line.starts_with("X-Evil")), "{headers}");
+    }
+
+    #[test]
+    fn no_line_end_stands_alone_whatever_a_variable_holds() {
+        for text in ["one\rtwo", "a\r.\rb", "a\n.\nb", "a\r\n.\r\r\nb", "\r", "a\0b\r\0\nc", "\r\u{85}\u{2028}x"] {
+            for field in ["text", "html"] {
+                let mail = mail(&json!({"subject": "s", field: format!("x{text}")})).expect("it is complete");
+                let rest = mail.replace("\r\n", "");
+                assert!(!rest.contains(['\r', '\n', '\0']), "{text:?} as {field}: {mail:?}");
+            }
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ const STEP: Duration = Duration::from_secs(5);
 const HAND_OVERS: usize = 4;
 /// How long a node whose clock is astray may take to give away what it leads, before it falls silent.
 const GIVEN_AWAY_WITHIN: Duration = Duration::from_secs(15);
+/// How long after its start a node stands for nothing that does not know the present yet.
+const PRESENT_WITHIN: Duration = Duration::from_secs(5);
 /// Under this name the disk knows that the node was removed.
 const DISMISSED: &str = "dismissed";
 
@@ -149,6 +151,8 @@ impl Keeper {
         let unable = inner.ground.disk.health().refuses().is_some()
             || inner.peers.me().disks.unaccepted().is_some()
             || !inner.introduced.load(Ordering::Acquire);
+        // What it leads would be late by as long as it was down. Where no majority of clocks agrees it knows no better for good.
+        let lost = !clock.is_settled() && inner.ground.born.elapsed() < PRESENT_WITHIN;
         // A node that is astray gives away what it leads; what nobody has taken by then, others are elected for.
         let astray = clock.astray_for();
         let kept_too_long = astray.is_some_and(|astray| astray >= GIVEN_AWAY_WITHIN);
@@ -160,7 +164,7 @@ impl Keeper {
             let silent = unable || kept_too_long && !rescued;
             let config = group.raft().runtime_config();
             if !group.handing_over() {
-                let able = !silent && (astray.is_none() || rescued) && !group.is_promised();
+                let able = !silent && !lost && (astray.is_none() || rescued) && !group.is_promised();
                 config.elect(able && group.skips().differs().is_none());
             }
             let changed = if silent { self.silenced.insert(group.id()) } else { self.silenced.remove(&group.id()) };

@@ -196,11 +196,10 @@ impl Faults {
         }
         match fault {
             Fault::Crash { nodes, .. } => {
-                if nodes.len() == self.nodes {
-                    let mut damage = world.damage.borrow_mut();
-                    let span = damage.spans.get(&n).copied().unwrap_or((at, at));
-                    damage.stopped_ms += span.1 - span.0;
-                }
+                let mut damage = world.damage.borrow_mut();
+                let span = damage.spans.get(&n).copied().unwrap_or((at, at));
+                damage.stopped_ms += span.1 - span.0;
+                drop(damage);
                 nodes.iter().for_each(|node| self.bounce(*node, sim));
             }
             Fault::Cut(a, b) | Fault::CutOneWay(a, b) => sim.repair(name(*a), name(*b)),

@@ -119,7 +119,7 @@ pub(crate) struct Damage {
     pub(crate) spans: BTreeMap<usize, (u64, u64)>,
     /// Which nodes were frozen, from when until when.
     pub(crate) frozen: Vec<(usize, u64, u64)>,
-    /// For how long all nodes were down at once, in milliseconds, all times together.
+    /// For how long nodes were down, in milliseconds, all times together.
     pub(crate) stopped_ms: u64,
     /// How many things broke.
     pub(crate) broke: usize,
@@ -227,7 +227,7 @@ impl World {
     }
 
     /// By how much the cluster's time may lag behind the true one, in milliseconds: what clocks may be apart; and where clocks
-    /// are wrong, the time in which all nodes were down, if no majority of clocks agreed when they came back.
+    /// are wrong, the time in which a node was down that leads again before it has heard from a majority of clocks that agree.
     pub(crate) fn lag(&self) -> u64 {
         let stopped = if self.plan.skew.is_none() { 0 } else { self.damage.borrow().stopped_ms };
         self.plan.off_by() + stopped
