@@ -129,13 +129,13 @@ const OURS: [&str; 9] = [
 ];
 
 fn means(words: &str, to: &str) -> Means {
-    let words = words.to_lowercase();
+    let (words, to) = (words.to_lowercase(), to.to_lowercase());
     if OURS.iter().any(|ours| words.contains(ours)) {
         return Means::Sender;
     }
     let around = |sign: char| sign.is_whitespace() || "<>()[]{}\"':;,".contains(sign);
     let mut named = words.split(around).map(|word| word.trim_end_matches('.')).filter(|word| word.contains('@'));
-    if named.any(|named| named != to.to_lowercase()) { Means::Another } else { Means::Recipient }
+    if named.any(|named| named != to) { Means::Another } else { Means::Recipient }
 }
 
 /// What servers without enhanced codes say of a mailbox that there is not.

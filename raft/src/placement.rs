@@ -17,7 +17,7 @@ use crate::founding::peer_of;
 use crate::group::AnyGroup;
 use crate::leaving::{Leaving, ask_members};
 use crate::ledgers::Inner;
-use crate::rescuing::{Rescues, Sight};
+use crate::rescuing::{GIVEN_AWAY_WITHIN, Rescues, Sight};
 use crate::types::GroupId;
 
 /// How often the keeper looks when nothing wakes it.
@@ -26,8 +26,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_secs(5);
 /// Most groups that one node hands over at once. In each, proposals wait for about one lease; the other groups go on.
 const HAND_OVERS: usize = 4;
-/// How long a node whose clock is astray may take to give away what it leads, before it falls silent.
-const GIVEN_AWAY_WITHIN: Duration = Duration::from_secs(15);
 /// How long after its start a node stands for nothing that does not know the present yet.
 const PRESENT_WITHIN: Duration = Duration::from_secs(5);
 /// Under this name the disk knows that the node was removed.
@@ -145,7 +143,8 @@ impl Keeper {
 
     /// A node whose disk takes nothing new refuses appends and so no longer hears its leaders; it must not disturb them by
     /// standing for election. What it leads itself it could only refuse: it falls silent, so that others are elected. Who
-    /// hands a group over does not stand for it meanwhile. The same holds while this machine's clock is astray, and in a group of which this replica takes nothing.
+    /// hands a group over does not stand for it meanwhile. The same holds while this machine's clock is astray, and in a group
+    /// of which this replica takes nothing.
     fn silence_if_unable(&mut self, inner: &Inner) {
         let clock = &inner.ground.clock;
         let unable = inner.ground.disk.health().refuses().is_some()

@@ -14,8 +14,9 @@ use crate::types::GroupId;
 
 /// A group that has had no leader for so long has nobody else.
 const ORPHANED: Duration = Duration::from_secs(10);
-/// So long such a node may lead it. It then falls silent, and may stand again when the group has had no leader for a while.
-const RESCUED_FOR: Duration = Duration::from_secs(15);
+/// How long a node whose clock is astray may take to give away what it leads, before it falls silent. It may stand again for a
+/// group that has had no leader for a while after that.
+pub(crate) const GIVEN_AWAY_WITHIN: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -45,7 +46,7 @@ impl Rescues {
     pub(crate) fn allows(&mut self, group: GroupId, sight: Sight, now: Instant) -> bool {
         let state = self.0.get(&group).copied();
         let next = match state {
-            Some(State::Rescued(since)) if sight.led && !sight.by_us || now - since >= RESCUED_FOR => None,
+            Some(State::Rescued(since)) if sight.led && !sight.by_us || now - since >= GIVEN_AWAY_WITHIN => None,
             Some(State::Rescued(since)) => Some(State::Rescued(since)),
             _ if sight.led || !sight.heir => None,
             Some(State::Orphaned(since)) if now - since >= ORPHANED => {
